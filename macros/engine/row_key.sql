@@ -1,0 +1,9 @@
+{#-
+    The key of a row as one text: its columns in the order of managed_columns, joined by a comma.
+    row_key({'id': 'bigint'}, 'rows') → cast(rows.id as text)
+-#}
+{%- macro row_key(key, relation) -%}
+    {%- for column in key -%}
+    cast({{ relation }}.{{ column }} as text){{ " || ',' || " if not loop.last }}
+    {%- endfor -%}
+{%- endmacro -%}

@@ -1,0 +1,54 @@
+{#-
+    For an incremental mart: the CTE due_keys, the keys of the rows that must be computed again. Three reasons:
+    the source row changed (updated_at, with the look-back of the var updated_at_lookback), the mart does not have it yet,
+    or one of its values is resolved differently since an alias changed.
+
+    due_keys('companies', columns) expects the CTEs `companies` (the source rows), built_rows (the mart as it stands) and
+    stage_values (the resolved values); columns are the mart's entries of managed_columns(). Where the table has no
+    updated_at, the values themselves are compared. Ends with a comma.
+-#}
+{%- macro due_keys(source_rows, columns) -%}
+{%- set source_key = source_rows ~ '.' ~ (columns[0].key.keys() | first) -%}
+{%- set mart_key = columns[0].mart_key -%}
+{%- set updated_at = columns[0].updated_at -%}
+due_keys as (
+    {%- if updated_at %}
+    -- changed in the application since the last run
+    select {{ source_key }} as {{ mart_key }}
+    from {{ source_rows }}
+    where
+        {{ source_rows }}.{{ updated_at }} is null
+        or {{ source_rows }}.{{ updated_at }} >= (
+            select coalesce(max(built_rows.{{ updated_at }}), '-infinity') - interval '{{ var('updated_at_lookback') }}'
+            from built_rows
+        )
+    union
+    {%- endif %}
+    -- not built yet
+    select {{ source_key }} as {{ mart_key }}
+    from {{ source_rows }}
+    left join built_rows
+        on {{ source_key }} = built_rows.{{ mart_key }}
+    where built_rows.{{ mart_key }} is null
+    {%- for entry in columns %}
+    union
+    -- {{ entry.column }} means something else since an alias changed
+    select built_rows.{{ mart_key }}
+    from built_rows
+    inner join stage_values
+        on built_rows.{{ entry.column }}_raw = stage_values.raw_value
+    where
+        built_rows.{{ entry.column }} is distinct from stage_values.canonical_value
+        or built_rows.{{ entry.column }}_resolution is distinct from stage_values.resolution
+    {%- if not updated_at %}
+    union
+    -- {{ entry.column }} changed; the table does not say when
+    select {{ source_key }} as {{ mart_key }}
+    from {{ source_rows }}
+    inner join built_rows
+        on {{ source_key }} = built_rows.{{ mart_key }}
+    where {{ source_rows }}.{{ entry.column }} is distinct from built_rows.{{ entry.column }}_raw
+    {%- endif %}
+    {%- endfor %}
+),
+{%- endmacro -%}

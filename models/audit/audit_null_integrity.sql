@@ -1,0 +1,68 @@
+with
+{%- for entry in marts() %}
+{{ entry.model }} as (
+    select * from {{ ref(entry.model) }}
+),
+
+{{ entry.mart }} as (
+    select * from {{ ref(entry.mart) }}
+),
+{% endfor %}
+-- rows that were edited after the mart was built are left out: the next run shows them
+paired_values as (
+    {%- for entry in marts() %}
+    {%- set last_mart = loop.last %}
+    {%- for column in entry.columns %}
+    select
+        '{{ entry.table }}' as table_name,
+        '{{ column }}' as column_name,
+        {%- if entry.tenant %}
+        cast({{ entry.model }}.{{ entry.tenant }} as text) as tenant,
+        {%- else %}
+        cast(null as text) as tenant,
+        {%- endif %}
+        {{ entry.model }}.{{ column }} as source_value,
+        {{ entry.mart }}.{{ column }}_raw as mart_value,
+        {{ entry.mart }}.{{ column }} as canonical_value,
+        {{ entry.mart }}.{{ column }}_resolution as resolution
+    from {{ entry.model }}
+    inner join {{ entry.mart }}
+        on {{ entry.model }}.{{ entry.key }} = {{ entry.mart }}.{{ entry.mart_key }}
+    {%- if entry.updated_at %}
+    where {{ entry.model }}.{{ entry.updated_at }} is not distinct from {{ entry.mart }}.{{ entry.updated_at }}
+    {%- endif %}
+    {%- if not (last_mart and loop.last) %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+    {%- endfor %}
+),
+
+final as (
+    select
+        paired_values.table_name,
+        paired_values.column_name,
+        paired_values.tenant,
+        count(*) as row_count,
+        count(*) filter (where paired_values.source_value is null) as source_nulls,
+        count(*) filter (where paired_values.mart_value is null) as mart_nulls,
+        count(*) filter (where {{ is_blank('paired_values.source_value') }}) as source_blanks,
+        count(*) filter (where {{ is_blank('paired_values.mart_value') }}) as mart_blanks,
+        -- a value that is gone from the mart, or that was resolved and shows no canonical value
+        count(*) filter (
+            where
+            (paired_values.source_value is not null and paired_values.mart_value is null)
+            or (paired_values.resolution in ('canonical', 'exact') and paired_values.canonical_value is null)
+        ) as values_lost,
+        -- a canonical value where the source has none
+        count(*) filter (
+            where paired_values.source_value is null and paired_values.canonical_value is not null
+        ) as values_invented
+    from paired_values
+    group by
+        paired_values.table_name,
+        paired_values.column_name,
+        paired_values.tenant
+)
+
+select * from final

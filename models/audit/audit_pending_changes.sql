@@ -1,0 +1,42 @@
+{#- Resolves the values that are in the tables at the moment of reading, not those of the last build. -#}
+with observations as (
+    select * from {{ ref('int_value_observations') }}
+),
+
+vocabulary_keys as (
+    select * from {{ ref('int_vocabulary_keys') }}
+),
+
+observed_values as (
+    select
+        observations.vocabulary,
+        observations.raw_value
+    from observations
+    group by
+        observations.vocabulary,
+        observations.raw_value
+),
+
+{{ resolve('observed_values') }},
+
+final as (
+    select
+        observations.table_name,
+        observations.column_name,
+        observations.row_key,
+        observations.tenant,
+        observations.raw_value as value_before,
+        resolved_values.canonical_value as value_after,
+        resolved_values.resolution,
+        resolved_values.matched_alias
+    from observations
+    inner join resolved_values
+        on
+            observations.vocabulary = resolved_values.vocabulary
+            and observations.raw_value = resolved_values.raw_value
+    where
+        resolved_values.canonical_value is not null
+        and observations.raw_value <> resolved_values.canonical_value
+)
+
+select * from final

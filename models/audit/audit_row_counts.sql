@@ -1,0 +1,60 @@
+with
+{%- for entry in marts() %}
+{{ entry.model }} as (
+    select * from {{ ref(entry.model) }}
+),
+
+{{ entry.mart }} as (
+    select * from {{ ref(entry.mart) }}
+),
+{% endfor %}
+-- one row per key that is in the source, in the mart or in both
+paired_rows as (
+    {%- for entry in marts() %}
+    {%- set source_updated_at = entry.model ~ '.' ~ entry.updated_at %}
+    select
+        '{{ entry.table }}' as table_name,
+        '{{ entry.mart }}' as mart_name,
+        {%- if entry.tenant %}
+        cast(coalesce({{ entry.model }}.{{ entry.tenant }}, {{ entry.mart }}.{{ entry.tenant }}) as text) as tenant,
+        {%- else %}
+        cast(null as text) as tenant,
+        {%- endif %}
+        {{ entry.model }}.{{ entry.key }} is not null as is_in_source,
+        {{ entry.mart }}.{{ entry.mart_key }} is not null as is_in_mart,
+        {%- if entry.updated_at %}
+        {{ source_updated_at }} > (select max({{ entry.mart }}.{{ entry.updated_at }}) from {{ entry.mart }}) as is_newer_than_mart
+        {%- else %}
+        false as is_newer_than_mart
+        {%- endif %}
+    from {{ entry.model }}
+    full join {{ entry.mart }}
+        on {{ entry.model }}.{{ entry.key }} = {{ entry.mart }}.{{ entry.mart_key }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+),
+
+final as (
+    select
+        paired_rows.table_name,
+        paired_rows.mart_name,
+        paired_rows.tenant,
+        count(*) filter (where paired_rows.is_in_source) as source_rows,
+        count(*) filter (where paired_rows.is_in_mart) as mart_rows,
+        count(*) filter (
+            where not paired_rows.is_in_mart and paired_rows.is_newer_than_mart
+        ) as rows_behind,
+        count(*) filter (
+            where not paired_rows.is_in_mart and paired_rows.is_newer_than_mart is not true
+        ) as rows_missing,
+        count(*) filter (where not paired_rows.is_in_source) as rows_extra
+    from paired_rows
+    group by
+        paired_rows.table_name,
+        paired_rows.mart_name,
+        paired_rows.tenant
+)
+
+select * from final

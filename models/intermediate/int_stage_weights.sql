@@ -1,0 +1,39 @@
+{#- A view on the live documents. An owner whose document is empty or no object keeps one row without a name: it must be seen. -#}
+{%- set documents = managed_documents() -%}
+with
+{%- for model_name in documents | map(attribute='model') | unique %}
+{{ model_name }} as (
+    select * from {{ ref(model_name) }}
+),
+{% endfor %}
+final as (
+    {%- for entry in documents %}
+    select
+        '{{ entry.table }}' as owner_table,
+        '{{ entry.column }}' as owner_column,
+        '{{ entry.vocabulary }}' as vocabulary,
+        {{ row_key(entry.key, entry.model) }} as owner_key,
+        {% if entry.tenant -%} cast({{ entry.model }}.{{ entry.tenant }} as text) {%- else -%} cast(null as text) {%- endif %} as tenant,
+        {{ binary_text('members.stage_name') }} as stage_name,
+        {{ json_number('members.weight_value') }} as weight,
+        {% if entry.updated_at -%} {{ entry.model }}.{{ entry.updated_at }} {%- else -%} cast(null as timestamp with time zone) {%- endif %} as updated_at
+    from {{ entry.model }}
+    left join {{ json_members(entry.model ~ '.' ~ entry.column, 'members') }} on true
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- else %}
+    select
+        cast(null as text) as owner_table,
+        cast(null as text) as owner_column,
+        cast(null as text) as vocabulary,
+        cast(null as text) as owner_key,
+        cast(null as text) as tenant,
+        cast(null as text) as stage_name,
+        cast(null as numeric) as weight,
+        cast(null as timestamp with time zone) as updated_at
+    where false
+    {%- endfor %}
+)
+
+select * from final

@@ -1,0 +1,37 @@
+{#- A view: whoever reads it reads the application's live tables. -#}
+{%- set columns = managed_columns() -%}
+{%- set models = columns | map(attribute='model') | unique | list -%}
+with
+{%- for model_name in models %}
+{{ model_name }} as (
+    select * from {{ ref(model_name) }}
+),
+{% endfor %}
+final as (
+    {%- for entry in columns %}
+    select
+        '{{ entry.table }}' as table_name,
+        '{{ entry.column }}' as column_name,
+        '{{ entry.vocabulary }}' as vocabulary,
+        {{ row_key(entry.key, entry.model) }} as row_key,
+        {% if entry.tenant -%} cast({{ entry.model }}.{{ entry.tenant }} as text) {%- else -%} cast(null as text) {%- endif %} as tenant,
+        {{ binary_text(entry.model ~ '.' ~ entry.column) }} as raw_value,
+        {% if entry.updated_at -%} {{ entry.model }}.{{ entry.updated_at }} {%- else -%} cast(null as timestamp with time zone) {%- endif %} as updated_at
+    from {{ entry.model }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- else %}
+    select
+        cast(null as text) as table_name,
+        cast(null as text) as column_name,
+        cast(null as text) as vocabulary,
+        cast(null as text) as row_key,
+        cast(null as text) as tenant,
+        cast(null as text) as raw_value,
+        cast(null as timestamp with time zone) as updated_at
+    where false
+    {%- endfor %}
+)
+
+select * from final

@@ -1,0 +1,89 @@
+with stage_weights as (
+    select * from {{ ref('int_stage_weights') }}
+),
+
+resolved_values as (
+    select * from {{ ref('int_values') }}
+),
+
+resolved_weights as (
+    select
+        stage_weights.*,
+        resolved_values.canonical_value as stage,
+        -- names that mean one stage meet here; a name without a stage stays a row of its own
+        coalesce(resolved_values.canonical_value, '?' || stage_weights.stage_name, '') as stage_group
+    from stage_weights
+    left join resolved_values
+        on
+            stage_weights.vocabulary = resolved_values.vocabulary
+            and stage_weights.stage_name = resolved_values.raw_value
+),
+
+owners as (
+    select
+        resolved_weights.owner_table,
+        resolved_weights.owner_column,
+        resolved_weights.owner_key,
+        count(*) filter (where resolved_weights.stage is null) as names_without_stage,
+        count(*) filter (where resolved_weights.weight is null) as names_without_weight,
+        min(resolved_weights.weight) as smallest_weight,
+        sum(resolved_weights.weight) as weight_sum
+    from resolved_weights
+    group by
+        resolved_weights.owner_table,
+        resolved_weights.owner_column,
+        resolved_weights.owner_key
+),
+
+allocations as (
+    select
+        resolved_weights.owner_table,
+        resolved_weights.owner_column,
+        resolved_weights.owner_key,
+        resolved_weights.tenant,
+        resolved_weights.stage,
+        resolved_weights.stage_group,
+        string_agg(resolved_weights.stage_name, ' | ' order by resolved_weights.stage_name) as stage_names,
+        -- added up, never overwritten: {"Series A": 0.3, "series_a": 0.2} is half in Series A
+        sum(resolved_weights.weight) as weight,
+        max(resolved_weights.updated_at) as updated_at
+    from resolved_weights
+    group by
+        resolved_weights.owner_table,
+        resolved_weights.owner_column,
+        resolved_weights.owner_key,
+        resolved_weights.tenant,
+        resolved_weights.stage,
+        resolved_weights.stage_group
+),
+
+final as (
+    select
+        allocations.owner_table || '.' || allocations.owner_column || '/' || allocations.owner_key
+        || '/' || allocations.stage_group as allocation_key,
+        allocations.owner_table,
+        allocations.owner_column,
+        allocations.owner_key,
+        allocations.tenant,
+        allocations.stage,
+        allocations.stage_names,
+        cast(allocations.weight as numeric(28, 10)) as weight,
+        cast(owners.weight_sum as numeric(28, 10)) as owner_weight_sum,
+        owners.names_without_stage > 0 as owner_has_unresolved_name,
+        case
+            when owners.weight_sum is null then 'no weights'
+            when owners.names_without_weight > 0 then 'a weight is not a number'
+            when owners.smallest_weight < 0 then 'a weight is negative'
+            when owners.weight_sum = 0 then 'all weights are zero'
+            when abs(owners.weight_sum - 1) > {{ var('weight_sum_epsilon') }} then 'weights do not sum to 1'
+        end as owner_weight_issue,
+        allocations.updated_at
+    from allocations
+    inner join owners
+        on
+            allocations.owner_table = owners.owner_table
+            and allocations.owner_column = owners.owner_column
+            and allocations.owner_key = owners.owner_key
+)
+
+select * from final

@@ -1,0 +1,16 @@
+with source_rows as (
+    select * from {{ source('app', 'deal_opportunities') }}
+),
+
+final as (
+    select
+        source_rows.id,
+        source_rows.fund_id,
+        source_rows.company_name,
+        {{ binary_text('source_rows.stage') }} as stage,
+        source_rows.row_version,
+        source_rows.updated_at
+    from source_rows
+)
+
+select * from final

@@ -1,0 +1,14 @@
+with source_rows as (
+    select * from {{ source('app', 'fund_baselines') }}
+),
+
+final as (
+    select
+        source_rows.id,
+        source_rows.fund_id,
+        source_rows.stage_distribution,
+        source_rows.updated_at
+    from source_rows
+)
+
+select * from final

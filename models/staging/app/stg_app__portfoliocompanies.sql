@@ -1,0 +1,17 @@
+with source_rows as (
+    select * from {{ source('app', 'portfoliocompanies') }}
+),
+
+final as (
+    select
+        source_rows.id,
+        source_rows.fund_id,
+        source_rows.name as company_name,
+        {{ binary_text('source_rows.stage') }} as stage,
+        {{ binary_text('source_rows.current_stage') }} as current_stage,
+        source_rows.row_version,
+        source_rows.updated_at
+    from source_rows
+)
+
+select * from final
