@@ -1,0 +1,52 @@
+# Everything a stranger needs: `make demo` shows it, `make test` proves it. Only Python 3.10 or later and make are assumed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check up down lock clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## set everything up, run the main job on a sample database, show the result
+	@$(BIN)/trueup demo
+
+test: check ## everything: check, then all tests on real servers
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/python/integration
+
+check: $(INSTALLED) ## what needs no database: lint, types, YAML, manifest, macro texts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models analyses tests/generic macros
+	$(BIN)/pytest -q tests/python/unit
+
+up: $(INSTALLED) ## start the embedded PostgreSQL and write profiles.yml
+	@$(BIN)/trueup up
+
+down: $(INSTALLED) ## stop it
+	@$(BIN)/trueup down
+
+lock: $(INSTALLED) ## resolve requirements.lock anew from pyproject.toml
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/pip install --quiet uv
+	$(VENV)/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes \
+	    --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+	rm -rf $(VENV)/lock
+
+clean: ## stop the server, remove everything that was made (the embedded database too)
+	-@[ ! -x $(BIN)/trueup ] || $(BIN)/trueup down
+	rm -rf $(VENV) .trueup target logs profiles.yml
+
+# A set-up that was interrupted leaves no stamp and is made anew.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "trueup needs Python 3.10 or later; $(PYTHON) is `$(PYTHON) -V 2>&1`. Name another with: make PYTHON=python3.12" >&2; exit 2; }
+	@echo "setting up $(VENV) (half a minute, once)"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

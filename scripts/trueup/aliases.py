@@ -1,0 +1,181 @@
+"""Adding a decision to an alias seed."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import io
+import subprocess
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import yaml
+
+from trueup import compiled, connection
+from trueup.errors import TrueupError
+from trueup.settings import Settings
+
+COLUMNS = ["alias_text", "canonical_value", "match_type", "added_by", "added_on", "reason"]
+WITH_VALUE = ("exact", "broader")
+WITHOUT_VALUE = ("ambiguous", "out_of_scope")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A vocabulary as its two seed files have it: canonical values, their labels, alias rows."""
+
+    name: str
+    alias_path: Path
+    values: dict[str, str]
+    aliases: list[dict[str, str]]
+
+
+def vocabulary(settings: Settings, name: str) -> Vocabulary:
+    """Read a vocabulary's seeds; TrueupError for an unknown name or a damaged file."""
+    known = yaml.safe_load((settings.project / "dbt_project.yml").read_text())["vars"][
+        "vocabularies"
+    ]
+    if name not in known:
+        raise TrueupError(f"vocabulary {name!r} is unknown; allowed: {', '.join(known)}")
+    seeds = settings.project / "seeds"
+    alias_path = seeds / f"{known[name]['alias_seed']}.csv"
+    values = _read(seeds / f"{known[name]['canonical_seed']}.csv", ["canonical_value", "label"])
+    return Vocabulary(
+        name=name,
+        alias_path=alias_path,
+        values={row["canonical_value"]: row["label"] for row in values},
+        aliases=_read(alias_path, COLUMNS),
+    )
+
+
+def add(
+    settings: Settings,
+    vocabulary: Vocabulary,
+    alias_text: str,
+    canonical_value: str | None,
+    match_type: str,
+    reason: str,
+    added_by: str | None = None,
+) -> str:
+    """Write one alias row, keep the file sorted, return the line that was added.
+
+    Raises TrueupError, and writes nothing, for a value or match type that does not exist, for a
+    text without a key, and for a spelling that is decided already.
+    """
+    _check(vocabulary, alias_text, canonical_value, match_type, reason)
+    if alias_text.strip().casefold() == "null":
+        alias_text = "(null)"  # dbt reads the word as NULL; brackets are folded away in the key
+    _check_free(settings, vocabulary, alias_text)
+    row = dict(
+        zip(
+            COLUMNS,
+            [
+                alias_text,
+                canonical_value or "",
+                match_type,
+                added_by or author(settings.project),
+                date.today().isoformat(),
+                reason,
+            ],
+            strict=True,
+        )
+    )
+    rows = sorted([*vocabulary.aliases, row], key=lambda each: each["alias_text"])
+    new = vocabulary.alias_path.with_suffix(".csv.new")
+    new.write_text(_lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *rows]), encoding="utf-8")
+    new.replace(vocabulary.alias_path)
+    return _lines([row]).rstrip("\n")
+
+
+def author(project: Path) -> str:
+    """Who decides: git's user of the checkout, else the operating system's."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(project), "config", "user.name"], capture_output=True, text=True
+        )
+        name = done.stdout.strip()
+    except OSError:
+        name = ""
+    return name or getpass.getuser()
+
+
+def _check(
+    vocabulary: Vocabulary,
+    alias_text: str,
+    canonical_value: str | None,
+    match_type: str,
+    reason: str,
+) -> None:
+    allowed = ", ".join(vocabulary.values)
+    if match_type in WITH_VALUE and canonical_value is None:
+        raise TrueupError(
+            f"{alias_text!r}: match type {match_type} needs a canonical value; allowed: {allowed}"
+        )
+    if match_type in WITHOUT_VALUE and canonical_value is not None:
+        raise TrueupError(
+            f"{alias_text!r}: match type {match_type} says that it is no one value; "
+            f"leave {canonical_value!r} out"
+        )
+    if canonical_value is not None and canonical_value not in vocabulary.values:
+        raise TrueupError(
+            f"canonical value {canonical_value!r} is not in vocabulary {vocabulary.name}; "
+            f"allowed: {allowed}"
+        )
+    if not reason.strip():
+        raise TrueupError(f"{alias_text!r}: the reason is blank", "Say it in --reason.")
+    if "\0" in alias_text or "\n" in reason:
+        raise TrueupError(f"{alias_text!r}: a NUL or a line break in the reason cannot be stored")
+
+
+def _check_free(settings: Settings, vocabulary: Vocabulary, alias_text: str) -> None:
+    """Refuse a text whose key is taken, by an alias, a canonical value or a label."""
+    decided = [
+        *((row["alias_text"], _decision(row)) for row in vocabulary.aliases),
+        *((value, f"the canonical value {value}") for value in vocabulary.values),
+        *((label, f"the label of {value}") for value, label in vocabulary.values.items()),
+    ]
+    statement = compiled.statement(settings, "text_keys")
+    with connection.connect(settings, writes=False) as connected:
+        rows = statement.run(connected, texts=[alias_text, *(text for text, _ in decided)])
+        keys = [key for _, _, key in rows]
+    key = keys[0]
+    if len(key) < 2:
+        raise TrueupError(
+            f"{alias_text!r} cannot be an alias: its key {key!r} has fewer than two characters",
+            "A single letter or a text of dashes says nothing certain; it stays unknown.",
+        )
+    for (text, decision), taken in zip(decided, keys[1:], strict=True):
+        if taken == key:
+            raise TrueupError(
+                f"{alias_text!r} is decided already: its key {key!r} is that of {text!r}, {decision}",
+                f"To decide otherwise, change that row of {vocabulary.alias_path.name} in review.",
+            )
+
+
+def _decision(row: dict[str, str]) -> str:
+    return f"{row['match_type']} {row['canonical_value']}".strip() + f" ({row['reason']})"
+
+
+def _read(path: Path, columns: list[str]) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise TrueupError(f"{path}: cannot be read: {error}") from None
+    missing = [column for column in columns if column not in (reader.fieldnames or [])]
+    if missing:
+        raise TrueupError(f"{path}: has no column {', '.join(missing)}")
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise TrueupError(
+                f"{path}: record {number} has not {len(reader.fieldnames or [])} fields"
+            )
+    return rows
+
+
+def _lines(rows: list[dict[str, str]]) -> str:
+    text = io.StringIO()
+    csv.DictWriter(text, COLUMNS, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,289 @@
+"""The command line: every command of trueup, its options and its help."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import psycopg
+
+from trueup import __version__, terminal
+from trueup.errors import TrueupError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORMAT = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
+)
+LIMIT = click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="Rows to show; 0 = all.",
+)
+
+
+class Group(click.Group):
+    """A group whose commands end with exit code 2 and one clear message where something is wrong."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except TrueupError as error:
+            _stop(error.message, error.remedy)
+        except psycopg.errors.DiskFull as error:
+            _stop(_first_line(error), "Free some disk space and run the command again.")
+        except psycopg.Error as error:
+            _stop(f"the database refused: {_first_line(error)}", "Run `trueup doctor`.")
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            _stop(f"{where}{error.strerror or error}", None)
+
+
+def examples(text: str) -> Callable[[Command], Command]:
+    """Add an EXAMPLES section below a command's help, its lines kept as they are."""
+
+    def decorate(command: Command) -> Command:
+        command.__doc__ = f"{command.__doc__}\n\n\b\nExamples:\n" + "\n".join(
+            f"  {line}" for line in text.strip().splitlines()
+        )
+        return command
+
+    return decorate
+
+
+@click.group(
+    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="trueup")
+@examples("""
+trueup demo                                         see it work on a sample database
+trueup try deals.csv --column Stage                 what would become of a file
+trueup unmapped                                     what waits for a decision
+trueup alias add "Serie Seed" seed --reason "..."   decide it
+""")
+def main() -> None:
+    """Bring categorical columns of live PostgreSQL tables up to a canonical vocabulary.
+
+    DATABASE_URL or the usual PG* variables choose the server; with none set, an embedded PostgreSQL
+    below .trueup/ is used. Exit codes: 0 done, 1 a check failed, 2 wrong use or environment.
+    """
+
+
+@main.command()
+@click.option("--companies", type=click.IntRange(min=1), default=100_000, show_default=True,
+              help="Rows of the largest sample table.")  # fmt: skip
+@click.option("--dirty-share", type=click.FloatRange(0, 1), default=0.56, show_default=True,
+              help="Share of values that are not canonical.")  # fmt: skip
+@click.option(
+    "--seed", type=int, default=1, show_default=True, help="Another seed, another sample."
+)
+@examples("""
+trueup demo
+trueup demo --companies 1000000 --dirty-share 0.2
+""")
+def demo(companies: int, dirty_share: float, seed: int) -> None:
+    """Load a sample database, build the models on it, show what became of the stages.
+
+    Works on the embedded PostgreSQL only, whatever server is configured. Running it again makes the
+    sample anew.
+    """
+    from trueup import demo as job
+
+    sys.exit(job.run(_settings(), companies, dirty_share, seed))
+
+
+@main.command()
+@click.option(
+    "--port", type=click.IntRange(1024, 65535), help="Port to listen on; without it, a free one."
+)
+@examples("""
+trueup up
+trueup up --port 54321
+""")
+def up(port: int | None) -> None:
+    """Start the embedded PostgreSQL and write profiles.yml for it.
+
+    Says its address; a server that runs already is left running.
+    """
+    from trueup import connection, dbt, server
+
+    settings = dataclasses.replace(_settings(), conninfo=None, environment="development")
+    server.start(settings.state, port)
+    with connection.connect(settings, writes=False) as connected:
+        click.echo(connection.describe(connected, settings))
+    if dbt.write_profile(settings, connection.dbt_environment(settings)) is None:
+        click.echo("profiles.yml was not made by trueup and was left alone.")
+
+
+@main.command()
+@examples("trueup down")
+def down() -> None:
+    """Stop the embedded PostgreSQL of this checkout. Its data stays."""
+    from trueup import server
+
+    stopped = server.stop(_settings().state)
+    click.echo("stopped" if stopped else "was not running")
+
+
+@main.command()
+@FORMAT
+@examples("""
+trueup doctor
+DATABASE_URL=postgresql://me@db.example/app trueup doctor
+""")
+def doctor(form: str) -> None:
+    """Check the environment, the server and every managed column before anything runs.
+
+    One line each, with the command that mends it. Exit code 2 where something needed is missing.
+    """
+    from trueup import doctor as job
+
+    found = []
+    out = terminal.console()
+    for finding in job.examine(_settings()):
+        found.append(finding)
+        if form == "text":
+            terminal.show_finding(
+                out, finding.status, finding.subject, finding.found, finding.remedy
+            )
+    if form == "json":
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in found], indent=2))
+    sys.exit(2 if any(finding.status == job.FAIL for finding in found) else 0)
+
+
+@main.command("try")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--column", required=True, help="Name of the column, as the header has it.")
+@click.option(
+    "--encoding", help="How the file was saved, if not as UTF-8: cp1252, latin-1, utf-16."
+)
+@FORMAT
+@LIMIT
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Write the JSON to this file (.json) too."
+)
+@examples("""
+trueup try deals.csv --column Stage
+trueup try export.csv --column "Funding Round" --encoding cp1252
+trueup try deals.csv --column Stage --format json
+""")
+def try_(
+    file: Path, column: str, encoding: str | None, form: str, limit: int, output: Path | None
+) -> None:
+    """Show what would become of a column of a CSV file. Changes nothing.
+
+    The file is loaded into a database of its own on the embedded PostgreSQL, the models are built on
+    it, and the database is dropped again.
+    """
+    from trueup import try_csv as job
+
+    if output is not None and output.suffix != ".json":
+        raise TrueupError(f"{output}: the ending decides the format; allowed: .json")
+    trial = job.run(_settings(), file, column, encoding)
+    if output is not None:
+        output.write_text(job.as_json(trial) + "\n", encoding="utf-8")
+    if form == "json":
+        click.echo(job.as_json(trial))
+    else:
+        job.show(trial, f"{file.name}, column {column}", limit or None)
+
+
+@main.command()
+@click.option("--csv", "as_csv", is_flag=True, help="Lines for the alias seed, to be completed.")
+@FORMAT
+@LIMIT
+@examples("""
+trueup unmapped
+trueup unmapped --limit 0 --csv > review.csv
+""")
+def unmapped(as_csv: bool, form: str, limit: int) -> None:
+    """List the values nobody has decided on, commonest first, with suggestions.
+
+    Reads audit_unmapped_values as the last `dbt build` left it. A suggestion is the nearest alias by
+    spelling; it is never applied.
+    """
+    from trueup import connection, findings
+
+    settings = _settings()
+    with connection.connect(settings, writes=False) as connected:
+        rows = findings.unmapped(connected)
+        quiet = as_csv or form == "json"
+        click.echo(connection.describe(connected, settings), err=quiet)
+    shown = rows if limit == 0 else rows[:limit]
+    if as_csv:
+        for row in shown:
+            if row.seed_line is not None:
+                click.echo(row.seed_line)
+    elif form == "json":
+        click.echo(
+            json.dumps([dataclasses.asdict(row) for row in shown], ensure_ascii=False, indent=2)
+        )
+    elif rows:
+        terminal.show_unmapped(terminal.console(), rows, limit or None)
+    else:
+        click.echo("Nothing waits: every value is decided.")
+
+
+@main.group()
+def alias() -> None:
+    """Decide what spellings mean."""
+
+
+@alias.command()
+@click.argument("text")
+@click.argument("value", required=False)
+@click.option("--match", type=click.Choice(["exact", "broader", "ambiguous", "out_of_scope"]),
+              help="exact and broader take a VALUE, the others none.  [default: exact]")  # fmt: skip
+@click.option("--reason", required=True, help="Why; a reviewer in a year's time reads it.")
+@click.option("--by", help="Who decided.  [default: git's user.name]")
+@click.option("--vocabulary", default="stage", show_default=True)
+@examples("""
+trueup alias add "Serie Seed" seed --reason "partner bank's export"
+trueup alias add "Series Q" series-c+ --match broader --reason "later than C"
+trueup alias add "Mezz" --match out_of_scope --reason "debt"
+""")
+def add(
+    text: str, value: str | None, match: str | None, reason: str, by: str | None, vocabulary: str
+) -> None:
+    """Add a spelling to the alias seed: what TEXT means, decided once for every row.
+
+    Writes one line, with who, when and why, and keeps the file sorted. Refuses what is decided
+    already, under any case, dash or accent.
+    """
+    from trueup import aliases
+
+    settings = _settings()
+    seed = aliases.vocabulary(settings, vocabulary)
+    line = aliases.add(settings, seed, text, value, match or "exact", reason, by)
+    click.echo(f"{seed.alias_path.relative_to(settings.project)}: {line}")
+    click.echo("`dbt build` applies it; audit_pending_changes then shows the rows it would change.")
+
+
+def _settings() -> Any:
+    from trueup import settings
+
+    return settings.load()
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[
+        0
+    ]
+
+
+def _stop(message: str, remedy: str | None) -> None:
+    click.echo(f"Error: {message}", err=True)
+    if remedy:
+        click.echo(remedy, err=True)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

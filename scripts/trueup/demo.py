@@ -1,0 +1,76 @@
+"""`trueup demo`: the main job on a sample database, from nothing to a summary."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from trueup import connection, dbt, findings, sample, terminal
+from trueup.settings import Settings
+
+SHOWN = 8  # unknown values in the summary
+
+
+def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> int:
+    """Load, build, show. Returns the exit code: 0, or 1 where a model or test failed.
+
+    companies: rows of the largest table; one deal to five of them, one investment to twenty.
+    Always works on the embedded server: a demo never touches a configured one.
+    """
+    settings = dataclasses.replace(settings, conninfo=None, environment="development")
+    out = terminal.console()
+    with connection.connect(settings) as connected:
+        out.print(connection.describe(connected, settings))
+        with terminal.progress("sample") as report:
+            rows = sample.load(
+                connected,
+                companies=companies,
+                deals=companies // 5,
+                investments=companies // 20,
+                dirty_share=dirty_share,
+                seed=seed,
+                cascade=True,  # what hangs on it are dbt's views, made again right away
+                progress=report,
+            )
+    out.print("sample: " + ", ".join(f"{count:,} {name}" for name, count in rows.items()))
+    environment = connection.dbt_environment(settings)
+    own_profile = dbt.write_profile(settings, environment) is None
+    with terminal.progress("build") as report:
+        outcome = dbt.run(settings, environment, "build", progress=report)
+    with connection.connect(settings, writes=False) as connected:
+        if outcome.failures:
+            show_failures(connected, outcome)
+            return 1
+        done = sum(outcome.counts.values())
+        out.print(
+            f"dbt build: {done} models, snapshots and tests passed in {outcome.seconds:.0f} s\n"
+        )
+        show(connected)
+    if own_profile:
+        out.print("profiles.yml was not made by trueup and was left alone.")
+    out.print(
+        "The server keeps running. `dbt build` works in this folder, `trueup unmapped` lists what waits\n"
+        "for a decision, `trueup alias add` decides it, `trueup down` stops the server."
+    )
+    return 0
+
+
+def show(connected: findings.Connection) -> None:
+    """The summary: what the values mean, how clean the columns are, what is left to decide."""
+    out = terminal.console()
+    terminal.show_flow(out, findings.values(connected, "stage"), findings.stages(connected))
+    out.print()
+    terminal.show_coverage(out, findings.coverage(connected))
+    out.print()
+    terminal.show_unmapped(out, findings.unmapped(connected), SHOWN)
+    out.print()
+
+
+def show_failures(connected: findings.Connection, outcome: dbt.Outcome) -> None:
+    """Failed models and tests on stderr, each test with a few of the rows it found."""
+    stored: dict[str, list[dict[str, Any]]] = {
+        failure.name: findings.examples(connected, failure.relation)
+        for failure in outcome.failures
+        if failure.relation and failure.message.startswith("Got ")
+    }
+    terminal.show_failures(terminal.console(stderr=True), outcome, stored)

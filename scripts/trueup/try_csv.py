@@ -1,0 +1,152 @@
+"""`trueup try`: what would become of a column of any CSV file?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from psycopg import sql
+
+from trueup import connection, csv_file, dbt, demo, findings, server, terminal
+from trueup.errors import TrueupError
+from trueup.settings import Settings
+
+VOCABULARY = "stage"
+# The project's models on one table of one column; no application is there.
+VARIABLES: dict[str, Any] = {
+    "try_csv": True,
+    "managed_documents": [],
+    "managed_columns": [
+        {
+            "table": "try_rows",
+            "column": "value",
+            "key": {"row_number": "bigint"},
+            "vocabulary": VOCABULARY,
+            "model": "stg_try__rows",
+        }
+    ],
+}
+MODELS = "+audit_unmapped_values +fct_stage_coverage dim_stages"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What a column holds: values commonest first, coverage, work queue, canonical stages."""
+
+    values: list[findings.Value]
+    coverage: list[findings.Coverage]
+    unmapped: list[findings.Unmapped]
+    stages: list[findings.Stage]
+
+
+def run(settings: Settings, path: Path, column: str, encoding: str | None) -> Trial:
+    """Load the column into a database of its own, build the models on it, read what they found.
+
+    Always on the embedded server, which is left as it was found: running or not. The database is
+    dropped afterwards. Raises TrueupError for a file that cannot be read.
+    """
+    settings = dataclasses.replace(settings, conninfo=None, environment="development")
+    with (
+        csv_file.open_column(path, column, encoding) as cells,
+        _server_as_found(settings),
+        _database(settings) as database,
+    ):
+        with connection.connect(settings, database) as connected:
+            _load(connected, cells)
+        environment = {**connection.dbt_environment(settings), "PGDATABASE": database}
+        with terminal.progress("build") as report:
+            outcome = dbt.run(
+                settings, environment, "build", "--select", MODELS,
+                "--exclude", "fct_stage_coverage_unmapped_share_error",
+                # only tests whose models are all built here
+                "--indirect-selection", "cautious",
+                variables=VARIABLES, target="try", progress=report,
+            )  # fmt: skip
+        with connection.connect(settings, database, writes=False) as connected:
+            if outcome.failures:
+                demo.show_failures(connected, outcome)
+                raise TrueupError("the models could not be built on this file")
+            return Trial(
+                values=findings.values(connected, VOCABULARY),
+                coverage=findings.coverage(connected),
+                unmapped=findings.unmapped(connected),
+                stages=findings.stages(connected),
+            )
+
+
+def as_json(trial: Trial) -> str:
+    """{"values": [{"value", "rows", "resolution", "stage", "match", "suggestion"}], "summary": {...}}
+
+    `match` is the alias, canonical value or label that decided. Rows of the summary add up:
+    rows = canonical + to_change + left + unknown + missing.
+    """
+    total = trial.coverage[0] if trial.coverage else None
+    summary = {
+        "rows": total.rows if total else 0,
+        "values": len(trial.values),
+        "canonical": total.canonical if total else 0,
+        "to_change": total.resolved - total.canonical if total else 0,
+        "left": total.left if total else 0,
+        "unknown": total.unknown if total else 0,
+        "missing": total.missing if total else 0,
+    }
+    values = [dataclasses.asdict(value) for value in trial.values]
+    return json.dumps({"values": values, "summary": summary}, ensure_ascii=False, indent=2)
+
+
+def show(trial: Trial, name: str, limit: int | None) -> None:
+    """The same for people."""
+    out = terminal.console()
+    if not trial.coverage:
+        out.print(f"{name}: no records")
+        return
+    total = trial.coverage[0]
+    filled = total.rows - total.missing
+    out.print(
+        f"{name}: {total.rows:,} records, {len(trial.values):,} spellings; canonical "
+        f"{terminal.percent(total.canonical, filled)} now, {terminal.percent(total.resolved, filled)} after\n",
+        markup=False,
+    )
+    terminal.show_flow(out, trial.values, trial.stages)
+    out.print()
+    if trial.unmapped:
+        terminal.show_unmapped(out, trial.unmapped, limit)
+        out.print("\nDecide with: trueup alias add TEXT VALUE --reason WHY")
+
+
+def _load(connected: connection.Connection, cells: csv_file.Column) -> None:
+    with connected.cursor() as cursor:
+        cursor.execute("create table public.try_rows (row_number bigint primary key, value text)")
+        with cursor.copy("copy public.try_rows (row_number, value) from stdin") as copy:
+            for row in cells:
+                copy.write_row(row)
+        cursor.execute("analyze public.try_rows")
+
+
+@contextmanager
+def _server_as_found(settings: Settings) -> Iterator[None]:
+    found_running = server.running(settings.state) is not None
+    try:
+        yield
+    finally:
+        if not found_running:
+            server.stop(settings.state)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """A database of this process's own, dropped at the end; one that a kill left over is dropped too."""
+    name = f"trueup_try_{os.getpid()}"
+    drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    with connection.connect(settings, autocommit=True) as connected:
+        connected.execute(drop)
+        connected.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        try:
+            yield name
+        finally:
+            connected.execute(drop)

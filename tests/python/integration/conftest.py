@@ -1,0 +1,176 @@
+"""One embedded server for the whole test run, one database from a template for each test.
+
+The process that was started (xdist's controller, or the only one) starts the server and builds two
+template databases; workers find its address in an environment variable.
+
+    app_template     the sample application, small
+    built_template   the same after a complete dbt build
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from trueup import dbt, sample, server
+from trueup.settings import Settings
+
+PROJECT = Path(__file__).resolve().parents[3]
+ADDRESS = "TRUEUP_TEST_SERVER"
+PROJECT_PARTS = ("dbt_project.yml", "profiles.yml.example", "analyses", "macros", "models", "seeds",
+                 "snapshots", "tests/generic")  # fmt: skip
+SAMPLE = {"companies": 3000, "deals": 600, "investments": 300, "strategies": 60, "baselines": 40,
+          "funds": 12}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class App:
+    """A database of a test's own, and the dbt project on it."""
+
+    settings: Settings
+    database: str
+    environment: dict[str, str]
+
+    def dbt(self, *arguments: str, variables: dict[str, Any] | None = None) -> dbt.Outcome:
+        """Run dbt in this process; the outcome holds what failed."""
+        return dbt.run(self.settings, self.environment, *arguments, variables=variables)
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.url, autocommit=True, **options)
+
+    def query(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with self.connect() as connection:
+            cursor = connection.execute(query, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    @property
+    def url(self) -> str:
+        return (
+            f"postgresql://{self.environment['PGUSER']}:{self.environment['PGPASSWORD']}"
+            f"@{self.environment['PGHOST']}:{self.environment['PGPORT']}/{self.database}"
+        )
+
+    @property
+    def project(self) -> Path:
+        return self.settings.project
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    _remove_leftovers()
+    state = PROJECT / ".trueup" / f"tests-{os.getpid()}"
+    address = server.start(state, options={"fsync": "off", "full_page_writes": "off"})
+    os.environ[ADDRESS] = json.dumps(
+        {"state": str(state), "host": address.host, "port": address.port, "user": address.user,
+         "password": address.password}
+    )  # fmt: skip
+    with psycopg.connect(address.conninfo(), autocommit=True) as connection:
+        connection.execute("create database app_template")
+    with psycopg.connect(address.conninfo("app_template")) as connection:
+        sample.load(connection, **SAMPLE)
+    with psycopg.connect(address.conninfo(), autocommit=True) as connection:
+        connection.execute("create database built_template template app_template")
+    app = _app(PROJECT, state / "template", "built_template")
+    outcome = app.dbt("build")
+    assert not outcome.failures, outcome.failures
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workerinput") or ADDRESS not in os.environ:
+        return
+    state = Path(json.loads(os.environ.pop(ADDRESS))["state"])
+    server.stop(state)
+    _remove(state)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    """The sample application before any dbt run, and a copy of the project to change at will."""
+    yield from _fresh(tmp_path, "app_template")
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> Iterator[App]:
+    """The sample application after a dbt build, and a copy of the project to change at will."""
+    yield from _fresh(tmp_path, "built_template")
+
+
+@pytest.fixture(scope="module")
+def shared_built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The same for the read-only tests of a module."""
+    yield from _fresh(tmp_path_factory.mktemp("built"), "built_template")
+
+
+def copy_project(folder: Path) -> Path:
+    """The dbt project without anything that was made from it."""
+    for part in PROJECT_PARTS:
+        source, target = PROJECT / part, folder / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy(source, target)
+    return folder
+
+
+def _fresh(folder: Path, template: str) -> Iterator[App]:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _administer(f"create database {name} template {template}")
+    try:
+        yield _app(copy_project(folder / "project"), folder / "state", name)
+    finally:
+        _administer(f"drop database if exists {name} with (force)")
+
+
+def _app(project: Path, state: Path, database: str) -> App:
+    address = json.loads(os.environ[ADDRESS])
+    environment = {
+        "PGHOST": address["host"],
+        "PGPORT": str(address["port"]),
+        "PGUSER": address["user"],
+        "PGPASSWORD": address["password"],
+        "PGDATABASE": database,
+        "PGSSLMODE": "disable",
+    }
+    settings = Settings(
+        project=project, state=state, environment="development", conninfo="", log_format="text"
+    )
+    return App(settings, database, environment)
+
+
+def _administer(statement: str) -> None:
+    address = json.loads(os.environ[ADDRESS])
+    with psycopg.connect(
+        host=address["host"], port=address["port"], user=address["user"],
+        password=address["password"], dbname="trueup", autocommit=True,
+    ) as connection:  # fmt: skip
+        connection.execute(statement)  # type: ignore[arg-type]
+
+
+def _remove_leftovers() -> None:
+    """Servers of earlier test runs that were killed."""
+    for state in (PROJECT / ".trueup").glob("tests-*"):
+        pid = int(state.name.partition("-")[2])
+        try:
+            os.kill(pid, signal.SIG_DFL)
+        except ProcessLookupError:
+            server.stop(state)
+            _remove(state)
+
+
+def _remove(state: Path) -> None:
+    home = server.home(state)
+    shutil.rmtree(state, ignore_errors=True)
+    if home != state:
+        shutil.rmtree(home, ignore_errors=True)
