@@ -1,8 +1,19 @@
--- name: text_keys(texts)
--- The text keys of some texts, in their order: how `trueup alias add` looks for a spelling that is decided already.
+-- name: text_keys(texts, vocabulary)
+-- The text keys of some texts, in their order, whole and without the vocabulary's noise words: how `trueup alias add`
+-- finds out whether a spelling is decided already.
+with keyed_texts as {{ computed_once() }} (
+    select
+        given_texts.position,
+        {{ text_key('given_texts.given_text') }} as text_key
+    from unnest($1::text[]) with ordinality as given_texts (given_text, position)
+)
+
 select
-    given_texts.position,
-    given_texts.given_text,
-    {{ text_key('given_texts.given_text') }} as text_key
-from unnest($1::text[]) with ordinality as given_texts (given_text, position)
-order by given_texts.position
+    keyed_texts.text_key,
+    case $2::text
+        {%- for vocabulary in vocabularies().values() %}
+        when '{{ vocabulary.name }}' then {{ without_noise('keyed_texts.text_key', vocabulary) }}
+        {%- endfor %}
+    end as bare_key
+from keyed_texts
+order by keyed_texts.position

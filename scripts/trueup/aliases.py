@@ -129,7 +129,7 @@ def _check(
 
 
 def _check_free(settings: Settings, vocabulary: Vocabulary, alias_text: str) -> None:
-    """Refuse a text whose key is taken, by an alias, a canonical value or a label."""
+    """Refuse a text that the vocabulary resolves already, by its whole key or without noise words."""
     decided = [
         *((row["alias_text"], _decision(row)) for row in vocabulary.aliases),
         *((value, f"the canonical value {value}") for value in vocabulary.values),
@@ -137,19 +137,20 @@ def _check_free(settings: Settings, vocabulary: Vocabulary, alias_text: str) -> 
     ]
     statement = compiled.statement(settings, "text_keys")
     with connection.connect(settings, writes=False) as connected:
-        rows = statement.run(connected, texts=[alias_text, *(text for text, _ in decided)])
-        keys = [key for _, _, key in rows]
-    key = keys[0]
+        texts = [alias_text, *(text for text, _ in decided)]
+        keys = statement.run(connected, texts=texts, vocabulary=vocabulary.name).fetchall()
+    (key, bare_key), taken = keys[0], [key for key, _ in keys[1:]]
     if len(key) < 2:
         raise TrueupError(
             f"{alias_text!r} cannot be an alias: its key {key!r} has fewer than two characters",
             "A single letter or a text of dashes says nothing certain; it stays unknown.",
         )
-    for (text, decision), taken in zip(decided, keys[1:], strict=True):
-        if taken == key:
+    for wanted in dict.fromkeys([key, bare_key]):
+        if len(wanted) >= 2 and wanted in taken:
+            text, decision = decided[taken.index(wanted)]
             raise TrueupError(
-                f"{alias_text!r} is decided already: its key {key!r} is that of {text!r}, {decision}",
-                f"To decide otherwise, change that row of {vocabulary.alias_path.name} in review.",
+                f"{alias_text!r} is decided already: its key {wanted!r} is that of {text!r}, {decision}",
+                f"To decide otherwise, change {vocabulary.alias_path.name} by hand, in review.",
             )
 
 

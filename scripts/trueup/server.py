@@ -212,6 +212,8 @@ def home(state: Path) -> Path:
 
 def _start(state: Path, port: int | None, options: Mapping[str, str]) -> _Found:
     """Under the lock: heal what a killed start left, then make, start and furnish."""
+    if not (state / ".gitignore").exists():
+        _write(state / ".gitignore", "*\n", 0o644)
     place = _place(state)
     found = _await_postmaster(place) if (state / "password").exists() else None
     if found is None:
@@ -225,7 +227,7 @@ def _start(state: Path, port: int | None, options: Mapping[str, str]) -> _Found:
         raise TrueupError(
             f"the embedded PostgreSQL of {place.state} already runs on port {found.port}, "
             f"not on {port}",
-            f"Stop it first (trueup db stop), or leave out the port to use {found.port}.",
+            f"Stop it first (trueup down), or leave out the port to use {found.port}.",
         )
     if not found.complete:
         _furnish(place, found.port)
@@ -254,8 +256,6 @@ def _make_state(state: Path) -> None:
         with suppress(FileExistsError):  # another start was faster
             state.mkdir()
             state.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    if not (state / ".gitignore").exists():
-        _write(state / ".gitignore", "*\n", 0o644)
 
 
 def _make_home(place: _Place) -> None:
@@ -457,7 +457,7 @@ def _await_postmaster(place: _Place) -> _Found | None:
                     raise TrueupError(
                         f"the embedded PostgreSQL on port {port} refuses the password in "
                         f"{place.state / 'password'}",
-                        "Put the right file back, or stop the server (trueup db stop) and "
+                        "Put the right file back, or stop the server (trueup down) and "
                         f"remove {place.state} to begin with an empty database.",
                     ) from None
             else:
