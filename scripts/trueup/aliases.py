@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from trueup import compiled, connection
+from trueup import compiled, connection, server
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
@@ -129,14 +129,14 @@ def _check(
 
 
 def _check_free(settings: Settings, vocabulary: Vocabulary, alias_text: str) -> None:
-    """Refuse a text that the vocabulary resolves already, by its whole key or without noise words."""
+    """Refuse a text that the vocabulary resolves already, whole or without noise words."""
     decided = [
         *((row["alias_text"], _decision(row)) for row in vocabulary.aliases),
         *((value, f"the canonical value {value}") for value in vocabulary.values),
         *((label, f"the label of {value}") for value, label in vocabulary.values.items()),
     ]
     statement = compiled.statement(settings, "text_keys")
-    with connection.connect(settings, writes=False) as connected:
+    with server.as_found(settings.state), connection.connect(settings, writes=False) as connected:
         texts = [alias_text, *(text for text, _ in decided)]
         keys = statement.run(connected, texts=texts, vocabulary=vocabulary.name).fetchall()
     (key, bare_key), taken = keys[0], [key for key, _ in keys[1:]]
@@ -149,7 +149,8 @@ def _check_free(settings: Settings, vocabulary: Vocabulary, alias_text: str) -> 
         if len(wanted) >= 2 and wanted in taken:
             text, decision = decided[taken.index(wanted)]
             raise TrueupError(
-                f"{alias_text!r} is decided already: its key {wanted!r} is that of {text!r}, {decision}",
+                f"{alias_text!r} is decided already: its key {wanted!r} is that of {text!r}, "
+                f"{decision}",
                 f"To decide otherwise, change {vocabulary.alias_path.name} by hand, in review.",
             )
 

@@ -30,7 +30,7 @@ LIMIT = click.option(
 
 
 class Group(click.Group):
-    """A group whose commands end with exit code 2 and one clear message where something is wrong."""
+    """A group whose commands end with one clear message and exit code 2 in case of an error."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -179,8 +179,8 @@ def try_(
 ) -> None:
     """Show what would become of a column of a CSV file. Changes nothing.
 
-    The file is loaded into a database of its own on the embedded PostgreSQL, the models are built on
-    it, and the database is dropped again.
+    The file is loaded into a database of its own on the embedded PostgreSQL, the models are built
+    on it, and the database is dropped again.
     """
     from trueup import try_csv as job
 
@@ -206,8 +206,8 @@ trueup unmapped --limit 0 --csv > review.csv
 def unmapped(as_csv: bool, form: str, limit: int) -> None:
     """List the values nobody has decided on, commonest first, with suggestions.
 
-    Reads audit_unmapped_values as the last `dbt build` left it. A suggestion is the nearest alias by
-    spelling; it is never applied.
+    Reads audit_unmapped_values as the last `dbt build` left it. A suggestion is the nearest alias
+    by spelling; it is never applied.
     """
     from trueup import connection, findings
 
@@ -239,8 +239,13 @@ def alias() -> None:
 @alias.command()
 @click.argument("text")
 @click.argument("value", required=False)
-@click.option("--match", type=click.Choice(["exact", "broader", "ambiguous", "out_of_scope"]),
-              help="exact and broader take a VALUE, the others none.  [default: exact]")  # fmt: skip
+@click.option(
+    "--match",
+    type=click.Choice(["exact", "broader", "ambiguous", "out_of_scope"]),
+    default="exact",
+    show_default=True,
+    help="exact and broader take a VALUE, the others none.",
+)
 @click.option("--reason", required=True, help="Why; a reviewer in a year's time reads it.")
 @click.option("--by", help="Who decided.  [default: git's user.name]")
 @click.option("--vocabulary", default="stage", show_default=True)
@@ -250,7 +255,7 @@ trueup alias add "Series Q" series-c+ --match broader --reason "later than C"
 trueup alias add "Mezz" --match out_of_scope --reason "debt"
 """)
 def add(
-    text: str, value: str | None, match: str | None, reason: str, by: str | None, vocabulary: str
+    text: str, value: str | None, match: str, reason: str, by: str | None, vocabulary: str
 ) -> None:
     """Add a spelling to the alias seed: what TEXT means, decided once for every row.
 
@@ -261,7 +266,7 @@ def add(
 
     settings = _settings()
     seed = aliases.vocabulary(settings, vocabulary)
-    line = aliases.add(settings, seed, text, value, match or "exact", reason, by)
+    line = aliases.add(settings, seed, text, value, match, reason, by)
     click.echo(f"{seed.alias_path.relative_to(settings.project)}: {line}")
     click.echo("`dbt build` applies it; audit_pending_changes then shows the rows it would change.")
 

@@ -1,7 +1,7 @@
 """Named statements: the SQL of analyses/, as dbt compiled it, run as it was compiled.
 
-A file holds one or several statements, each headed by `-- name: statement(parameter, ...)`; the parameters
-are `$1, $2, ...` in this order.
+A file holds one or several statements, each headed by `-- name: statement(parameter, ...)`; the
+parameters are `$1, $2, ...` in this order.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def open_column(path: Path, column: str, encoding: str | None = None) -> Iterato
 class Column:
     """One column of an open CSV file: iterate for (record number from 1, value).
 
-    A record that is too short to have the column gives None. Raises TrueupError, at the end, for values
-    that are not in the file's encoding, with the numbers of their records.
+    A record that is too short to have the column gives None. Raises TrueupError, at the end, for
+    values that are not in the file's encoding, with the numbers of their records.
     """
 
     def __init__(self, path: Path, file: IO[str], name: str) -> None:
@@ -53,6 +53,7 @@ class Column:
             raise TrueupError(f"{path}: is empty", "A CSV file with a header line is needed.")
         file.seek(0)
         self.delimiter, header = self._dialect(file, name)
+        self.columns = len(header)
         self.position = _position(path, header, name)
         file.seek(0)
         self.reader = csv.reader(file, delimiter=self.delimiter)
@@ -75,7 +76,9 @@ class Column:
             next(self.reader)
             for record in self.reader:
                 if not record:
-                    continue  # an empty line is no record
+                    if self.columns > 1:
+                        continue  # an empty line is no record
+                    record = [""]  # but in a file of one column it is a blank value
                 number += 1
                 value = record[self.position] if len(record) > self.position else None
                 if value is not None and not _is_text(value):
@@ -86,10 +89,10 @@ class Column:
             raise _unreadable(self.path, error) from None
         if wrong:
             raise TrueupError(
-                f"{self.path}: {len(wrong)} of {number} records have bytes in this column that are no "
-                f"text in the file's encoding: records {_some(wrong)}",
-                "Say how the file was saved, for example --encoding cp1252 (Windows, western Europe) "
-                "or --encoding latin-1.",
+                f"{self.path}: {len(wrong)} of {number} records have bytes in this column that are "
+                f"no text in the file's encoding: records {_some(wrong)}",
+                "Say how the file was saved, for example --encoding cp1252 (Windows, western "
+                "Europe) or --encoding latin-1.",
             )
 
 

@@ -49,8 +49,8 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
     if own_profile:
         out.print("profiles.yml was not made by trueup and was left alone.")
     out.print(
-        "The server keeps running. `dbt build` works in this folder, `trueup unmapped` lists what waits\n"
-        "for a decision, `trueup alias add` decides it, `trueup down` stops the server."
+        "The server keeps running. `dbt build` works in this folder, `trueup unmapped` lists what\n"
+        "waits for a decision, `trueup alias add` decides it, `trueup down` stops the server."
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""`trueup doctor`: is everything there that trueup needs? One line each, with the command that mends it."""
+"""`trueup doctor`: is everything there that trueup needs? If not, which command mends it?"""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def _column(
 def _rows(
     connected: connection.Connection, query: str, parameters: list[Any] | None = None
 ) -> list[tuple[Any, ...]]:
-    return connected.execute(query, parameters).fetchall()  # type: ignore[call-overload,no-any-return]
+    return connected.execute(query, parameters).fetchall()
 
 
 def _row(

@@ -146,7 +146,7 @@ def _read(
 ) -> list[Any]:
     try:
         with connection.cursor(row_factory=class_row(kind)) as cursor:
-            text = sql.SQL(query).format(schema=sql.SQL(SCHEMA))  # type: ignore[arg-type]
+            text = sql.SQL(query).format(schema=sql.SQL(SCHEMA))
             return cursor.execute(text, parameters or []).fetchall()
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         connection.rollback()

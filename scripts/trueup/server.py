@@ -183,6 +183,20 @@ def running(state: Path) -> Address | None:
         return _address(state, found.port) if found else None
 
 
+@contextmanager
+def as_found(state: Path) -> Iterator[None]:
+    """Leave the server as it was: stop it at the end if it did not run at the beginning.
+
+    Unless somebody else has come to use it meanwhile; then it keeps running.
+    """
+    was_running = running(state) is not None
+    try:
+        yield
+    finally:
+        if not was_running and not _in_use(state):
+            stop(state)
+
+
 def home(state: Path) -> Path:
     """The folder that holds pgdata and postgres.log, or would after the next start."""
     state = Path(state).resolve()
@@ -440,6 +454,20 @@ def _session(place: _Place, port: int) -> psycopg.Connection[tuple[Any, ...]]:
         client_encoding="UTF8",
         options="",
     )
+
+
+def _in_use(state: Path) -> bool:
+    """Whether anybody else is connected."""
+    address = running(state)
+    if address is None:
+        return False
+    with psycopg.connect(address.conninfo(), autocommit=True) as connection:
+        others = """
+            select count(*) from pg_catalog.pg_stat_activity
+            where backend_type = 'client backend' and pid <> pg_backend_pid()
+        """
+        row = connection.execute(others).fetchone()
+    return bool(row and row[0])
 
 
 def _await_postmaster(place: _Place) -> _Found | None:

@@ -1,4 +1,4 @@
-"""What people see in a terminal: tables, bars, progress. Colour and motion only where there is a terminal."""
+"""What people see: tables, bars, progress. Colour and motion only where there is a terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def console(stderr: bool = False) -> Console:
 
 @contextmanager
 def progress(title: str) -> Iterator[Any]:
-    """A progress bar on stderr: call with (what, done, total). Silent where there is no terminal."""
+    """A progress bar on stderr: call with (what, done, total). Silent without a terminal."""
     if not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
@@ -62,7 +62,7 @@ def visible(value: str | None, width: int = 48) -> str:
 
 
 def bar(share: float, width: int = BAR) -> str:
-    """A share from 0 to 1 as a bar of that many columns; never full below 1, never empty above 0."""
+    """A share from 0 to 1 as a bar; never full below 1, never empty above 0."""
     filled = round(share * width)
     filled = min(max(filled, 1 if share > 0 else 0), width - 1 if share < 1 else width)
     return "█" * filled + "░" * (width - filled)

@@ -17,6 +17,7 @@ from trueup.errors import TrueupError
 from trueup.settings import Settings
 
 VOCABULARY = "stage"
+DATABASE = "trueup_try_"  # and the number of the process
 # The project's models on one table of one column; no application is there.
 VARIABLES: dict[str, Any] = {
     "try_csv": True,
@@ -53,7 +54,7 @@ def run(settings: Settings, path: Path, column: str, encoding: str | None) -> Tr
     settings = dataclasses.replace(settings, conninfo=None, environment="development")
     with (
         csv_file.open_column(path, column, encoding) as cells,
-        _server_as_found(settings),
+        server.as_found(settings.state),
         _database(settings) as database,
     ):
         with connection.connect(settings, database) as connected:
@@ -80,7 +81,7 @@ def run(settings: Settings, path: Path, column: str, encoding: str | None) -> Tr
 
 
 def as_json(trial: Trial) -> str:
-    """{"values": [{"value", "rows", "resolution", "stage", "match", "suggestion"}], "summary": {...}}
+    """{"values": [{value, rows, resolution, stage, match, suggestion}], "summary": {...}}
 
     `match` is the alias, canonical value or label that decided. Rows of the summary add up:
     rows = canonical + to_change + left + unknown + missing.
@@ -107,11 +108,10 @@ def show(trial: Trial, name: str, limit: int | None) -> None:
         return
     total = trial.coverage[0]
     filled = total.rows - total.missing
-    out.print(
-        f"{name}: {total.rows:,} records, {len(trial.values):,} spellings; canonical "
-        f"{terminal.percent(total.canonical, filled)} now, {terminal.percent(total.resolved, filled)} after\n",
-        markup=False,
-    )
+    now = terminal.percent(total.canonical, filled)
+    after = terminal.percent(total.resolved, filled)
+    out.print(f"{name}: {total.rows:,} records, {len(trial.values):,} spellings", markup=False)
+    out.print(f"canonical: {now} now, {after} after\n")
     terminal.show_flow(out, trial.values, trial.stages)
     out.print()
     if trial.unmapped:
@@ -129,24 +129,33 @@ def _load(connected: connection.Connection, cells: csv_file.Column) -> None:
 
 
 @contextmanager
-def _server_as_found(settings: Settings) -> Iterator[None]:
-    found_running = server.running(settings.state) is not None
-    try:
-        yield
-    finally:
-        if not found_running:
-            server.stop(settings.state)
-
-
-@contextmanager
 def _database(settings: Settings) -> Iterator[str]:
-    """A database of this process's own, dropped at the end; one that a kill left over is dropped too."""
-    name = f"trueup_try_{os.getpid()}"
-    drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    """A database of this process's own, dropped at the end; killed ones' are dropped too."""
+    own = f"{DATABASE}{os.getpid()}"
     with connection.connect(settings, autocommit=True) as connected:
-        connected.execute(drop)
-        connected.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        left_over = connected.execute(
+            "select datname from pg_catalog.pg_database where starts_with(datname, %s)", [DATABASE]
+        ).fetchall()
+        for (name,) in left_over:
+            if name == own or not _runs(int(name.removeprefix(DATABASE))):
+                _drop(connected, name)
+        connected.execute(sql.SQL("create database {}").format(sql.Identifier(own)))
         try:
-            yield name
+            yield own
         finally:
-            connected.execute(drop)
+            _drop(connected, own)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+def _drop(connected: connection.Connection, name: str) -> None:
+    drop = sql.SQL("drop database if exists {} with (force)")
+    connected.execute(drop.format(sql.Identifier(name)))
