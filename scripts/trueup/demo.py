@@ -32,7 +32,8 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
                 cascade=True,  # what hangs on it are dbt's views, made again right away
                 progress=report,
             )
-    out.print("sample: " + ", ".join(f"{count:,} {name}" for name, count in rows.items()))
+    counts = ", ".join(f"{count:,} {name}" for name, count in rows.items())
+    out.print(f"sample: {counts}", soft_wrap=True)
     environment = connection.dbt_environment(settings)
     own_profile = dbt.write_profile(settings, environment) is None
     with terminal.progress("build") as report:

@@ -81,25 +81,24 @@ def percent(part: int, whole: int) -> str:
 
 
 def show_flow(out: Console, found: Sequence[Value], stages: Sequence[Stage]) -> None:
-    """What became of the values: one row per canonical value, then what stays as it is and why."""
-    table = _table("what they mean", "rows", "spellings", "for example", right=(1, 2))
+    """What the values mean: one row per canonical value, then what has none and why."""
+    headings = ("what they mean", "rows", "canonical now", "spellings", "for example")
+    table = _table(*headings, right=(1, 2, 3))
     for stage in stages:
-        of_stage = [value for value in found if value.stage == stage.stage]
-        if of_stage:
-            _add_group(table, f"[bold]{escape(stage.stage)}[/] {escape(stage.label)}", of_stage)
+        _add_group(table, stage.stage, [value for value in found if value.stage == stage.stage])
     reasons = {
         "broader": "narrower, not accepted",
         "ambiguous": "ambiguous: which stage?",
         "out_of_scope": "out of scope: no stage",
-        "unknown": "unknown: waits for a decision",
+        "unknown": "unknown: to be decided",
         "blank": "blank",
         "null": "NULL",
     }
-    table.add_section()
     for resolution, reason in reasons.items():
-        others = [v for v in found if v.stage is None and v.resolution == resolution]
-        if others:
-            _add_group(table, f"[dim]{reason}[/]", others)
+        unresolved = [value for value in found if value.stage is None]
+        _add_group(
+            table, f"[dim]{reason}[/]", [v for v in unresolved if v.resolution == resolution]
+        )
     out.print(table)
 
 
@@ -137,7 +136,7 @@ def show_unmapped(out: Console, rows: Sequence[Unmapped], limit: int | None) -> 
             f"{row.spelling_count:,}",
             f"{row.tenant_count:,}",
             escape(row.suggested_value or ""),
-            escape(row.sample_keys.partition(",")[0]),
+            escape(row.sample_keys.partition(",")[0].replace("try_rows", "record")),
         )
     out.print(table)
     if len(shown) < len(rows):
@@ -154,13 +153,28 @@ def show_failures(out: Console, outcome: Outcome, rows: dict[str, list[dict[str,
 
 
 def _add_group(table: Table, title: str, values: Sequence[Value]) -> None:
-    examples = list(dict.fromkeys(visible(value.value, 20) for value in values))
+    if not values:
+        return
+    already = sum(value.rows for value in values if value.resolution == "canonical")
+    examples = dict.fromkeys(visible(v.value, 20) for v in values if v.resolution != "canonical")
     table.add_row(
         title,
         f"{sum(value.rows for value in values):,}",
+        f"{already:,}" if already else "",
         f"{len(values):,}",
-        escape(" · ".join(examples[:5])),
+        escape(_within(" · ", list(examples), 36)),
     )
+
+
+def _within(separator: str, texts: Sequence[str], width: int) -> str:
+    """As many of the texts as the width takes, one at least."""
+    line = ""
+    for text in texts:
+        longer = f"{line}{separator}{text}" if line else text
+        if line and len(longer) > width:
+            break
+        line = longer
+    return line
 
 
 def _table(*columns: str, right: Sequence[int] = ()) -> Table:

@@ -132,14 +132,16 @@ def _load(connected: connection.Connection, cells: csv_file.Column) -> None:
 def _database(settings: Settings) -> Iterator[str]:
     """A database of this process's own, dropped at the end; killed ones' are dropped too."""
     own = f"{DATABASE}{os.getpid()}"
-    with connection.connect(settings, autocommit=True) as connected:
+    # the superuser's connection: an autovacuum worker is in the way of anybody else's drop
+    with connection.connect(settings, autocommit=True, superuser=True) as connected:
         left_over = connected.execute(
             "select datname from pg_catalog.pg_database where starts_with(datname, %s)", [DATABASE]
         ).fetchall()
         for (name,) in left_over:
             if name == own or not _runs(int(name.removeprefix(DATABASE))):
                 _drop(connected, name)
-        connected.execute(sql.SQL("create database {}").format(sql.Identifier(own)))
+        create = sql.SQL("create database {} owner {}")
+        connected.execute(create.format(sql.Identifier(own), sql.Identifier(server.ROLE)))
         try:
             yield own
         finally:

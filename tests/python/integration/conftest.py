@@ -126,7 +126,7 @@ def copy_project(folder: Path) -> Path:
 
 def _fresh(folder: Path, template: str) -> Iterator[App]:
     name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(f"create database {name} template {template}")
+    _administer(f"create database {name} template {template} owner {server.ROLE}")
     try:
         yield _app(copy_project(folder / "project"), folder / "state", name)
     finally:
@@ -152,7 +152,7 @@ def _app(project: Path, state: Path, database: str) -> App:
 def _administer(statement: str) -> None:
     address = json.loads(os.environ[ADDRESS])
     with psycopg.connect(
-        host=address["host"], port=address["port"], user=address["user"],
+        host=address["host"], port=address["port"], user=server.SUPERUSER,
         password=address["password"], dbname="trueup", autocommit=True,
     ) as connection:  # fmt: skip
         connection.execute(statement)  # type: ignore[arg-type]
