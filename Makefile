@@ -22,7 +22,7 @@ check: $(INSTALLED) ## what needs no database: lint, types, YAML, manifest, macr
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models analyses tests/generic macros
-	$(BIN)/pytest -q tests/python/unit
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile tests/python/unit
 
 up: $(INSTALLED) ## start the embedded PostgreSQL and write profiles.yml
 	@$(BIN)/trueup up

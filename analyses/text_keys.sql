@@ -1,18 +1,19 @@
 -- name: text_keys(texts, vocabulary)
--- The text keys of some texts, in their order, whole and without the vocabulary's noise words: how `trueup alias add`
--- finds out whether a spelling is decided already.
+-- The text keys of some texts, in their order, whole and without the vocabulary's noise words: how
+-- `trueup alias add` finds out whether a spelling is decided already.
 with keyed_texts as {{ computed_once() }} (
     select
         given_texts.position,
-        {{ text_key('given_texts.given_text') }} as text_key
-    from unnest($1::text[]) with ordinality as given_texts (given_text, position)
+        {{ text_key('given_texts.given_text') | indent(8) }} as text_key
+    from unnest(cast($1 as text[])) with ordinality as given_texts (given_text, position)
 )
 
 select
     keyed_texts.text_key,
-    case $2::text
+    case cast($2 as text)
         {%- for vocabulary in vocabularies().values() %}
-        when '{{ vocabulary.name }}' then {{ without_noise('keyed_texts.text_key', vocabulary) }}
+        when '{{ vocabulary.name }}'
+            then {{ without_noise('keyed_texts.text_key', vocabulary) | indent(12) }}
         {%- endfor %}
     end as bare_key
 from keyed_texts

@@ -3,9 +3,12 @@
     csv_field('key'): 'seed / series a' → seed / series a, 'a "b"' → "a ""b"""
 -#}
 {%- macro csv_field(expression) -%}
-    case
-            when {{ expression }} like '%"%' or {{ expression }} like '%,%' or {{ expression }} like E'%\n%'
-                then '"' || replace({{ expression }}, '"', '""') || '"'
-            else {{ expression }}
-        end
+case
+    when
+        {{ expression }} like '%"%'
+        or {{ expression }} like '%,%'
+        or {{ expression }} like E'%\n%'
+        then '"' || replace({{ expression }}, '"', '""') || '"'
+    else {{ expression }}
+end
 {%- endmacro -%}

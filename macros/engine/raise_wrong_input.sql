@@ -1,5 +1,6 @@
 {#-
-    Stops with one sentence that names the wrong value and what is allowed, the form every error of trueup has.
+    Stops with one sentence that names the wrong value and what is allowed, the form every error of
+    trueup has.
     raise_wrong_input('managed_columns', 'vocabulary', 'stagee', ['stage'])
     → managed_columns: vocabulary 'stagee' is not allowed; allowed: stage
 -#}

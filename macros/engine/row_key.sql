@@ -3,7 +3,7 @@
     row_key({'id': 'bigint'}, 'rows') → cast(rows.id as text)
 -#}
 {%- macro row_key(key, relation) -%}
-    {%- for column in key -%}
-    cast({{ relation }}.{{ column }} as text){{ " || ',' || " if not loop.last }}
-    {%- endfor -%}
+{%- for column in key -%}
+{{ "\n|| ',' || " if not loop.first }}cast({{ relation }}.{{ column }} as text)
+{%- endfor -%}
 {%- endmacro -%}

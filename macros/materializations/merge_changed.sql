@@ -1,14 +1,16 @@
 {#-
-    Incremental strategy `merge_changed`: what the run computed goes into the target, and only rows that differ are written.
-    A run that finds no change writes 0 rows (dbt's own merge rewrites every matched row).
+    Incremental strategy `merge_changed`: what the run computed goes into the target, and only rows
+    that differ are written. A run that finds no change writes 0 rows (dbt's own merge rewrites
+    every matched row).
 
-    Needs unique_key. Where the model's config.meta names `complete_keys`, target rows whose key is not there any more are
-    deleted in the same transaction:
-        complete_keys: {model: stg_app__deal_opportunities, key: id}   the rows of another model are all there is
-        complete_keys: this_run                                        the run computed all rows there are
-    Columns in config merge_exclude_columns are written on insert only and never count as a difference.
-    Traps: key columns must not be NULL (a NULL never matches and would be inserted again at every run); a `json` column cannot
-    be compared (use jsonb).
+    Needs unique_key. Where the model's config.meta names `complete_keys`, target rows whose key is
+    not there any more are deleted in the same transaction:
+        complete_keys: {model: stg_app__investments, key: id}   that model's rows are all there is
+        complete_keys: this_run                                 the run computed all rows there are
+    Columns in config merge_exclude_columns are written on insert only and never count as a
+    difference.
+    Traps: key columns must not be NULL (a NULL never matches and would be inserted
+    again at every run); a `json` column cannot be compared (use jsonb).
 -#}
 {%- macro get_incremental_merge_changed_sql(arg_dict) -%}
     {{- return(merge_changed(
@@ -37,11 +39,13 @@ using {{ source }} as computed
         {%- endfor %}
     )
 {%- if compared %}
-when matched and (
+when matched
+    and (
         {%- for column in compared %}
         {{ 'or ' if not loop.first }}target.{{ column }} is distinct from computed.{{ column }}
         {%- endfor %}
-    ) then update set
+    )
+then update set
     {%- for column in compared %}
     {{ column }} = computed.{{ column }}{{ ',' if not loop.last }}
     {%- endfor %}
@@ -51,9 +55,9 @@ when not matched then insert (
 ) values (
     computed.{{ columns | join(',\n    computed.') }}
 )
-{%- if complete_keys %}
+{%- if complete_keys -%}
 ;
-{%- if complete_keys is string and complete_keys == 'this_run' %}
+{% if complete_keys is string and complete_keys == 'this_run' %}
 delete from {{ target }} as target
 where not exists (
     select 1 from {{ source }} as computed
@@ -62,12 +66,16 @@ where not exists (
         {{ 'and ' if not loop.first }}computed.{{ column }} = target.{{ column }}
         {%- endfor %}
 )
-{%- elif complete_keys is mapping and complete_keys.model and complete_keys.key and (unique_key | length) == 1 %}
+{%- elif complete_keys is mapping and complete_keys.get('model') and complete_keys.get('key')
+    and (unique_key | length) == 1 %}
 delete from {{ target }} as target
-where not exists (
-    select 1 from {{ ref(complete_keys.model) }} as source_rows
-    where source_rows.{{ complete_keys.key }} = target.{{ unique_key[0] }}
-)
+where
+    -- every source row was merged just now, so as many rows on both sides are the same rows
+    (select count(*) from {{ target }}) <> (select count(*) from {{ ref(complete_keys.model) }})
+    and not exists (
+        select 1 from {{ ref(complete_keys.model) }} as source_rows
+        where source_rows.{{ complete_keys.key }} = target.{{ unique_key[0] }}
+    )
 {%- else -%}
     {{- raise_wrong_input(
         'merge_changed', 'complete_keys', complete_keys, ['this_run', '{model: name, key: column}']

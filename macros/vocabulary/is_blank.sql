@@ -1,12 +1,20 @@
 {#-
-    Whether a text has nothing to read in it: only white space and invisible characters. Dashes and the like are something.
+    Whether a text has nothing to read in it: only white space and invisible characters. Dashes and
+    the like are something.
     is_blank('raw_value'): '' → true, ' <no-break space>' → true, '-' → false, NULL → NULL
 -#}
 {%- macro is_blank(expression) -%}
-    regexp_replace(
-        {{ expression }},
-        '[\u0009-\u000D\u001C-\u0020\u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000{{ invisible_characters() }}]+',
-        '',
-        'g'
-    ) = ''
+{%- set white_space = {
+    'name': 'white space',
+    'ranges': [
+        '\\u0009-\\u000D', '\\u001C-\\u0020', '\\u0085', '\\u00A0', '\\u1680', '\\u2000-\\u200A',
+        '\\u2028', '\\u2029', '\\u202F', '\\u205F', '\\u3000'
+    ],
+} -%}
+regexp_replace(
+    {{ expression }},
+    {{ character_class([white_space] + invisible_characters()) | indent(4) }},
+    '',
+    'g'
+) = ''
 {%- endmacro -%}

@@ -1,68 +1,13 @@
 {#-
-    The var managed_columns, checked: a list of entries, each with table, column, key {name: type}, tenant (or none),
-    vocabulary, updated_at (or none), mart and mart_key (or none: the model that shows the column, and its
-    key) and model, the name of the staging model.
-    managed_columns(mart='fct_deal_stages') gives only the entries of that mart.
-    Called while parsing, so a wrong entry stops `dbt parse`; a table or column that the staging models do not have is found as
-    soon as the project is known, before any SQL runs.
+    The var managed_columns, checked: a list of entries, each with table, column, key {name: type},
+    tenant (or none), vocabulary, updated_at (or none), mart and mart_key (or none: the model that
+    shows the column, and its key) and model, the name of the staging model.
+    managed_columns('fct_deal_stages') gives only the entries of that mart.
 -#}
 {%- macro managed_columns(mart=none) -%}
-    {{- return(_managed('managed_columns', mart)) -}}
-{%- endmacro -%}
-
-{%- macro _managed(where, mart=none) -%}
-    {%- set known = ['table', 'column', 'key', 'tenant', 'vocabulary', 'updated_at', 'mart', 'mart_key', 'model'] -%}
-    {%- set key_types = ['integer', 'bigint', 'uuid', 'text'] -%}
-    {%- set vocabulary_names = vocabularies().keys() | list -%}
-    {%- set entries = [] -%}
-    {%- for entry in var(where) -%}
-        {%- set name = where ~ ' entry ' ~ loop.index ~ ' (' ~ entry.get('table', '?') ~ '.' ~ entry.get('column', '?') ~ ')' -%}
-        {%- for option in entry if option not in known -%}
-            {{- raise_wrong_input(name, 'option', option, known) -}}
-        {%- endfor -%}
-        {%- for needed in ['table', 'column', 'key', 'vocabulary'] if needed not in entry -%}
-            {{- raise_wrong_input(name, 'option ' ~ needed, 'missing', ['a value']) -}}
-        {%- endfor -%}
-        {%- if entry.key is not mapping or not entry.key -%}
-            {{- raise_wrong_input(name, 'key', entry.key, ['column: type, for example {id: bigint}']) -}}
-        {%- endif -%}
-        {%- if entry.get('mart') and (not entry.get('mart_key') or (entry.key | length) != 1) -%}
-            {{- raise_wrong_input(name, 'mart', entry.mart, ['a mart with mart_key, of a table with a key of one column']) -}}
-        {%- endif -%}
-        {%- if entry.vocabulary not in vocabulary_names -%}
-            {{- raise_wrong_input(name, 'vocabulary', entry.vocabulary, vocabulary_names) -}}
-        {%- endif -%}
-        {%- for column, type in entry.key.items() if type not in key_types -%}
-            {{- raise_wrong_input(name, 'type of key ' ~ column, type, key_types) -}}
-        {%- endfor -%}
-        {%- set columns = [entry.column, entry.get('tenant'), entry.get('updated_at')] | select | list + entry.key.keys() | list -%}
-        {%- for identifier in [entry.table] + columns if not modules.re.match('^[a-z_][a-z0-9_]*$', identifier) -%}
-            {{- raise_wrong_input(name, 'name', identifier, ['lower-case snake names']) -}}
-        {%- endfor -%}
-        {%- set model_name = entry.get('model', 'stg_app__' ~ entry.table) -%}
-        {{- _check_staged(name, model_name, columns) -}}
-        {%- if mart is none or entry.get('mart') == mart -%}
-            {%- do entries.append({
-                'table': entry.table, 'column': entry.column, 'key': entry.key, 'vocabulary': entry.vocabulary,
-                'tenant': entry.get('tenant'), 'updated_at': entry.get('updated_at'), 'mart': entry.get('mart'),
-                'mart_key': entry.get('mart_key'), 'model': model_name,
-            }) -%}
-        {%- endif -%}
-    {%- endfor -%}
-    {{- return(entries) -}}
-{%- endmacro -%}
-
-{#- What the staging model's YAML does not list cannot be managed. Known only when the whole project is parsed. -#}
-{%- macro _check_staged(where, model_name, columns) -%}
-    {%- if execute -%}
-        {%- set staged = namespace(columns=none) -%}
-        {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == model_name -%}
-            {%- set staged.columns = node.columns.keys() | list -%}
-        {%- endfor -%}
-        {%- if staged.columns is not none -%}
-            {%- for column in columns if column not in staged.columns -%}
-                {{- raise_wrong_input(where, 'column', column, staged.columns) -}}
-            {%- endfor -%}
-        {%- endif -%}
+    {%- set entries = managed_entries('managed_columns') -%}
+    {%- if mart is not none -%}
+        {%- set entries = entries | selectattr('mart', 'equalto', mart) | list -%}
     {%- endif -%}
+    {{- return(entries) -}}
 {%- endmacro -%}

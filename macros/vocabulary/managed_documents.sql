@@ -1,6 +1,7 @@
 {#-
-    The var managed_documents, checked as managed_columns() are: jsonb columns that hold {name: weight}.
+    The var managed_documents, checked as managed_columns() are: jsonb columns that hold {name:
+    weight}.
 -#}
 {%- macro managed_documents() -%}
-    {{- return(_managed('managed_documents')) -}}
+    {{- return(managed_entries('managed_documents')) -}}
 {%- endmacro -%}

@@ -1,12 +1,14 @@
 {#-
     The resolver, as CTEs: what does each distinct raw value mean? The one place that decides it.
 
-    resolve('observed_values') expects a CTE observed_values(vocabulary, raw_value, ...) with one row per vocabulary and distinct
-    raw value (NULL allowed), and a CTE vocabulary_keys (select * from int_vocabulary_keys). It defines, last, resolved_values:
-    every column of observed_values and
+    resolve('observed_values') expects a CTE observed_values(vocabulary, raw_value, ...) with one
+    row per vocabulary and distinct raw value (NULL allowed), and a CTE vocabulary_keys (select *
+    from int_vocabulary_keys). It defines, last, resolved_values: every column of observed_values
+    and
         text_key, bare_key  the key, and the key without noise words at its end
-        resolution          canonical | exact | broader | ambiguous | out_of_scope | unknown | blank | null
-        canonical_value     set for canonical, for exact and, where the vocabulary accepts it, for broader; else NULL
+        resolution          one of resolutions()
+        canonical_value     set for canonical, for exact and, where the vocabulary accepts it, for
+                            broader; else NULL
         matched_alias       the alias that decided
     No comma at the end. Called once per distinct value, never per row.
 -#}
@@ -14,7 +16,7 @@
 keyed_values as {{ computed_once() }} (
     select
         {{ observed_values }}.*,
-        {{ text_key(observed_values ~ '.raw_value') }} as text_key
+        {{ text_key(observed_values ~ '.raw_value') | indent(8) }} as text_key
     from {{ observed_values }}
 ),
 
@@ -23,13 +25,15 @@ bare_values as {{ computed_once() }} (
         keyed_values.*,
         case keyed_values.vocabulary
             {%- for vocabulary in vocabularies().values() %}
-            when '{{ vocabulary.name }}' then {{ without_noise('keyed_values.text_key', vocabulary) }}
+            when '{{ vocabulary.name }}'
+                then {{ without_noise('keyed_values.text_key', vocabulary) | indent(16) }}
             {%- endfor %}
         end as bare_key
     from keyed_values
 ),
 
--- The key decides. Only where no alias has it, the key without noise words does, if two characters are left of it.
+-- The key decides. Only where no alias has it, the key without noise words does, if two characters
+-- are left of it.
 matched_values as (
     select
         bare_values.*,
@@ -51,7 +55,9 @@ resolved_values as (
         matched_values.*,
         case
             when matched_values.raw_value is null then 'null'
-            when {{ is_blank('matched_values.raw_value') }} then 'blank'
+            when
+                {{ is_blank('matched_values.raw_value') | indent(16) }}
+                then 'blank'
             when vocabulary_keys.alias_key is null then 'unknown'
             when matched_values.raw_value = vocabulary_keys.canonical_value then 'canonical'
             else vocabulary_keys.match_type

@@ -1,13 +1,16 @@
 {#-
-    The three columns a mart shows for one managed column: as stored, canonical, and how it was resolved.
-    resolved_columns('companies', 'stage', 'stage_values') → companies.stage as stage_raw, stage_values.canonical_value as stage, ... as stage_resolution
-    A value that appeared after int_values was built has no row there yet: unknown until the next run.
+    The three columns a mart shows for one managed column: as stored, canonical, and how it was
+    resolved.
+    resolved_columns('companies', 'stage', 'stage_values')
+    → companies.stage as stage_raw, stage_values.canonical_value as stage, ... as stage_resolution
+    A value that appeared after int_values was built has no row there yet: unknown until the next
+    run.
 -#}
 {%- macro resolved_columns(source_rows, column, resolved_values) -%}
 {{ source_rows }}.{{ column }} as {{ column }}_raw,
-        {{ resolved_values }}.canonical_value as {{ column }},
-        case
-            when {{ source_rows }}.{{ column }} is null then 'null'
-            else coalesce({{ resolved_values }}.resolution, 'unknown')
-        end as {{ column }}_resolution
+{{ resolved_values }}.canonical_value as {{ column }},
+case
+    when {{ source_rows }}.{{ column }} is null then 'null'
+    else coalesce({{ resolved_values }}.resolution, 'unknown')
+end as {{ column }}_resolution
 {%- endmacro -%}

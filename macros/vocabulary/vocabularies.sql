@@ -1,5 +1,6 @@
 {#-
-    The var vocabularies, checked: {name: {canonical_seed, alias_seed, accept_broader, noise_words}}.
+    The var vocabularies, checked: {name: {canonical_seed, alias_seed, accept_broader,
+    noise_words}}.
     Called while parsing, so a wrong entry stops `dbt parse`.
 -#}
 {%- macro vocabularies() -%}
@@ -13,11 +14,16 @@
         {%- for needed in ['canonical_seed', 'alias_seed'] if needed not in entry -%}
             {{- raise_wrong_input(where, 'option ' ~ needed, 'missing', ['the name of a seed']) -}}
         {%- endfor -%}
-        {%- for word in entry.get('noise_words', []) if not modules.re.match('^[a-z0-9]+$', word) -%}
-            {{- raise_wrong_input(where, 'noise word', word, ['one word of the characters a-z and 0-9']) -}}
+        {%- for word in entry.get('noise_words', [])
+            if not modules.re.match('^[a-z0-9]+$', word) -%}
+            {{- raise_wrong_input(
+                where, 'noise word', word, ['one word of the characters a-z and 0-9']
+            ) -}}
         {%- endfor -%}
         {%- if entry.get('accept_broader', true) is not boolean -%}
-            {{- raise_wrong_input(where, 'accept_broader', entry.accept_broader, ['true', 'false']) -}}
+            {{- raise_wrong_input(
+                where, 'accept_broader', entry.accept_broader, ['true', 'false']
+            ) -}}
         {%- endif -%}
         {%- do checked.update({name: {
             'name': name,

@@ -10,31 +10,30 @@ with
 {% endfor %}
 -- rows that were edited after the mart was built are left out: the next run shows them
 paired_values as (
-    {%- for entry in marts() %}
-    {%- set last_mart = loop.last %}
-    {%- for column in entry.columns %}
+    {%- for entry in managed_columns() if entry.mart %}
     select
         '{{ entry.table }}' as table_name,
-        '{{ column }}' as column_name,
+        '{{ entry.column }}' as column_name,
         {%- if entry.tenant %}
         cast({{ entry.model }}.{{ entry.tenant }} as text) as tenant,
         {%- else %}
         cast(null as text) as tenant,
         {%- endif %}
-        {{ entry.model }}.{{ column }} as source_value,
-        {{ entry.mart }}.{{ column }}_raw as mart_value,
-        {{ entry.mart }}.{{ column }} as canonical_value,
-        {{ entry.mart }}.{{ column }}_resolution as resolution
+        {{ entry.model }}.{{ entry.column }} as source_value,
+        {{ entry.mart }}.{{ entry.column }}_raw as mart_value,
+        {{ entry.mart }}.{{ entry.column }} as canonical_value,
+        {{ entry.mart }}.{{ entry.column }}_resolution as resolution
     from {{ entry.model }}
     inner join {{ entry.mart }}
-        on {{ entry.model }}.{{ entry.key }} = {{ entry.mart }}.{{ entry.mart_key }}
+        on {{ entry.model }}.{{ entry.key.keys() | first }} = {{ entry.mart }}.{{ entry.mart_key }}
     {%- if entry.updated_at %}
-    where {{ entry.model }}.{{ entry.updated_at }} is not distinct from {{ entry.mart }}.{{ entry.updated_at }}
+    where
+        {{ entry.model }}.{{ entry.updated_at }}
+        is not distinct from {{ entry.mart }}.{{ entry.updated_at }}
     {%- endif %}
-    {%- if not (last_mart and loop.last) %}
+    {%- if not loop.last %}
     union all
     {%- endif %}
-    {%- endfor %}
     {%- endfor %}
 ),
 
@@ -46,13 +45,20 @@ final as (
         count(*) as row_count,
         count(*) filter (where paired_values.source_value is null) as source_nulls,
         count(*) filter (where paired_values.mart_value is null) as mart_nulls,
-        count(*) filter (where {{ is_blank('paired_values.source_value') }}) as source_blanks,
-        count(*) filter (where {{ is_blank('paired_values.mart_value') }}) as mart_blanks,
+        count(*) filter (
+            where {{ is_blank('paired_values.source_value') | indent(12) }}
+        ) as source_blanks,
+        count(*) filter (
+            where {{ is_blank('paired_values.mart_value') | indent(12) }}
+        ) as mart_blanks,
         -- a value that is gone from the mart, or that was resolved and shows no canonical value
         count(*) filter (
             where
             (paired_values.source_value is not null and paired_values.mart_value is null)
-            or (paired_values.resolution in ('canonical', 'exact') and paired_values.canonical_value is null)
+            or (
+                paired_values.resolution in ('canonical', 'exact')
+                and paired_values.canonical_value is null
+            )
         ) as values_lost,
         -- a canonical value where the source has none
         count(*) filter (

@@ -1,4 +1,4 @@
-{#- Resolves the values that are in the tables at the moment of reading, not those of the last build. -#}
+{#- Resolves the values that stand in the tables at the moment of reading. -#}
 with observations as (
     select * from {{ ref('int_value_observations') }}
 ),

@@ -7,29 +7,44 @@ with
 {{ entry.mart }} as (
     select * from {{ ref(entry.mart) }}
 ),
+{%- if entry.updated_at %}
+
+newest_{{ entry.mart }} as (
+    select max({{ entry.mart }}.{{ entry.updated_at }}) as updated_at
+    from {{ entry.mart }}
+),
+{%- endif %}
 {% endfor %}
 -- one row per key that is in the source, in the mart or in both
 paired_rows as (
     {%- for entry in marts() %}
-    {%- set source_updated_at = entry.model ~ '.' ~ entry.updated_at %}
     select
         '{{ entry.table }}' as table_name,
         '{{ entry.mart }}' as mart_name,
         {%- if entry.tenant %}
-        cast(coalesce({{ entry.model }}.{{ entry.tenant }}, {{ entry.mart }}.{{ entry.tenant }}) as text) as tenant,
+        cast(
+            coalesce(
+                {{ entry.model }}.{{ entry.tenant }},
+                {{ entry.mart }}.{{ entry.tenant }}
+            ) as text
+        ) as tenant,
         {%- else %}
         cast(null as text) as tenant,
         {%- endif %}
         {{ entry.model }}.{{ entry.key }} is not null as is_in_source,
         {{ entry.mart }}.{{ entry.mart_key }} is not null as is_in_mart,
         {%- if entry.updated_at %}
-        {{ source_updated_at }} > (select max({{ entry.mart }}.{{ entry.updated_at }}) from {{ entry.mart }}) as is_newer_than_mart
+        {{ entry.model }}.{{ entry.updated_at }}
+        > newest_{{ entry.mart }}.updated_at as is_newer_than_mart
         {%- else %}
         false as is_newer_than_mart
         {%- endif %}
     from {{ entry.model }}
     full join {{ entry.mart }}
         on {{ entry.model }}.{{ entry.key }} = {{ entry.mart }}.{{ entry.mart_key }}
+    {%- if entry.updated_at %}
+    cross join newest_{{ entry.mart }}
+    {%- endif %}
     {%- if not loop.last %}
     union all
     {%- endif %}

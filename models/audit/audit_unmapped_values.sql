@@ -17,7 +17,7 @@ unknown_values as (
         -- the spelling shown is the commonest
         row_number() over (
             partition by resolved_values.vocabulary, resolved_values.text_key
-            order by resolved_values.row_count desc, resolved_values.raw_value
+            order by resolved_values.row_count desc, resolved_values.raw_value asc
         ) as spelling_rank
     from resolved_values
     where resolved_values.resolution = 'unknown'
@@ -29,12 +29,18 @@ unmapped_keys as {{ computed_once() }} (
         unknown_values.vocabulary,
         unknown_values.text_key,
         unknown_values.bare_key,
-        {{ fixed_parts('unknown_values.bare_key') }} as fixed_parts,
-        -- at most two edits, and at most one in three characters; none for what is too long to be a typing error
+        {{ fixed_parts('unknown_values.bare_key') | indent(8) }} as fixed_parts,
+        -- at most two edits, and at most one in three characters; none for what is too long to be a
+        -- typing error
         case
             when char_length(unknown_values.bare_key) > 60 then 0
             else least(2, char_length(unknown_values.bare_key) / 3)
         end as edits_allowed,
+        -- dbt reads the word null in a seed as NULL; brackets are folded away in the key
+        case
+            when unknown_values.text_key = 'null' then '(null)'
+            else unknown_values.text_key
+        end as seed_text,
         max(unknown_values.raw_value) filter (where unknown_values.spelling_rank = 1) as raw_value,
         count(*) as spelling_count,
         sum(unknown_values.row_count) as row_count,
@@ -64,7 +70,7 @@ target_keys as {{ computed_once() }} (
         vocabulary_keys.vocabulary,
         vocabulary_keys.alias_key,
         vocabulary_keys.accepted_value,
-        {{ fixed_parts('vocabulary_keys.alias_key') }} as fixed_parts
+        {{ fixed_parts('vocabulary_keys.alias_key') | indent(8) }} as fixed_parts
     from vocabulary_keys
     left join spaced_keys
         on
@@ -133,10 +139,10 @@ places as (
             partition by unknown_values.vocabulary, unknown_values.text_key
             order by
                 value_counts.row_count desc,
-                value_counts.table_name,
-                value_counts.column_name,
-                value_counts.tenant,
-                value_counts.sample_key
+                value_counts.table_name asc,
+                value_counts.column_name asc,
+                value_counts.tenant asc,
+                value_counts.sample_key asc
         ) as place_rank
     from value_counts
     inner join unknown_values
@@ -176,14 +182,16 @@ final as (
         suggestions.nearest_alias,
         -- in the order of the alias seed's columns; a text without a key cannot be an alias
         case
-            when unmapped_keys.text_key <> '' then
-                -- dbt reads the word null as NULL; brackets are folded away in the key
-                {{ csv_field("case when unmapped_keys.text_key = 'null' then '(null)' else unmapped_keys.text_key end") }}
-                || ',' || coalesce(suggestions.suggested_value, '')
-                || ',' || case when suggestions.suggested_value is not null then 'exact' else '' end
-                || ',' || current_user
-                || ',' || current_date
-                || ',' || coalesce('nearest to ' || suggestions.nearest_alias, '')
+            when unmapped_keys.text_key <> ''
+                then concat_ws(
+                    ',',
+                    {{ csv_field('unmapped_keys.seed_text') | indent(20) }},
+                    coalesce(suggestions.suggested_value, ''),
+                    case when suggestions.suggested_value is not null then 'exact' else '' end,
+                    current_user,
+                    current_date,
+                    coalesce('nearest to ' || suggestions.nearest_alias, '')
+                )
         end as seed_line
     from unmapped_keys
     inner join findings

@@ -1,4 +1,7 @@
-{#- A view on the live documents. An owner whose document is empty or no object keeps one row without a name: it must be seen. -#}
+{#-
+    A view on the live documents. An owner whose document is empty or no object keeps one row
+    without a name: it must be seen.
+-#}
 {%- set documents = managed_documents() -%}
 with
 {%- for model_name in documents | map(attribute='model') | unique %}
@@ -12,17 +15,28 @@ final as (
         '{{ entry.table }}' as owner_table,
         '{{ entry.column }}' as owner_column,
         '{{ entry.vocabulary }}' as vocabulary,
-        {{ row_key(entry.key, entry.model) }} as owner_key,
-        {% if entry.tenant -%} cast({{ entry.model }}.{{ entry.tenant }} as text) {%- else -%} cast(null as text) {%- endif %} as tenant,
+        {{ row_key(entry.key, entry.model) | indent(8) }} as owner_key,
+        {%- if entry.tenant %}
+        cast({{ entry.model }}.{{ entry.tenant }} as text) as tenant,
+        {%- else %}
+        cast(null as text) as tenant,
+        {%- endif %}
         {{ binary_text('members.stage_name') }} as stage_name,
-        {{ json_number('members.weight_value') }} as weight,
-        {% if entry.updated_at -%} {{ entry.model }}.{{ entry.updated_at }} {%- else -%} cast(null as timestamp with time zone) {%- endif %} as updated_at
+        {{ json_number('members.weight_value') | indent(8) }} as weight,
+        {%- if entry.updated_at %}
+        {{ entry.model }}.{{ entry.updated_at }} as updated_at
+        {%- else %}
+        cast(null as timestamp with time zone) as updated_at
+        {%- endif %}
     from {{ entry.model }}
-    left join {{ json_members(entry.model ~ '.' ~ entry.column, 'members') }} on true
+    left join
+        {{ json_members(entry.model ~ '.' ~ entry.column, 'members') | indent(8) }}
+        on true
     {%- if not loop.last %}
     union all
     {%- endif %}
-    {%- else %}
+    {%- endfor %}
+    {%- if not documents %}
     select
         cast(null as text) as owner_table,
         cast(null as text) as owner_column,
@@ -33,7 +47,7 @@ final as (
         cast(null as numeric) as weight,
         cast(null as timestamp with time zone) as updated_at
     where false
-    {%- endfor %}
+    {%- endif %}
 )
 
 select * from final

@@ -1,4 +1,4 @@
--- The one pass over the application's tables: everything that is counted later is counted from here.
+-- The one pass over the application's tables: all that is counted later is counted from here.
 with observations as (
     select * from {{ ref('int_value_observations') }}
 ),

@@ -13,15 +13,24 @@ final as (
         '{{ entry.table }}' as table_name,
         '{{ entry.column }}' as column_name,
         '{{ entry.vocabulary }}' as vocabulary,
-        {{ row_key(entry.key, entry.model) }} as row_key,
-        {% if entry.tenant -%} cast({{ entry.model }}.{{ entry.tenant }} as text) {%- else -%} cast(null as text) {%- endif %} as tenant,
+        {{ row_key(entry.key, entry.model) | indent(8) }} as row_key,
+        {%- if entry.tenant %}
+        cast({{ entry.model }}.{{ entry.tenant }} as text) as tenant,
+        {%- else %}
+        cast(null as text) as tenant,
+        {%- endif %}
         {{ binary_text(entry.model ~ '.' ~ entry.column) }} as raw_value,
-        {% if entry.updated_at -%} {{ entry.model }}.{{ entry.updated_at }} {%- else -%} cast(null as timestamp with time zone) {%- endif %} as updated_at
+        {%- if entry.updated_at %}
+        {{ entry.model }}.{{ entry.updated_at }} as updated_at
+        {%- else %}
+        cast(null as timestamp with time zone) as updated_at
+        {%- endif %}
     from {{ entry.model }}
     {%- if not loop.last %}
     union all
     {%- endif %}
-    {%- else %}
+    {%- endfor %}
+    {%- if not columns %}
     select
         cast(null as text) as table_name,
         cast(null as text) as column_name,
@@ -31,7 +40,7 @@ final as (
         cast(null as text) as raw_value,
         cast(null as timestamp with time zone) as updated_at
     where false
-    {%- endfor %}
+    {%- endif %}
 )
 
 select * from final

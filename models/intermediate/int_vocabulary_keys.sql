@@ -1,4 +1,7 @@
-{#- A key that stands here twice fails the build in the tests of the seeds and of this model: nothing downstream guesses. -#}
+{#-
+    A key that stands here twice fails the build in the tests of the seeds and of this model:
+    nothing downstream guesses.
+-#}
 with
 {%- for vocabulary in vocabularies().values() %}
 {{ vocabulary.name }}_canonical_values as (
@@ -44,7 +47,7 @@ spellings as (
 keyed_spellings as (
     select
         spellings.*,
-        {{ text_key('spellings.alias_text') }} as alias_key
+        {{ text_key('spellings.alias_text') | indent(8) }} as alias_key
     from spellings
 ),
 
@@ -64,7 +67,9 @@ final as (
         case
             when keyed_spellings.match_type = 'exact' then keyed_spellings.canonical_value
             {%- for vocabulary in vocabularies().values() if vocabulary.accept_broader %}
-            when keyed_spellings.match_type = 'broader' and keyed_spellings.vocabulary = '{{ vocabulary.name }}'
+            when
+                keyed_spellings.match_type = 'broader'
+                and keyed_spellings.vocabulary = '{{ vocabulary.name }}'
                 then keyed_spellings.canonical_value
             {%- endfor %}
         end as accepted_value

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-import yaml
-
-from trueup import compiled, connection, server
+from trueup import compiled, connection, dbt, server
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
@@ -33,12 +31,13 @@ class Vocabulary:
 
 def vocabulary(settings: Settings, name: str) -> Vocabulary:
     """Read a vocabulary's seeds; TrueupError for an unknown name or a damaged file."""
-    known = yaml.safe_load((settings.project / "dbt_project.yml").read_text())["vars"][
-        "vocabularies"
-    ]
+    known = dbt.project_variables(settings)["vocabularies"]
     if name not in known:
         raise TrueupError(f"vocabulary {name!r} is unknown; allowed: {', '.join(known)}")
     seeds = settings.project / "seeds"
+    for option in ("canonical_seed", "alias_seed"):
+        if option not in known[name]:
+            raise TrueupError(f"vocabularies.{name}: option {option} is missing in dbt_project.yml")
     alias_path = seeds / f"{known[name]['alias_seed']}.csv"
     values = _read(seeds / f"{known[name]['canonical_seed']}.csv", ["canonical_value", "label"])
     return Vocabulary(
@@ -165,7 +164,8 @@ def _read(path: Path, columns: list[str]) -> list[dict[str, str]]:
             reader = csv.DictReader(file)
             rows = list(reader)
     except (OSError, UnicodeError, csv.Error) as error:
-        raise TrueupError(f"{path}: cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise TrueupError(f"{path}: cannot be read: {reason}") from None
     missing = [column for column in columns if column not in (reader.fieldnames or [])]
     if missing:
         raise TrueupError(f"{path}: has no column {', '.join(missing)}")

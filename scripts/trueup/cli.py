@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,9 @@ from trueup import __version__, terminal
 from trueup.errors import TrueupError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+FREE_DISK = "Free some disk space and run the command again."
+LITTLE_DISK = 64 * 1024**2  # bytes; PostgreSQL extends its log by a quarter of it
 
 FORMAT = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -38,9 +42,9 @@ class Group(click.Group):
         except TrueupError as error:
             _stop(error.message, error.remedy)
         except psycopg.errors.DiskFull as error:
-            _stop(_first_line(error), "Free some disk space and run the command again.")
+            _stop(_first_line(error), FREE_DISK)
         except psycopg.Error as error:
-            _stop(f"the database refused: {_first_line(error)}", "Run `trueup doctor`.")
+            _stop(*_refused(error))
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _stop(f"{where}{error.strerror or error}", None)
@@ -94,9 +98,12 @@ def demo(companies: int, dirty_share: float, seed: int) -> None:
     Works on the embedded PostgreSQL only, whatever server is configured. Running it again makes the
     sample anew.
     """
+    from trueup import dbt
     from trueup import demo as job
 
-    sys.exit(job.run(_settings(), companies, dirty_share, seed))
+    settings = _settings()
+    dbt.check_managed(settings)  # before anything is loaded
+    sys.exit(job.run(settings, companies, dirty_share, seed))
 
 
 @main.command()
@@ -167,32 +174,57 @@ def doctor(form: str) -> None:
 @FORMAT
 @LIMIT
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Write the JSON to this file (.json) too."
+    "--output",
+    "outputs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write a report too; its ending decides: .html or .json. May be repeated.",
 )
 @examples("""
 trueup try deals.csv --column Stage
+trueup try deals.csv --column Stage --output stages.html
 trueup try export.csv --column "Funding Round" --encoding cp1252
 trueup try deals.csv --column Stage --format json
 """)
 def try_(
-    file: Path, column: str, encoding: str | None, form: str, limit: int, output: Path | None
+    file: Path,
+    column: str,
+    encoding: str | None,
+    form: str,
+    limit: int,
+    outputs: tuple[Path, ...],
 ) -> None:
     """Show what would become of a column of a CSV file. Changes nothing.
 
     The file is loaded into a database of its own on the embedded PostgreSQL, the models are built
     on it, and the database is dropped again.
     """
+    from trueup import dbt, page
     from trueup import try_csv as job
 
-    if output is not None and output.suffix != ".json":
-        raise TrueupError(f"{output}: the ending decides the format; allowed: .json")
-    trial = job.run(_settings(), file, column, encoding)
-    if output is not None:
-        output.write_text(job.as_json(trial) + "\n", encoding="utf-8")
+    settings = _settings()
+    dbt.check_managed(settings)  # before anything is loaded
+    for output in outputs:
+        if output.suffix not in job.ENDINGS:
+            raise TrueupError(
+                f"{output}: the ending decides the format; allowed: {', '.join(job.ENDINGS)}"
+            )
+        page.check_writable(output)
+    trial = job.run(settings, file, column, encoding)
+    reports = {
+        output: job.as_page(trial, settings, file, column)
+        if output.suffix == ".html"
+        else job.as_json(trial) + "\n"
+        for output in outputs
+    }
+    for output, text in reports.items():
+        page.write(output, text)
     if form == "json":
         click.echo(job.as_json(trial))
     else:
         job.show(trial, f"{file.name}, column {column}", limit or None)
+    for output in outputs:
+        click.echo(f"written: {output}", err=form == "json")
 
 
 @main.command()
@@ -281,6 +313,18 @@ def _first_line(error: psycopg.Error) -> str:
     return (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[
         0
     ]
+
+
+def _refused(error: psycopg.Error) -> tuple[str, str]:
+    """Message and remedy; a server that went down may have had no disk left to say why."""
+    from trueup import server
+
+    message = f"the database refused: {_first_line(error)}"
+    home = server.home(_settings().state)
+    if (home / "pgdata").exists() and shutil.disk_usage(home).free < LITTLE_DISK:
+        free = shutil.disk_usage(home).free // server.MEGABYTE
+        return (f"{message}; {home} has only {free} MB free", FREE_DISK)
+    return (message, "Run `trueup doctor`.")
 
 
 def _stop(message: str, remedy: str | None) -> None:

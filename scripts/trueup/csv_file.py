@@ -102,6 +102,11 @@ def _encoding_by_bom(path: Path) -> str:
             start = file.read(4)
     except OSError as error:
         raise TrueupError(f"{path}: {error.strerror or error}") from None
+    if start == b"PK\x03\x04":
+        raise TrueupError(
+            f"{path}: is a spreadsheet or another ZIP archive, not CSV",
+            "Save the sheet as CSV (UTF-8) and try that.",
+        )
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     return "utf-8-sig"

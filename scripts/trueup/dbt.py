@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
 # (node that finished, nodes finished, nodes in all)
 Progress = Callable[[str, int, int], None]
+
+# What every entry of managed_columns must have; the macro managed_columns checks the rest.
+NEEDED = ("table", "column", "key", "vocabulary")
 
 PROFILE_MARK = "# Made by trueup from profiles.yml.example"
 
@@ -62,6 +67,7 @@ def run(
     Raises TrueupError when dbt could not run at all: a mistake in the project's files, an option
     it does not know. Nodes that failed are in the outcome.
     """
+    check_managed(settings)
     from dbt.cli.main import dbtRunner  # dbt costs 1.3 s and 133 MB; most commands need none
 
     folder = settings.state / target
@@ -102,6 +108,77 @@ def run(
                 )
             )
     return outcome
+
+
+def project_variables(settings: Settings) -> dict[str, Any]:
+    """The vars of dbt_project.yml; TrueupError where it is no YAML or has not the lists we read."""
+    path = settings.project / "dbt_project.yml"
+    found = _read_yaml(path).get("vars")
+    variables = found if isinstance(found, dict) else {}
+    for name, kind in (("managed_columns", list), ("vocabularies", dict)):
+        value = variables.get(name)
+        entries = list(value.values()) if isinstance(value, dict) else list(value or [])
+        if not isinstance(value, kind) or not all(isinstance(each, dict) for each in entries):
+            raise TrueupError(
+                f"{path}: vars.{name} is {'missing' if value is None else f'{value!r:.60}'}; "
+                f"allowed: a {'list' if kind is list else 'mapping'} of entries {{option: value}}",
+                "docs/configuration.md explains every entry.",
+            )
+    return variables
+
+
+def check_managed(settings: Settings) -> None:
+    """TrueupError for a managed table, column or mart that the project has not.
+
+    dbt could only name a model that is missing, and sees columns not before it runs the models.
+    """
+    variables = project_variables(settings)
+    models = settings.project / "models"
+    staged = {path.stem for path in (models / "staging").rglob("*.sql")}
+    tables = [name.removeprefix("stg_app__") for name in staged if name.startswith("stg_app__")]
+    marts = {path.stem for path in (models / "marts").rglob("*.sql")}
+    columns = _staging_columns(settings.project)
+    for name in ("managed_columns", "managed_documents"):
+        for number, entry in enumerate(variables.get(name) or [], start=1):
+            if not (set(NEEDED) <= set(entry) and isinstance(entry["key"], dict)):
+                continue  # the macro says which options are wrong
+            where = f"{name} entry {number} ({entry['table']}.{entry['column']})"
+            model = entry.get("model", f"stg_app__{entry['table']}")
+            if model not in staged:
+                raise _wrong(where, "table", entry["table"], tables)
+            named = [entry["column"], entry.get("tenant"), entry.get("updated_at"), *entry["key"]]
+            for column in named:
+                if column and column not in columns.get(model, [column]):
+                    raise _wrong(where, "column", column, columns[model])
+            if entry.get("mart") and entry["mart"] not in marts:
+                raise _wrong(where, "mart", entry["mart"], marts)
+
+
+def _staging_columns(project: Path) -> dict[str, list[str]]:
+    """The columns of each staging model, as its YAML lists them."""
+    return {
+        model["name"]: [column["name"] for column in model.get("columns") or []]
+        for path in sorted((project / "models" / "staging").rglob("*.yml"))
+        for model in _read_yaml(path).get("models") or []
+    }
+
+
+def _wrong(where: str, what: str, found: object, allowed: Iterable[str]) -> TrueupError:
+    return TrueupError(
+        f"{where}: {what} {str(found)!r} is not allowed; allowed: {', '.join(sorted(allowed))}",
+        "Correct dbt_project.yml, or give the table its staging model and its mart.",
+    )
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error)
+        raise TrueupError(f"{path}{line}: is no YAML: {reason}", "Correct the file.") from None
+    return found if isinstance(found, dict) else {}
 
 
 def shorten(message: str) -> str:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from trueup import connection
+from trueup import connection, dbt
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
@@ -139,10 +137,18 @@ def _server(connected: connection.Connection) -> Iterator[Finding]:
 
 def _columns(connected: connection.Connection, settings: Settings) -> Iterator[Finding]:
     """Every managed column: does the table look as dbt_project.yml says?"""
-    variables = yaml.safe_load((settings.project / "dbt_project.yml").read_text())["vars"]
-    schema = variables["app_schema"]
+    try:
+        variables = dbt.project_variables(settings)
+    except TrueupError as error:
+        yield Finding("dbt_project.yml", FAIL, error.message, error.remedy or "")
+        return
+    schema = variables.get("app_schema", "public")
     for entry in variables["managed_columns"]:
-        subject = f"{entry['table']}.{entry['column']}"
+        subject = f"{entry.get('table', '?')}.{entry.get('column', '?')}"
+        wrong = _options(entry, list(variables["vocabularies"]))
+        if wrong:
+            yield Finding(subject, FAIL, wrong, "correct managed_columns in dbt_project.yml")
+            continue
         table = f"{schema}.{entry['table']}"
         columns = {name: more for name, *more in _rows(connected, _COLUMNS, [table])}
         if not columns:
@@ -154,6 +160,17 @@ def _columns(connected: connection.Connection, settings: Settings) -> Iterator[F
             )
             continue
         yield _column(connected, subject, table, columns, entry)
+
+
+def _options(entry: dict[str, Any], vocabularies: list[str]) -> str:
+    """What is wrong with an entry of managed_columns by itself; nothing where nothing is."""
+    if missing := [name for name in dbt.NEEDED if name not in entry]:
+        return f"option {', '.join(missing)} is missing; the entry has {', '.join(entry)}"
+    if not isinstance(entry["key"], dict):
+        return f"key is {entry['key']!r}; allowed: {{column: type}}"
+    if entry["vocabulary"] not in vocabularies:
+        return f"vocabulary is {entry['vocabulary']!r}; allowed: {', '.join(vocabularies)}"
+    return ""
 
 
 def _column(

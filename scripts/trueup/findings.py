@@ -56,6 +56,44 @@ class Coverage:
     unknown: int
     missing: int
 
+    @property
+    def filled(self) -> int:
+        """Rows with something to read in them: what shares are shares of."""
+        return self.rows - self.missing
+
+
+@dataclass(frozen=True)
+class TenantCoverage(Coverage):
+    """The same for one tenant of the column; None: the rows of no tenant."""
+
+    tenant: str | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A canonical stage, its label and what it means (model dim_stages)."""
+
+    stage: str
+    label: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that the models found about a vocabulary's columns.
+
+    values and unmapped: commonest first. reasons: why an alias was decided as it was, by its text.
+    """
+
+    vocabulary: str
+    vocabulary_version: str
+    values: list[Value]
+    coverage: list[Coverage]
+    tenants: list[TenantCoverage]
+    unmapped: list[Unmapped]
+    stages: list[Stage]
+    reasons: dict[str, str]
+
 
 _VALUES = """
 select
@@ -77,10 +115,10 @@ order by int_values.row_count desc, int_values.raw_value
 
 _UNMAPPED = """
 select
-    vocabulary, text_key, raw_value, spelling_count, row_count, found_in, tenant_count, sample_keys,
-    suggested_value, nearest_alias, seed_line
+    vocabulary, text_key, raw_value, spelling_count, row_count::bigint as row_count, found_in,
+    tenant_count, sample_keys, suggested_value, nearest_alias, seed_line
 from {schema}_audit.audit_unmapped_values
-order by row_count desc, text_key
+order by audit_unmapped_values.row_count desc, text_key
 """
 
 _COVERAGE = """
@@ -98,17 +136,55 @@ group by table_name, column_name
 order by sum(row_count) desc, table_name, column_name
 """
 
-_STAGES = "select stage, label from {schema}.dim_stages order by sort_rank"
+_TENANTS = """
+select
+    table_name,
+    column_name,
+    tenant,
+    row_count as rows,
+    canonical_rows as canonical,
+    resolved_rows as resolved,
+    row_count - resolved_rows - unknown_rows - blank_rows - null_rows as left,
+    unknown_rows as unknown,
+    blank_rows + null_rows as missing
+from {schema}.fct_stage_coverage
+order by table_name, column_name, tenant
+"""
+
+_STAGES = "select stage, label, description from {schema}.dim_stages order by sort_rank"
+
+_REASONS = "select alias_text as alias, reason from {schema}_vocabulary.stage_aliases"
+
+_VERSION = """
+select vocabulary_version as version from {schema}.dim_vocabularies where vocabulary = %s
+"""
 
 Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A canonical stage and its label (model dim_stages)."""
+class _Reason:
+    alias: str
+    reason: str
 
-    stage: str
-    label: str
+
+@dataclass(frozen=True)
+class _Version:
+    version: str
+
+
+def everything(connection: Connection, vocabulary: str) -> Found:
+    """All of it, in one go."""
+    return Found(
+        vocabulary=vocabulary,
+        vocabulary_version=vocabulary_version(connection, vocabulary),
+        values=values(connection, vocabulary),
+        coverage=coverage(connection),
+        tenants=coverage_by_tenant(connection),
+        unmapped=[row for row in unmapped(connection) if row.vocabulary == vocabulary],
+        stages=stages(connection),
+        reasons=reasons(connection),
+    )
 
 
 def stages(connection: Connection) -> list[Stage]:
@@ -129,6 +205,22 @@ def unmapped(connection: Connection) -> list[Unmapped]:
 def coverage(connection: Connection) -> list[Coverage]:
     """One row per column, biggest first."""
     return _read(connection, Coverage, _COVERAGE)
+
+
+def coverage_by_tenant(connection: Connection) -> list[TenantCoverage]:
+    """One row per column and tenant, the rows of no tenant last."""
+    return _read(connection, TenantCoverage, _TENANTS)
+
+
+def reasons(connection: Connection) -> dict[str, str]:
+    """Why each alias was decided as it was, by its text."""
+    return {row.alias: row.reason for row in _read(connection, _Reason, _REASONS)}
+
+
+def vocabulary_version(connection: Connection, vocabulary: str) -> str:
+    """The hash of what the vocabulary's seeds decide; empty where none was built."""
+    found = _read(connection, _Version, _VERSION, [vocabulary])
+    return found[0].version if found else ""
 
 
 def examples(connection: Connection, relation: str, limit: int = 5) -> list[dict[str, Any]]:

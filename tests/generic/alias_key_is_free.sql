@@ -1,12 +1,13 @@
 {#-
-    The key of an alias is at least two characters long and does not belong to a canonical value or label already: 'Seed' cannot
-    be made an alias of anything. Shows the alias and the canonical value that has the key.
+    The key of an alias is at least two characters long and does not belong to a canonical value or
+    label already: 'Seed' cannot be made an alias of anything. Shows the alias and the canonical
+    value that has the key.
 -#}
-{% test alias_key_is_free(model, column_name, canonical_seed) %}
+{% test alias_key_is_free(model, column_name, canonical_seed) -%}
 with keyed_aliases as (
     select
         aliases.*,
-        {{ text_key('aliases.' ~ column_name) }} as text_key
+        {{ text_key('aliases.' ~ column_name) | indent(8) }} as text_key
     from {{ model }} as aliases
 ),
 
@@ -25,7 +26,7 @@ spellings as (
 keyed_spellings as (
     select
         spellings.*,
-        {{ text_key('spellings.spelling') }} as text_key
+        {{ text_key('spellings.spelling') | indent(8) }} as text_key
     from spellings
 )
 
@@ -39,4 +40,4 @@ left join keyed_spellings
 where
     keyed_spellings.text_key is not null
     or char_length(keyed_aliases.text_key) < 2
-{% endtest %}
+{%- endtest %}

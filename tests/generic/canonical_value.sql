@@ -1,12 +1,15 @@
 {#-
-    Every value that is not NULL is one of the vocabulary's canonical values, exactly (case-sensitive). Shows each value that is
-    not, and how many rows carry it. The number of failures is the number of rows.
+    Every value that is not NULL is one of the vocabulary's canonical values, exactly
+    (case-sensitive). Shows each value that is not, and how many rows carry it. The number of
+    failures is the number of rows.
 -#}
-{% test canonical_value(model, column_name, vocabulary) %}
-{{ config(fail_calc='coalesce(sum(row_count), 0)') }}
+{% test canonical_value(model, column_name, vocabulary) -%}
+{{- config(fail_calc='coalesce(sum(row_count), 0)') -}}
 {%- if vocabulary not in vocabularies() -%}
-    {{- raise_wrong_input('test canonical_value', 'vocabulary', vocabulary, vocabularies().keys() | list) -}}
-{%- endif %}
+    {{- raise_wrong_input(
+        'test canonical_value', 'vocabulary', vocabulary, vocabularies().keys() | list
+    ) -}}
+{%- endif -%}
 with checked_rows as (
     select * from {{ model }}
 ),
@@ -25,4 +28,4 @@ where
     checked_rows.{{ column_name }} is not null
     and canonical_values.canonical_value is null
 group by checked_rows.{{ column_name }}
-{% endtest %}
+{%- endtest %}

@@ -1,7 +1,8 @@
 {#-
-    One row per combination of the columns, and none of them NULL but those listed as nullable. Shows the combinations that are not.
+    One row per combination of the columns, and none of them NULL but those listed as nullable.
+    Shows the combinations that are not.
 -#}
-{% test grain(model, columns, nullable=[]) %}
+{% test grain(model, columns, nullable=[]) -%}
 select
     {{ columns | join(',\n    ') }},
     count(*) as row_count
@@ -13,4 +14,4 @@ having
     {%- for column in columns if column not in nullable %}
     or {{ column }} is null
     {%- endfor %}
-{% endtest %}
+{%- endtest %}

@@ -1,8 +1,10 @@
 {#-
-    The model has as many rows per key as the model it was made from: no join has multiplied a row. Shows the keys with more.
-    from_model: a ref; key: a column of the tested model; from_key: the column of from_model it is made from.
+    The model has as many rows per key as the model it was made from: no join has multiplied a row.
+    Shows the keys with more.
+    from_model: a ref; key: a column of the tested model; from_key: the column of from_model it is
+    made from.
 -#}
-{% test no_fan_out(model, key, from_model, from_key) %}
+{% test no_fan_out(model, key, from_model, from_key) -%}
 with result_rows as (
     select
         {{ key }} as row_key,
@@ -27,4 +29,4 @@ from result_rows
 inner join source_rows
     on result_rows.row_key = source_rows.row_key
 where result_rows.row_count > source_rows.row_count
-{% endtest %}
+{%- endtest %}

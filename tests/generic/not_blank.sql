@@ -1,10 +1,10 @@
 {#-
     No NULL, and nothing that only looks empty: white space, invisible characters.
 -#}
-{% test not_blank(model, column_name) %}
+{% test not_blank(model, column_name) -%}
 select *
 from {{ model }}
 where
     {{ column_name }} is null
-    or {{ is_blank("cast(" ~ column_name ~ " as text)") }}
-{% endtest %}
+    or {{ is_blank("cast(" ~ column_name ~ " as text)") | indent(4) }}
+{%- endtest %}

@@ -1,12 +1,12 @@
 {#-
-    No two texts of a column fold to one text key: 'Series A' and 'series-a' are one spelling and can only be decided once.
-    Shows the key and the texts that share it.
+    No two texts of a column fold to one text key: 'Series A' and 'series-a' are one spelling and
+    can only be decided once. Shows the key and the texts that share it.
 -#}
-{% test unique_text_key(model, column_name) %}
+{% test unique_text_key(model, column_name) -%}
 with keyed_rows as (
     select
         checked_rows.{{ column_name }} as text_found,
-        {{ text_key('checked_rows.' ~ column_name) }} as text_key
+        {{ text_key('checked_rows.' ~ column_name) | indent(8) }} as text_key
     from {{ model }} as checked_rows
 )
 
@@ -17,4 +17,4 @@ select
 from keyed_rows
 group by keyed_rows.text_key
 having count(*) > 1
-{% endtest %}
+{%- endtest %}

@@ -1,7 +1,8 @@
 {#-
-    Unknown values are at most this share of a column's rows (0 to 1). Shows the columns above it, with the numbers.
+    Unknown values are at most this share of a column's rows (0 to 1). Shows the columns above it,
+    with the numbers.
 -#}
-{% test unmapped_share_at_most(model, share) %}
+{% test unmapped_share_at_most(model, share) -%}
 with coverage as (
     select
         table_name,
@@ -22,4 +23,4 @@ select
     round(coverage.unknown_rows / coverage.row_count, 4) as unmapped_share
 from coverage
 where coverage.unknown_rows > {{ share }} * coverage.row_count
-{% endtest %}
+{%- endtest %}

@@ -14,14 +14,16 @@ decisions as (
     select
         '{{ vocabulary.name }}' as vocabulary,
         'value' as kind,
-        {{ vocabulary.name }}_canonical_values.canonical_value || ' ' || {{ vocabulary.name }}_canonical_values.sort_rank
+        'value ' || {{ vocabulary.name }}_canonical_values.canonical_value
+        || ' ' || {{ vocabulary.name }}_canonical_values.sort_rank
         || ' ' || {{ vocabulary.name }}_canonical_values.label as decision
     from {{ vocabulary.name }}_canonical_values
     union all
     select
         '{{ vocabulary.name }}' as vocabulary,
         'alias' as kind,
-        {{ vocabulary.name }}_aliases.alias_text || ' ' || {{ vocabulary.name }}_aliases.match_type
+        'alias ' || {{ vocabulary.name }}_aliases.alias_text
+        || ' ' || {{ vocabulary.name }}_aliases.match_type
         || ' ' || coalesce({{ vocabulary.name }}_aliases.canonical_value, '') as decision
     from {{ vocabulary.name }}_aliases
     {%- if not loop.last %}
@@ -30,14 +32,25 @@ decisions as (
     {%- endfor %}
 ),
 
-final as (
+vocabulary_texts as (
     select
         decisions.vocabulary,
-        {{ text_digest("string_agg(decisions.kind || ' ' || decisions.decision, ' | ' order by " ~ binary_text("decisions.kind || ' ' || decisions.decision") ~ ")") }} as vocabulary_version,
+        string_agg(
+            decisions.decision, ' | ' order by {{ binary_text('decisions.decision') }}
+        ) as vocabulary_text,
         count(*) filter (where decisions.kind = 'value') as canonical_values,
         count(*) filter (where decisions.kind = 'alias') as aliases
     from decisions
     group by decisions.vocabulary
+),
+
+final as (
+    select
+        vocabulary_texts.vocabulary,
+        {{ text_digest('vocabulary_texts.vocabulary_text') | indent(8) }} as vocabulary_version,
+        vocabulary_texts.canonical_values,
+        vocabulary_texts.aliases
+    from vocabulary_texts
 )
 
 select * from final

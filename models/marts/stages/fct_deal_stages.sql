@@ -10,26 +10,25 @@ stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),
-{% if is_incremental() %}
-built_rows as (
-    select * from {{ this }}
-),
 
-{{ due_keys('deals', managed_columns('fct_deal_stages')) }}
-{% endif %}
-final as (
+deal_stages as (
     select
         deals.id as deal_id,
         deals.fund_id,
         deals.company_name,
-        {{ resolved_columns('deals', 'stage', 'stage_values') }},
+        {{ resolved_columns('deals', 'stage', 'stage_values') | indent(8) }},
         deals.updated_at
     from deals
     left join stage_values
         on deals.stage = stage_values.raw_value
+),
+
+final as (
     {%- if is_incremental() %}
-    inner join due_keys
-        on deals.id = due_keys.deal_id
+    -- only what the mart lacks or shows differently
+    {{ changed_rows('deal_stages', this, 'deal_id', model.columns) | indent(4) }}
+    {%- else %}
+    select * from deal_stages
     {%- endif %}
 )
 

@@ -10,26 +10,25 @@ stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),
-{% if is_incremental() %}
-built_rows as (
-    select * from {{ this }}
-),
 
-{{ due_keys('investments', managed_columns('fct_investment_rounds')) }}
-{% endif %}
-final as (
+investment_rounds as (
     select
         investments.id as investment_id,
         investments.fund_id,
         investments.company_id,
-        {{ resolved_columns('investments', 'round', 'stage_values') }},
+        {{ resolved_columns('investments', 'round', 'stage_values') | indent(8) }},
         investments.updated_at
     from investments
     left join stage_values
         on investments.round = stage_values.raw_value
+),
+
+final as (
     {%- if is_incremental() %}
-    inner join due_keys
-        on investments.id = due_keys.investment_id
+    -- only what the mart lacks or shows differently
+    {{ changed_rows('investment_rounds', this, 'investment_id', model.columns) | indent(4) }}
+    {%- else %}
+    select * from investment_rounds
     {%- endif %}
 )
 

@@ -10,29 +10,28 @@ stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),
-{% if is_incremental() %}
-built_rows as (
-    select * from {{ this }}
-),
 
-{{ due_keys('companies', managed_columns('fct_portfolio_company_stages')) }}
-{% endif %}
-final as (
+company_stages as (
     select
         companies.id as company_id,
         companies.fund_id,
         companies.company_name,
-        {{ resolved_columns('companies', 'stage', 'stage_values') }},
-        {{ resolved_columns('companies', 'current_stage', 'current_stage_values') }},
+        {{ resolved_columns('companies', 'stage', 'stage_values') | indent(8) }},
+        {{ resolved_columns('companies', 'current_stage', 'current_stage_values') | indent(8) }},
         companies.updated_at
     from companies
     left join stage_values
         on companies.stage = stage_values.raw_value
     left join stage_values as current_stage_values
         on companies.current_stage = current_stage_values.raw_value
+),
+
+final as (
     {%- if is_incremental() %}
-    inner join due_keys
-        on companies.id = due_keys.company_id
+    -- only what the mart lacks or shows differently
+    {{ changed_rows('company_stages', this, 'company_id', model.columns) | indent(4) }}
+    {%- else %}
+    select * from company_stages
     {%- endif %}
 )
 

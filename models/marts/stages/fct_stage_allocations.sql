@@ -11,7 +11,9 @@ resolved_weights as (
         stage_weights.*,
         resolved_values.canonical_value as stage,
         -- names that mean one stage meet here; a name without a stage stays a row of its own
-        coalesce(resolved_values.canonical_value, '?' || stage_weights.stage_name, '') as stage_group
+        coalesce(
+            resolved_values.canonical_value, '?' || stage_weights.stage_name, ''
+        ) as stage_group
     from stage_weights
     left join resolved_values
         on
@@ -43,7 +45,9 @@ allocations as (
         resolved_weights.tenant,
         resolved_weights.stage,
         resolved_weights.stage_group,
-        string_agg(resolved_weights.stage_name, ' | ' order by resolved_weights.stage_name) as stage_names,
+        string_agg(
+            resolved_weights.stage_name, ' | ' order by resolved_weights.stage_name
+        ) as stage_names,
         -- added up, never overwritten: {"Series A": 0.3, "series_a": 0.2} is half in Series A
         sum(resolved_weights.weight) as weight,
         max(resolved_weights.updated_at) as updated_at
@@ -59,8 +63,8 @@ allocations as (
 
 final as (
     select
-        allocations.owner_table || '.' || allocations.owner_column || '/' || allocations.owner_key
-        || '/' || allocations.stage_group as allocation_key,
+        allocations.owner_table || '.' || allocations.owner_column
+        || '/' || allocations.owner_key || '/' || allocations.stage_group as allocation_key,
         allocations.owner_table,
         allocations.owner_column,
         allocations.owner_key,
@@ -75,7 +79,8 @@ final as (
             when owners.names_without_weight > 0 then 'a weight is not a number'
             when owners.smallest_weight < 0 then 'a weight is negative'
             when owners.weight_sum = 0 then 'all weights are zero'
-            when abs(owners.weight_sum - 1) > {{ var('weight_sum_epsilon') }} then 'weights do not sum to 1'
+            when abs(owners.weight_sum - 1) > {{ var('weight_sum_epsilon') }}
+                then 'weights do not sum to 1'
         end as owner_weight_issue,
         allocations.updated_at
     from allocations

@@ -13,9 +13,9 @@ resolved_counts as (
         value_counts.vocabulary,
         value_counts.tenant,
         value_counts.row_count,
+        resolved_values.canonical_value,
         -- NULL finds no partner in the join
-        coalesce(resolved_values.resolution, 'null') as resolution,
-        resolved_values.canonical_value
+        coalesce(resolved_values.resolution, 'null') as resolution
     from value_counts
     left join resolved_values
         on
@@ -35,13 +35,21 @@ final as (
         cast(sum(resolved_counts.row_count) as bigint) as row_count,
         {%- for resolution in resolutions() %}
         cast(
-            coalesce(sum(resolved_counts.row_count) filter (where resolved_counts.resolution = '{{ resolution }}'), 0)
-            as bigint
+            coalesce(
+                sum(resolved_counts.row_count) filter (
+                    where resolved_counts.resolution = '{{ resolution }}'
+                ),
+                0
+            ) as bigint
         ) as {{ resolution }}_rows,
         {%- endfor %}
         cast(
-            coalesce(sum(resolved_counts.row_count) filter (where resolved_counts.canonical_value is not null), 0)
-            as bigint
+            coalesce(
+                sum(resolved_counts.row_count) filter (
+                    where resolved_counts.canonical_value is not null
+                ),
+                0
+            ) as bigint
         ) as resolved_rows
     from resolved_counts
     group by

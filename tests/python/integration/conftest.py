@@ -29,8 +29,10 @@ PROJECT = Path(__file__).resolve().parents[3]
 ADDRESS = "TRUEUP_TEST_SERVER"
 PROJECT_PARTS = ("dbt_project.yml", "profiles.yml.example", "analyses", "macros", "models", "seeds",
                  "snapshots", "tests/generic")  # fmt: skip
-SAMPLE = {"companies": 3000, "deals": 600, "investments": 300, "strategies": 60, "baselines": 40,
-          "funds": 12}  # fmt: skip
+SAMPLE: dict[str, Any] = {
+    "companies": 3000, "deals": 600, "investments": 300, "strategies": 60, "baselines": 40,
+    "funds": 12,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     _remove_leftovers()
     state = PROJECT / ".trueup" / f"tests-{os.getpid()}"
+    state.parent.mkdir(exist_ok=True)  # a fresh clone has none
     address = server.start(state, options={"fsync": "off", "full_page_writes": "off"})
     os.environ[ADDRESS] = json.dumps(
         {"state": str(state), "host": address.host, "port": address.port, "user": address.user,
@@ -155,7 +158,7 @@ def _administer(statement: str) -> None:
         host=address["host"], port=address["port"], user=server.SUPERUSER,
         password=address["password"], dbname="trueup", autocommit=True,
     ) as connection:  # fmt: skip
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)
 
 
 def _remove_leftovers() -> None:

@@ -1,4 +1,4 @@
-"""What values mean: the sample's own truth, the project's truth table, and properties that hold for any text."""
+"""What values mean: the sample's own truth, the truth table, and what holds for any text."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ def resolve(shared_built: App) -> Iterator[Resolver]:
                 cursor.execute("truncate trueup_intermediate.int_value_counts")
                 cursor.execute(
                     """
-                    insert into trueup_intermediate.int_value_counts (vocabulary, raw_value, row_count)
-                    select 'stage', given_value, 1 from unnest(%s::text[]) as given_values (given_value)
+                    insert into trueup_intermediate.int_value_counts
+                        (vocabulary, raw_value, row_count)
+                    select 'stage', given_value, 1
+                    from unnest(%s::text[]) as given_values (given_value)
                     """,
                     [list(dict.fromkeys(values))],
                 )
                 columns = "raw_value, resolution, canonical_value, text_key"
                 psycopg.Cursor.execute(
                     cursor,
-                    f"select {columns} from ({compiled.read_text()}) as found",  # type: ignore[arg-type]
+                    f"select {columns} from ({compiled.read_text()}) as found",
                 )
                 return {raw: tuple(rest) for raw, *rest in cursor.fetchall()}
 
@@ -51,7 +53,9 @@ def resolve(shared_built: App) -> Iterator[Resolver]:
 
 def test_every_row_of_the_sample_is_resolved_as_its_generator_knows(shared_built: App) -> None:
     wrong = shared_built.query("""
-        select truth.table_name, truth.column_name, truth.raw_value, truth.resolution, found.resolution
+        select
+            truth.table_name, truth.column_name, truth.raw_value,
+            truth.resolution, found.resolution
         from trueup_sample.truth
         left join trueup_intermediate.int_values as found
             on coalesce('=' || truth.raw_value, '') = coalesce('=' || found.raw_value, '')
@@ -66,17 +70,20 @@ def test_marts_show_the_truth_row_by_row(shared_built: App) -> None:
     wrong = shared_built.query("""
         with shown as (
             select 'portfoliocompanies' as table_name, 'stage' as column_name, company_id as id,
-                stage_raw as raw_value, stage as canonical_value, stage_resolution as resolution, fund_id
+                stage_raw as raw_value, stage as canonical_value,
+                stage_resolution as resolution, fund_id
             from trueup.fct_portfolio_company_stages
             union all
             select 'portfoliocompanies', 'current_stage', company_id,
                 current_stage_raw, current_stage, current_stage_resolution, fund_id
             from trueup.fct_portfolio_company_stages
             union all
-            select 'deal_opportunities', 'stage', deal_id, stage_raw, stage, stage_resolution, fund_id
+            select 'deal_opportunities', 'stage', deal_id,
+                stage_raw, stage, stage_resolution, fund_id
             from trueup.fct_deal_stages
             union all
-            select 'investments', 'round', investment_id, round_raw, round, round_resolution, fund_id
+            select 'investments', 'round', investment_id,
+                round_raw, round, round_resolution, fund_id
             from trueup.fct_investment_rounds
         )
         select *
@@ -148,9 +155,10 @@ def test_canonical_values_resolve_to_themselves(resolve: Resolver, shared_built:
 
 
 HOSTILE = [
-    "constructor", "__proto__", "'; drop table portfoliocompanies; --", "%s %(x)s {}", "\\", "\\\\n",
-    "$1", "NaN", "Infinity", "\x7f", "\ufffd", "\U0010ffff", "\ud7ff", "\u202eSeed", "ﷺ" * 300,
-    "a" * 1_000_000, " " * 1_000_000, "seed " * 200_000, "\u0301" * 100_000, "/" * 100_000,
+    "constructor", "__proto__", "'; drop table portfoliocompanies; --", "%s %(x)s {}", "\\",
+    "\\\\n", "$1", "NaN", "Infinity", "\x7f", "\ufffd", "\U0010ffff", "\ud7ff", "\u202eSeed",
+    "ﷺ" * 300, "a" * 1_000_000,
+    " " * 1_000_000, "seed " * 200_000, "\u0301" * 100_000, "/" * 100_000,
     "Seed" + "\n" * 100_000, "-" * 1_000_000,
 ]  # fmt: skip
 
@@ -166,8 +174,8 @@ def test_no_text_raises(resolve: Resolver) -> None:
     assert found[" " * 1_000_000][0] == "blank"
 
 
-text = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=40)
-HABITS = [
+text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
+HABITS: list[Callable[[str], str]] = [
     str.upper, str.lower, str.title, lambda s: f"  {s}\t", lambda s: s.replace(" ", "_"),
     lambda s: s.replace(" ", "\u2013"), lambda s: s.replace(" ", "\u00a0 "), lambda s: f'"{s}"',
     lambda s: s.replace("e", "\u0435"), lambda s: s.replace("e", "e\u0301"), lambda s: f"{s}.",
@@ -201,8 +209,8 @@ def test_habits_of_typing_do_not_change_the_meaning(
         if escaped:  # the export comes last; nothing folds the case of an escape after it
             spelling = spelling.replace(" ", "\\n")
         typed[spelling] = label.lower().replace(" ", "-")
-    for spelling, (_, canonical_value, _) in resolve(list(typed)).items():
-        assert canonical_value == typed[str(spelling)]
+    for raw_value, (_, canonical_value, _) in resolve(list(typed)).items():
+        assert canonical_value == typed[str(raw_value)]
 
 
 @settings(

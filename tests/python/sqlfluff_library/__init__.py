@@ -1,8 +1,8 @@
-"""What dbt gives to Jinja, as far as this project's SQL uses it, without dbt and without a database.
+"""What dbt gives to Jinja, as far as this project's SQL uses it, without dbt and a database.
 
-sqlfluff puts every name of this module into the context of the templates it lints (`library_path` in
-.sqlfluff); the golden tests of the macros render with the same names. What sqlfluff's own dbt builtins
-have already (ref, source, this, is_incremental, return) is not repeated here.
+sqlfluff puts every name of this module into the context of the templates it lints (`library_path`
+in .sqlfluff); the golden tests of the macros render with the same names. What sqlfluff's own dbt
+builtins have already (ref, source, this, is_incremental, return) is not repeated here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class CompilerError(Exception):
 
 
 def var(name: str, default: _Any = _REQUIRED) -> _Any:
-    """The value of a var in dbt_project.yml; CompilerError where there is neither value nor default."""
+    """The value of a var in dbt_project.yml; CompilerError without value and default."""
     found = _VARS.get(name, default)
     if found is _REQUIRED:
         raise CompilerError(f"var {name!r} is not in dbt_project.yml and has no default")
@@ -48,6 +48,7 @@ class _Config:
 config = _Config()
 exceptions = _SimpleNamespace(raise_compiler_error=_raise_compiler_error)
 modules = _SimpleNamespace(re=_SimpleNamespace(match=_re.match))
+model = _SimpleNamespace(columns={"updated_at": {}})
 # As while dbt parses: the other nodes are not known yet.
 execute = False
 graph: dict[str, _Any] = {"nodes": {}}

@@ -1,0 +1,79 @@
+{#-
+    A var that lists columns, checked; managed_columns() and managed_documents() say what an entry
+    holds. Called while parsing, so a wrong entry stops `dbt parse`; a column that the staging model
+    does not have is found as soon as the project is known, before any SQL runs.
+-#}
+{%- macro managed_entries(variable) -%}
+    {%- set known = [
+        'table', 'column', 'key', 'tenant', 'vocabulary', 'updated_at', 'mart', 'mart_key', 'model'
+    ] -%}
+    {%- set key_types = ['integer', 'bigint', 'uuid', 'text'] -%}
+    {%- set vocabulary_names = vocabularies().keys() | list -%}
+    {%- set entries = [] -%}
+    {%- for entry in var(variable) -%}
+        {%- set cell = entry.get('table', '?') ~ '.' ~ entry.get('column', '?') -%}
+        {%- set where = variable ~ ' entry ' ~ loop.index ~ ' (' ~ cell ~ ')' -%}
+        {%- for option in entry if option not in known -%}
+            {{- raise_wrong_input(where, 'option', option, known) -}}
+        {%- endfor -%}
+        {%- for needed in ['table', 'column', 'key', 'vocabulary'] if needed not in entry -%}
+            {{- raise_wrong_input(where, 'option ' ~ needed, 'missing', ['a value']) -}}
+        {%- endfor -%}
+        {%- if entry.key is not mapping or not entry.key -%}
+            {{- raise_wrong_input(
+                where, 'key', entry.key, ['column: type, for example {id: bigint}']
+            ) -}}
+        {%- endif -%}
+        {%- if entry.get('mart') and (not entry.get('mart_key') or (entry.key | length) != 1) -%}
+            {{- raise_wrong_input(
+                where, 'mart', entry.mart,
+                ['a mart with mart_key, of a table with a key of one column']
+            ) -}}
+        {%- endif -%}
+        {%- if entry.vocabulary not in vocabulary_names -%}
+            {{- raise_wrong_input(where, 'vocabulary', entry.vocabulary, vocabulary_names) -}}
+        {%- endif -%}
+        {%- for column, type in entry.key.items() if type not in key_types -%}
+            {{- raise_wrong_input(where, 'type of key ' ~ column, type, key_types) -}}
+        {%- endfor -%}
+        {%- set optional = [entry.get('tenant'), entry.get('updated_at')] | select | list -%}
+        {%- set columns = [entry.column] + optional + entry.key.keys() | list -%}
+        {%- for identifier in [entry.table] + columns
+            if not modules.re.match('^[a-z_][a-z0-9_]*$', identifier) -%}
+            {{- raise_wrong_input(where, 'name', identifier, ['lower-case snake names']) -}}
+        {%- endfor -%}
+        {%- set model_name = entry.get('model', 'stg_app__' ~ entry.table) -%}
+        {{- _check_staged(where, model_name, columns) -}}
+        {%- do entries.append({
+            'table': entry.table,
+            'column': entry.column,
+            'key': entry.key,
+            'vocabulary': entry.vocabulary,
+            'tenant': entry.get('tenant'),
+            'updated_at': entry.get('updated_at'),
+            'mart': entry.get('mart'),
+            'mart_key': entry.get('mart_key'),
+            'model': model_name,
+        }) -%}
+    {%- endfor -%}
+    {{- return(entries) -}}
+{%- endmacro -%}
+
+{#-
+    What the staging model's YAML does not list cannot be managed. Known only when the whole project
+    is parsed.
+-#}
+{%- macro _check_staged(where, model_name, columns) -%}
+    {%- if execute -%}
+        {%- set staged = namespace(columns=none) -%}
+        {%- for node in graph.nodes.values()
+            if node.resource_type == 'model' and node.name == model_name -%}
+            {%- set staged.columns = node.columns.keys() | list -%}
+        {%- endfor -%}
+        {%- if staged.columns is not none -%}
+            {%- for column in columns if column not in staged.columns -%}
+                {{- raise_wrong_input(where, 'column', column, staged.columns) -}}
+            {%- endfor -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro -%}

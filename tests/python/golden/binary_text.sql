@@ -1,0 +1,1 @@
+cast(deals.stage as text) collate "C"

@@ -1,0 +1,5 @@
+case
+    when jsonb_typeof(members.weight_value) <> 'number' then null
+    when abs(cast(members.weight_value as numeric)) < 1000000000000
+        then cast(members.weight_value as numeric)
+end

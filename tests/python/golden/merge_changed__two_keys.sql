@@ -1,0 +1,29 @@
+merge into mart as target
+using computed as computed
+    on (
+        target.fund_id = computed.fund_id
+        and target.deal_id = computed.deal_id
+    )
+when matched
+    and (
+        target.stage is distinct from computed.stage
+        or target.weight is distinct from computed.weight
+        or target.first_seen_at is distinct from computed.first_seen_at
+    )
+then update set
+    stage = computed.stage,
+    weight = computed.weight,
+    first_seen_at = computed.first_seen_at
+when not matched then insert (
+    fund_id,
+    deal_id,
+    stage,
+    weight,
+    first_seen_at
+) values (
+    computed.fund_id,
+    computed.deal_id,
+    computed.stage,
+    computed.weight,
+    computed.first_seen_at
+)

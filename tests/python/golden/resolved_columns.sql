@@ -1,0 +1,6 @@
+deals.stage as stage_raw,
+stage_values.canonical_value as stage,
+case
+    when deals.stage is null then 'null'
+    else coalesce(stage_values.resolution, 'unknown')
+end as stage_resolution

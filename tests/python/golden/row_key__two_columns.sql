@@ -1,0 +1,2 @@
+cast(deals.fund as text)
+|| ',' || cast(deals.id as text)

@@ -1,0 +1,119 @@
+"""Named statements: cut out of the compiled file as they are, run with bound parameters only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+
+from trueup import compiled
+
+TEXT = """-- what the file is for: belongs to no statement
+-- name: first(texts, limit_of_rows)
+-- A comment with %s, %(name)s, :word, $3 and a quote ' in it.
+select 'x'  as "é 种",\tarray[1:2], 10 % 3
+from unnest($1) as texts  
+limit $2;
+
+
+-- name: second()
+select 1
+-- name: third( a , b_2 )  
+select $1, $2"""
+
+
+@pytest.fixture
+def statements(tmp_path: Path) -> dict[str, compiled.Statement]:
+    path = tmp_path / "statements.sql"
+    path.write_text(TEXT)
+    return compiled.read(path)
+
+
+def test_names_and_parameters(statements: dict[str, compiled.Statement]) -> None:
+    assert {name: s.parameters for name, s in statements.items()} == {
+        "first": ("texts", "limit_of_rows"),
+        "second": (),
+        "third": ("a", "b_2"),
+    }
+    assert all(name == statement.name for name, statement in statements.items())
+
+
+def test_the_text_is_a_slice_of_the_file(statements: dict[str, compiled.Statement]) -> None:
+    first, second, third = (statements[name].sql for name in ("first", "second", "third"))
+    assert first.startswith("-- A comment with %s") and first.endswith("limit $2;\n\n\n")
+    assert first in TEXT
+    assert (second, third) == ("select 1\n", "select $1, $2")
+
+
+def test_a_file_without_statements(tmp_path: Path) -> None:
+    path = tmp_path / "other.sql"
+    path.write_text("select 1 -- name: not_at_the_start()\n")
+    assert compiled.read(path) == {}
+
+
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What reaches the cursor, in place of a server."""
+    calls: list[Any] = []
+
+    class Cursor:
+        def __init__(self, connection: Any) -> None:
+            self.connection = connection
+
+        def execute(self, query: str, parameters: list[Any]) -> SimpleNamespace:
+            calls.append((self.connection, query, parameters))
+            return SimpleNamespace(done=True)
+
+    monkeypatch.setattr(psycopg, "RawCursor", Cursor)
+    return calls
+
+
+def test_parameters_are_bound_in_their_order(
+    statements: dict[str, compiled.Statement], executed: list[Any]
+) -> None:
+    connection: Any = object()
+    statements["first"].run(connection, limit_of_rows=5, texts=["'; drop table x"])
+    statements["second"].run(connection)
+    assert executed == [
+        (connection, statements["first"].sql, [["'; drop table x"], 5]),
+        (connection, "select 1\n", []),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "wrong"),
+    [
+        ("first", {"texts": []}, "limit_of_rows"),
+        ("first", {"texts": [], "limit_of_rows": 1, "more": 2}, "more"),
+        ("first", {"text": [], "limit_of_rows": 1}, "text.*texts"),
+        ("second", {"a": 1}, "a"),
+    ],
+)
+def test_wrong_parameters(
+    statements: dict[str, compiled.Statement],
+    executed: list[Any],
+    name: str,
+    values: dict[str, Any],
+    wrong: str,
+) -> None:
+    connection: Any = object()
+    with pytest.raises(TypeError, match=f"{name}: unknown or missing parameter .*{wrong}"):
+        statements[name].run(connection, **values)
+    assert executed == []
+
+
+def test_every_analysis_is_a_named_statement(compiled_first: Path) -> None:
+    """The parameters of the header are $1, $2, ... of the text, each of them used."""
+    folder = compiled_first / "compiled" / "trueup" / "analyses"
+    seen: dict[str, str] = {}
+    for path in folder.glob("*.sql"):
+        for name, statement in compiled.read(path).items():
+            assert name not in seen, f"{name} is in {path.name} and {seen[name]}"
+            seen[name] = path.name
+            used = {n for n in range(1, 100) if f"${n}" in statement.sql}
+            assert used == set(range(1, len(statement.parameters) + 1)), name
+        assert path.name in seen.values(), f"{path.name} has no named statement"
+    assert seen

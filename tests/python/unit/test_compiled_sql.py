@@ -1,0 +1,159 @@
+"""Compiled SQL reads like hand-written SQL: reviewers are shown it, and the servers run it.
+
+The rules are those of .sqlfluff. They are checked on what dbt compiles, for the first run and for
+later ones, with this project's vars and with a configuration that takes the other branches.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from sqlfluff.core import FluffConfig, Linter
+from sqlfluff.core.templaters import JinjaTemplater
+
+from unit.conftest import PROJECT, compile_project
+
+WIDTH = 100
+# Rules that hold for what people write and cannot be told from what was compiled.
+SOURCE_ONLY = {
+    "AL09": "a column of the configuration may have the name the models give it",
+    "CV13": "statements and tests are no models",
+    "RF03": "what is linted as a column includes the collation C and the form nfkd",
+    "RF06": "dbt quotes the names of the application's tables",
+    "ST06": "a column that a macro writes is an expression",
+}
+# A generic test shows whole rows of a model it does not know.
+TESTS_ONLY = {"AM04": "select * of the tested model"}
+
+
+@pytest.fixture(scope="session")
+def other_branches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled for tables that have neither a tenant nor an updated_at, and keys of two columns."""
+    variables = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
+    for name in ("managed_columns", "managed_documents"):
+        for entry in variables[name]:
+            entry.update(tenant=None, updated_at=None)
+    variables["managed_documents"][0]["key"] = {"id": "uuid", "fund_id": "integer"}
+    variables["vocabularies"]["stage"].update(noise_words=[], accept_broader=False)
+    return compile_project(tmp_path_factory.mktemp("other"), tables_exist=True, variables=variables)
+
+
+@pytest.fixture(scope="session")
+def nothing_managed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compiled for a project that manages no column yet."""
+    variables: dict[str, Any] = {"managed_columns": [], "managed_documents": []}
+    return compile_project(
+        tmp_path_factory.mktemp("nothing"), tables_exist=False, variables=variables
+    )
+
+
+@cache
+def lint(text: str, *exclude: str) -> tuple[str, ...]:
+    """The findings of sqlfluff, one line each."""
+    config = FluffConfig.from_path(
+        str(PROJECT),
+        overrides={"templater": "raw", "exclude_rules": ",".join([*SOURCE_ONLY, *exclude])},
+    )
+    found = Linter(config=config).lint_string(text.rstrip("\n") + "\n").get_violations()
+    return tuple(f"{entry.line_no}: {entry.rule_code()} {entry.desc()}" for entry in found)
+
+
+def untidy(text: str) -> list[str]:
+    """What nobody would leave in a file of their own."""
+    lines = text.rstrip("\n").split("\n")
+    found = [f"{n}: {len(line)} columns" for n, line in enumerate(lines, 1) if len(line) > WIDTH]
+    found += [f"{n}: trailing space" for n, line in enumerate(lines, 1) if line != line.rstrip()]
+    found += [f"{n}: tab" for n, line in enumerate(lines, 1) if "\t" in line]
+    found += [
+        f"{n}: blank line too many"
+        for n, (one, other) in enumerate(zip(["", *lines], lines, strict=False), 1)
+        if not one and not other
+    ]
+    return found
+
+
+def findings(folder: Path, *patterns: str, exclude: tuple[str, ...] = ()) -> dict[str, list[str]]:
+    """What is wrong with the compiled files, by file."""
+    compiled = folder / "compiled" / "trueup"
+    paths = [path for pattern in patterns for path in sorted(compiled.glob(pattern))]
+    assert paths, f"{compiled} has no {patterns}"
+    found = {}
+    for path in paths:
+        if path.is_file() and path.parent.suffix != ".yml":
+            text = path.read_text()
+            found[str(path.relative_to(compiled))] = [*untidy(text), *lint(text, *exclude)]
+    return {name: faults for name, faults in found.items() if faults}
+
+
+def test_sqlfluff_sees_the_whole_of_every_source() -> None:
+    """Where it cannot tell which line became which SQL, it warns and lints what it understood."""
+    config = FluffConfig.from_path(str(PROJECT))
+    seen = 0
+    for folder in ("models", "analyses"):
+        for path in sorted((PROJECT / folder).rglob("*.sql")):
+            rendered, faults = JinjaTemplater().process(
+                in_str=path.read_text(), fname=str(path), config=config
+            )
+            assert not faults, path.name
+            assert rendered.sliced_file[-1].templated_slice.stop == len(str(rendered)), path.name
+            assert "select" in str(rendered), path.name
+            seen += 1
+    assert seen >= 20
+
+
+def test_first_run(compiled_first: Path) -> None:
+    assert findings(compiled_first, "analyses/*.sql", "models/**/*.sql") == {}
+
+
+def test_later_runs(compiled_later: Path) -> None:
+    assert findings(compiled_later, "models/marts/**/*.sql") == {}
+
+
+def test_branches_that_other_configurations_take(other_branches: Path) -> None:
+    patterns = ("models/intermediate/*.sql", "models/audit/*s.sql", "models/marts/**/fct_*.sql")
+    assert findings(other_branches, *patterns) == {}
+
+
+def test_nothing_managed_yet(nothing_managed: Path) -> None:
+    assert findings(nothing_managed, "models/intermediate/*.sql") == {}
+
+
+def test_data_tests_of_our_own(manifest: dict[str, Any]) -> None:
+    """One instance of each; those with a `where` stand behind a subquery that dbt writes."""
+    seen: dict[str, list[str]] = {}
+    for node in manifest["nodes"].values():
+        if node["resource_type"] == "test" and node["config"].get("where") is None:
+            macro = node["test_metadata"]["name"]
+            if macro not in seen and (PROJECT / f"tests/generic/{macro}.sql").exists():
+                text = node["compiled_code"].strip("\n")
+                seen[macro] = [*untidy(text), *lint(text, *TESTS_ONLY)]
+    assert seen.keys() == {path.stem for path in (PROJECT / "tests/generic").glob("*.sql")}
+    assert {name: faults for name, faults in seen.items() if faults} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("SELECT rows.a from rows", "CP01"),
+        ("select a from one inner join other on one.id = other.id", "RF02"),
+        ("select\n    rows.a\n    , rows.b\nfrom rows", "LT04"),
+        ("select\n    rows.a " + "a" * 90 + "\nfrom rows", "LT05"),
+        ("select rows.a b from rows", "AL02"),
+        ("select rows.a from things rows", "AL01"),
+        ("select\n  rows.a,\n    rows.b\nfrom rows", "LT02"),
+        ("select rows.a::text as b from rows", "CV11"),
+        ("select rows.a from rows union select rows.a from rows", "LT11"),
+        ("select )", "PRS"),
+    ],
+)
+def test_a_fault_is_found(text: str, rule: str) -> None:
+    assert any(f" {rule} " in finding for finding in lint(text))
+
+
+@pytest.mark.parametrize("text", ["a" * 101, "a \nb", "a\n\n\nb", "\ta"])
+def test_untidy_text_is_found(text: str) -> None:
+    assert untidy(text)

@@ -1,0 +1,255 @@
+"""What the macros write, letter by letter, and what they say of wrong input.
+
+The expected texts are tests/python/golden/*.sql. After an intended change write them anew with
+`UPDATE_GOLDEN=1 .venv/bin/pytest tests/python/unit/test_macros.py` and review their diff.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rendering import PROJECT, call
+from sqlfluff_library import CompilerError
+
+GOLDEN = PROJECT / "tests/python/golden"
+VARS: dict[str, Any] = {
+    "vocabularies": {
+        "stage": {
+            "canonical_seed": "stages",
+            "alias_seed": "stage_aliases",
+            "accept_broader": True,
+            "noise_words": ["round", "rounds", "funding", "stage", "phase", "extension", "runde"],
+        },
+        "tier": {"canonical_seed": "tiers", "alias_seed": "tier_aliases"},
+    },
+    "managed_columns": [
+        {"table": "deals", "column": "stage", "key": {"id": "bigint"}, "tenant": "fund_id",
+         "vocabulary": "stage", "updated_at": "changed_at", "mart": "fct_deals",
+         "mart_key": "deal_id"},
+        {"table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier"},
+    ],
+    "managed_documents": [],
+}  # fmt: skip
+COLUMNS = ["deal_id", "stage", "weight", "first_seen_at"]
+
+
+def render(macro: str, *arguments: Any, variables: dict[str, Any] = VARS, **context: Any) -> Any:
+    return call(macro, *arguments, var=lambda name: variables[name], **context)
+
+
+TEXTS: dict[str, Callable[[], str]] = {
+    "text_key": lambda: render("text_key", "deals.stage"),
+    "is_blank": lambda: render("is_blank", "deals.stage"),
+    "fixed_parts": lambda: render("fixed_parts", "deals.text_key"),
+    "without_noise": lambda: render(
+        "without_noise", "deals.text_key", render("vocabularies")["stage"]
+    ),
+    "without_noise__no_words": lambda: render(
+        "without_noise", "deals.text_key", render("vocabularies")["tier"]
+    ),
+    "resolve": lambda: render("resolve", "observed_values"),
+    "resolved_columns": lambda: render("resolved_columns", "deals", "stage", "stage_values"),
+    "changed_rows": lambda: render("changed_rows", "computed", "mart", "deal_id", COLUMNS),
+    "row_key": lambda: render("row_key", {"id": "bigint"}, "deals"),
+    "row_key__two_columns": lambda: render("row_key", {"fund": "text", "id": "uuid"}, "deals"),
+    "csv_field": lambda: render("csv_field", "deals.stage"),
+    "json_members": lambda: render("json_members", "funds.allocation", "members"),
+    "json_number": lambda: render("json_number", "members.weight_value"),
+    "text_digest": lambda: render("text_digest", "deals.note"),
+    "binary_text": lambda: render("binary_text", "deals.stage"),
+    "code_points": lambda: render("code_points", ["0410", "2028"]),
+    "edit_distance": lambda: render("edit_distance", "one.text_key", "other.text_key", 2),
+    "create_extensions": lambda: render("create_extensions"),
+    "merge_changed": lambda: render("merge_changed", "mart", "computed", ["deal_id"], COLUMNS),
+    "merge_changed__two_keys": lambda: render(
+        "merge_changed", "mart", "computed", ["fund_id", "deal_id"], ["fund_id", *COLUMNS]
+    ),
+    "merge_changed__keys_only": lambda: render(
+        "merge_changed", "mart", "computed", ["deal_id"], ["deal_id"]
+    ),
+    "merge_changed__insert_only": lambda: render(
+        "merge_changed", "mart", "computed", ["deal_id"], COLUMNS, ["first_seen_at"]
+    ),
+    "merge_changed__complete_keys_of_this_run": lambda: render(
+        "merge_changed", "mart", "computed", ["deal_id"], COLUMNS, [], "this_run"
+    ),
+    "merge_changed__complete_keys_of_this_run_two_keys": lambda: render(
+        "merge_changed", "mart", "computed", ["fund_id", "deal_id"], ["fund_id", *COLUMNS], [],
+        "this_run",
+    ),
+    "merge_changed__complete_keys_of_a_model": lambda: render(
+        "merge_changed", "mart", "computed", ["deal_id"], COLUMNS, [],
+        {"model": "stg_app__deals", "key": "id"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_golden(name: str) -> None:
+    path = GOLDEN / f"{name}.sql"
+    text = TEXTS[name]() + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_no_golden_text_is_left_over() -> None:
+    assert {path.name for path in GOLDEN.iterdir()} == {f"{name}.sql" for name in TEXTS}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_texts_start_and_end_where_they_are_put(name: str) -> None:
+    """The caller places them; a macro brings no space or line of its own at either end."""
+    text = TEXTS[name]()
+    assert text == text.strip()
+    assert all(line == line.rstrip() for line in text.split("\n"))
+    assert "\n\n\n" not in text
+
+
+def test_strategy_gets_what_dbt_knows() -> None:
+    class Config:
+        def get(self, name: str, default: Any = None) -> Any:
+            known = {
+                "merge_exclude_columns": ["first_seen_at"],
+                "meta": {"complete_keys": "this_run"},
+            }
+            return known.get(name, default)
+
+    def strategy(unique_key: Any) -> Any:
+        arguments = {
+            "target_relation": "mart",
+            "temp_relation": "computed",
+            "unique_key": unique_key,
+            "dest_columns": [{"name": name} for name in COLUMNS],
+        }
+        return render("get_incremental_merge_changed_sql", arguments, config=Config())
+
+    expected = render(
+        "merge_changed", "mart", "computed", ["deal_id"], COLUMNS, ["first_seen_at"], "this_run"
+    )
+    assert strategy("deal_id") == strategy(["deal_id"]) == expected
+    assert "deal_id" not in strategy("stage").partition("when matched")[0]
+
+
+# ------------------------------------------------------------------------------------ configuration
+
+
+def test_entries_are_completed() -> None:
+    whole, partial = render("managed_columns")
+    assert whole == {**VARS["managed_columns"][0], "model": "stg_app__deals"}
+    assert partial == {
+        "table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier",
+        "tenant": None, "updated_at": None, "mart": None, "mart_key": None,
+        "model": "stg_app__deals",
+    }  # fmt: skip
+    assert render("managed_columns", "fct_deals") == [whole]
+    assert render("managed_columns", "fct_others") == []
+    assert render("managed_documents") == []
+    assert render("vocabularies")["tier"] == {
+        "name": "tier", "canonical_seed": "tiers", "alias_seed": "tier_aliases",
+        "accept_broader": True, "noise_words": [],
+    }  # fmt: skip
+    assert [mart["key"] for mart in render("marts")] == ["id"]
+
+
+MISSING = object()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "what", "allowed"),
+    [
+        ("tenat", "fund_id", "option 'tenat'", "tenant, vocabulary, updated_at"),
+        ("vocabulary", "stagee", "vocabulary 'stagee'", "stage, tier"),
+        ("vocabulary", MISSING, "option vocabulary 'missing'", "a value"),
+        ("table", MISSING, "option table 'missing'", "a value"),
+        ("column", MISSING, "option column 'missing'", "a value"),
+        ("key", MISSING, "option key 'missing'", "a value"),
+        ("key", "id", "key 'id'", "{id: bigint}"),
+        ("key", {}, "key '{}'", "{id: bigint}"),
+        ("key", {"id": "int8"}, "type of key id 'int8'", "integer, bigint, uuid, text"),
+        ("column", "Stage", "name 'Stage'", "lower-case snake names"),
+        ("table", "deals; drop", "name 'deals; drop'", "lower-case snake names"),
+        ("tenant", "fund-id", "name 'fund-id'", "lower-case snake names"),
+        ("mart_key", MISSING, "mart 'fct_deals'", "a mart with mart_key"),
+        ("key", {"id": "bigint", "fund": "text"}, "mart 'fct_deals'", "a key of one column"),
+    ],
+)
+def test_a_wrong_entry_is_named_with_what_is_allowed(
+    option: str, value: Any, what: str, allowed: str
+) -> None:
+    variables = copy.deepcopy(VARS)
+    entry = variables["managed_columns"][0]
+    entry.pop(option, None)
+    if value is not MISSING:
+        entry[option] = value
+    with pytest.raises(CompilerError) as caught:
+        render("managed_columns", variables=variables)
+    assert str(caught.value).startswith("managed_columns entry 1 (")
+    assert f"{what} is not allowed; allowed: " in str(caught.value)
+    assert allowed in str(caught.value)
+
+
+def test_a_column_that_the_staging_model_does_not_have() -> None:
+    def managed(*columns: str) -> Any:
+        node = {"resource_type": "model", "name": "stg_app__deals",
+                "columns": {column: {} for column in columns}}  # fmt: skip
+        return render("managed_columns", execute=True, graph={"nodes": {"a": node}})
+
+    assert len(managed("id", "fund_id", "stage", "tier", "changed_at")) == 2
+    with pytest.raises(CompilerError) as caught:
+        managed("id", "fund_id", "stage", "changed_at")
+    assert str(caught.value) == (
+        "managed_columns entry 2 (deals.tier): column 'tier' is not allowed; "
+        "allowed: id, fund_id, stage, changed_at"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "what", "allowed"),
+    [
+        ("noise_word", [], "option 'noise_word'", "accept_broader, noise_words"),
+        ("canonical_seed", MISSING, "option canonical_seed 'missing'", "the name of a seed"),
+        ("alias_seed", MISSING, "option alias_seed 'missing'", "the name of a seed"),
+        ("noise_words", ["two words"], "noise word 'two words'", "one word"),
+        ("noise_words", ["a|b"], "noise word 'a|b'", "one word"),
+        ("accept_broader", "yes", "accept_broader 'yes'", "true, false"),
+    ],
+)
+def test_a_wrong_vocabulary_is_named_with_what_is_allowed(
+    option: str, value: Any, what: str, allowed: str
+) -> None:
+    variables = copy.deepcopy(VARS)
+    entry = variables["vocabularies"]["stage"]
+    entry.pop(option, None)
+    if value is not MISSING:
+        entry[option] = value
+    with pytest.raises(CompilerError) as caught:
+        render("vocabularies", variables=variables)
+    assert str(caught.value).startswith(f"vocabularies.stage: {what} is not allowed; allowed: ")
+    assert allowed in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("unique_key", "complete_keys", "what", "allowed"),
+    [
+        (None, None, "unique_key 'missing'", "one or several columns"),
+        (["deal"], None, "unique_key 'deal'", ", ".join(COLUMNS)),
+        (["deal_id"], "all", "complete_keys 'all'", "this_run, {model: name, key: column}"),
+        (["deal_id"], {"model": "a"}, "complete_keys '{'model': 'a'}'", "this_run"),
+        (["deal_id", "stage"], {"model": "a", "key": "id"}, "complete_keys", "this_run"),
+    ],
+)
+def test_a_wrong_merge_is_named_with_what_is_allowed(
+    unique_key: Any, complete_keys: Any, what: str, allowed: str
+) -> None:
+    with pytest.raises(CompilerError) as caught:
+        render("merge_changed", "mart", "computed", unique_key, COLUMNS, [], complete_keys)
+    assert str(caught.value).startswith(f"merge_changed: {what}")
+    assert "is not allowed; allowed: " in str(caught.value)
+    assert allowed in str(caught.value)

@@ -1,0 +1,331 @@
+"""Rules of the house that dbt's manifest can tell: layers, names, descriptions, tests."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+
+import trueup
+from unit.conftest import PROJECT
+
+# Layer → its folder, the prefixes of its models and the layers it may read.
+LAYERS: dict[str, tuple[str, tuple[str, ...], set[str]]] = {
+    "source": ("models/staging", ("",), set()),
+    "seed": ("seeds", ("",), set()),
+    "staging": ("models/staging", ("stg_",), {"source"}),
+    "intermediate": ("models/intermediate", ("int_",), {"staging", "seed", "intermediate"}),
+    "marts": (
+        "models/marts",
+        ("fct_", "dim_"),
+        {"staging", "seed", "intermediate", "marts"},
+    ),
+    "audit": (
+        "models/audit",
+        ("audit_",),
+        {"source", "staging", "seed", "intermediate", "marts", "audit", "snapshots"},
+    ),
+    "snapshots": ("snapshots", ("snap_",), {"staging"}),
+}
+SNAKE = re.compile(r"[a-z][a-z0-9]*(_{1,2}[a-z0-9]+)*")
+INTROSPECTION = re.compile(r"\brun_query\b|\bget_column_values\b|\bstatement\s*\(|\badapter\.")
+LONGEST_NAME = 63  # PostgreSQL cuts longer ones
+Node = dict[str, Any]
+Manifest = dict[str, Any]
+
+
+def nodes(manifest: Manifest, *kinds: str) -> list[Node]:
+    """Nodes of our own of these resource types; sources count as nodes, disabled ones too."""
+    everything = [*manifest["nodes"].values(), *manifest["sources"].values()]
+    everything += [node for versions in manifest["disabled"].values() for node in versions]
+    return [
+        node
+        for node in everything
+        if node["package_name"] == "trueup"
+        and node["resource_type"] != "operation"  # a hook of dbt_project.yml
+        and (not kinds or node["resource_type"] in kinds)
+    ]
+
+
+def layer_of(node: Node) -> str:
+    if node["resource_type"] in ("source", "seed", "snapshot"):
+        return str(node["resource_type"]).replace("snapshot", "snapshots")
+    for layer, (folder, _, _) in LAYERS.items():
+        if layer != "source" and node["original_file_path"].startswith(folder + "/"):
+            return layer
+    return f"none of {', '.join(LAYERS)}: {node['original_file_path']}"
+
+
+def wrong_reads(manifest: Manifest) -> list[str]:
+    """Every reference from one layer to another that the layer may not read."""
+    by_id = {node["unique_id"]: node for node in nodes(manifest)}
+    return [
+        f"{node['name']} reads {by_id[parent]['name']}"
+        for node in nodes(manifest, "model", "snapshot")
+        for parent in node["depends_on"]["nodes"]
+        if layer_of(by_id[parent]) not in LAYERS[layer_of(node)][2]
+    ]
+
+
+def undescribed(manifest: Manifest) -> list[str]:
+    """Everything without a description."""
+    found = []
+    for node in nodes(manifest):
+        if not node.get("description", "").strip():
+            found.append(node["unique_id"])
+        found += [
+            f"{node['unique_id']}.{name}"
+            for name, column in node.get("columns", {}).items()
+            if not column["description"].strip()
+        ]
+        if node["resource_type"] == "source" and not node["source_description"].strip():
+            found.append(node["source_name"])
+    for kind in ("exposures", "unit_tests"):
+        found += [key for key, entry in manifest[kind].items() if not entry["description"].strip()]
+    found += [
+        key
+        for key, macro in manifest["macros"].items()
+        if macro["package_name"] == "trueup"
+        and not macro["name"].startswith("_")
+        and not macro["description"].strip()
+    ]
+    return found
+
+
+def final_columns(compiled: str, cte: str = "final") -> list[str] | None:
+    """The columns of a CTE, or None where they cannot be told."""
+    if passed := re.search(rf"^{cte} as \(\n    select \* from (\w+)\n\)", compiled, re.M):
+        return final_columns(compiled, passed[1])
+    match = re.search(rf"^{cte} as \(\n    select\n(.*?)\n    from ", compiled, re.S | re.M)
+    if not match:
+        return None
+    text = re.sub(r"--[^\n]*|'[^']*'", "", match[1])
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [re.split(r"[\s.]+", part.strip())[-1] for part in parts]
+
+
+def test_prefix_and_folder_are_those_of_the_layer(manifest: Manifest) -> None:
+    wrong = [
+        node["original_file_path"]
+        for node in nodes(manifest, "model", "snapshot")
+        if layer_of(node) not in LAYERS or not node["name"].startswith(LAYERS[layer_of(node)][1])
+    ]
+    assert wrong == []
+
+
+def test_a_layer_reads_only_layers_below_it(manifest: Manifest) -> None:
+    assert wrong_reads(manifest) == []
+
+
+def test_a_wrong_reference_is_found(manifest: Manifest) -> None:
+    node = manifest["nodes"]["model.trueup.int_value_counts"]
+    before = node["depends_on"]["nodes"]
+    for parent in ("model.trueup.fct_deal_stages", "source.trueup.app.investments"):
+        node["depends_on"]["nodes"] = [parent]
+        assert wrong_reads(manifest)
+    node["depends_on"]["nodes"] = before
+
+
+def test_everything_is_described(manifest: Manifest) -> None:
+    assert undescribed(manifest) == []
+
+
+def test_a_missing_description_is_found(manifest: Manifest) -> None:
+    column = manifest["nodes"]["model.trueup.int_values"]["columns"]["text_key"]
+    before, column["description"] = column["description"], " "
+    assert undescribed(manifest) == ["model.trueup.int_values.text_key"]
+    column["description"] = before
+
+
+def test_described_columns_are_the_columns(manifest: Manifest) -> None:
+    seen = 0
+    for node in nodes(manifest, "model"):
+        columns = final_columns(node.get("compiled_code") or "")
+        if columns is not None:
+            assert sorted(columns) == sorted(node["columns"]), node["name"]
+            seen += 1
+    assert seen >= len(nodes(manifest, "model")) - 1, "all but the disabled one"
+
+
+def test_columns_of_seeds_are_described_and_typed(manifest: Manifest) -> None:
+    for node in nodes(manifest, "seed"):
+        header = (PROJECT / node["original_file_path"]).read_text().split("\n", 1)[0].split(",")
+        assert list(node["columns"]) == header, node["name"]
+        assert list(node["config"]["column_types"]) == header, node["name"]
+
+
+def test_every_model_and_seed_has_a_test_of_its_grain(manifest: Manifest) -> None:
+    """One row per key: `grain`, or for the aliases the uniqueness of their text key."""
+    tested = {
+        node["attached_node"]
+        for node in nodes(manifest, "test")
+        if node["test_metadata"]["name"] in ("grain", "unique_text_key")
+    }
+    relations = nodes(manifest, "model", "seed")
+    assert [node["name"] for node in relations if node["unique_id"] not in tested
+            and node["config"]["enabled"]] == []  # fmt: skip
+
+
+def test_every_data_test_has_a_name_and_a_description_of_its_own(manifest: Manifest) -> None:
+    for node in nodes(manifest, "test"):
+        generated = node["test_metadata"]["name"] + "_"
+        attached = node["attached_node"].split(".")[-1]
+        assert node["name"].startswith(attached + "_"), node["name"]
+        assert not node["name"].startswith(generated + attached), node["name"]
+        assert len(node["name"]) <= LONGEST_NAME, node["name"]
+        assert node["alias"] == node["name"], node["name"]
+        assert node["description"].strip(), node["name"]
+
+
+def test_names_are_lower_case_snake(manifest: Manifest) -> None:
+    names = [node["name"] for node in nodes(manifest)]
+    names += [column for node in nodes(manifest) for column in node.get("columns", {})]
+    names += [
+        entry["name"]
+        for kind in ("exposures", "unit_tests", "groups")
+        for entry in manifest[kind].values()
+    ]
+    names += [m["name"].lstrip("_") for m in manifest["macros"].values()
+              if m["package_name"] == "trueup"]  # fmt: skip
+    wrong = [name for name in names if not SNAKE.fullmatch(name) or len(name) > LONGEST_NAME]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Stage", "stage name", "_stage", "stage_", "a___b", "1a", "стадия"]
+)
+def test_other_names_are_found(name: str) -> None:
+    assert not SNAKE.fullmatch(name)
+
+
+def test_the_yaml_of_a_model_stands_beside_it(manifest: Manifest) -> None:
+    for node in nodes(manifest, "model", "snapshot"):
+        own = Path(node["original_file_path"]).with_suffix(".yml")
+        patched = node["patch_path"] or f"trueup://{own}"
+        assert patched == f"trueup://{own}", node["name"]
+        content = yaml.safe_load((PROJECT / own).read_text())
+        assert [entry["name"] for entry in content[f"{node['resource_type']}s"]] == [node["name"]]
+
+
+def test_marts_are_contracted_and_write_only_what_changed(manifest: Manifest) -> None:
+    for node in nodes(manifest, "model"):
+        if layer_of(node) == "marts":
+            config = node["config"]
+            assert config["contract"]["enforced"], node["name"]
+            assert config["access"] == "public", node["name"]
+            assert all(column["data_type"] for column in node["columns"].values()), node["name"]
+            if config["materialized"] != "view":
+                assert config["materialized"] == "incremental", node["name"]
+                assert config["incremental_strategy"] == "merge_changed", node["name"]
+                assert config["on_schema_change"] == "fail", node["name"]
+                assert config["unique_key"], node["name"]
+                assert "complete_keys" in config["meta"], node["name"]
+
+
+def test_groups_and_access(manifest: Manifest) -> None:
+    access = {"staging": "private", "intermediate": "protected", "marts": "public",
+              "audit": "protected"}  # fmt: skip
+    for node in nodes(manifest, "model", "seed", "snapshot"):
+        assert node["config"]["group"], node["name"]
+        if node["resource_type"] == "model":
+            assert node["config"]["access"] == access[layer_of(node)], node["name"]
+
+
+def test_managed_tables_have_a_staging_model_with_their_columns(manifest: Manifest) -> None:
+    variables = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
+    models = {node["name"]: node for node in nodes(manifest, "model")}
+    for entry in variables["managed_columns"] + variables["managed_documents"]:
+        staged = set(models[f"stg_app__{entry['table']}"]["columns"])
+        needed = {entry["column"], *entry["key"], entry.get("tenant"), entry.get("updated_at")}
+        assert needed - {None} <= staged, entry
+        if "mart" in entry:
+            mart = models[entry["mart"]]["columns"]
+            column = entry["column"]
+            assert {entry["mart_key"], column, f"{column}_raw", f"{column}_resolution"} <= set(mart)
+
+
+def test_vars_are_defined_and_used() -> None:
+    defined = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
+    folders = ("models", "macros", "snapshots", "analyses", "tests/generic")
+    files = [PROJECT / "dbt_project.yml"]
+    files += [
+        path for f in folders for e in ("sql", "yml") for path in (PROJECT / f).rglob(f"*.{e}")
+    ]
+    text = "\n".join(path.read_text() for path in files)
+    assert [name for name in defined if f"'{name}'" not in text] == []
+    used = re.findall(r"\bvar\(\s*['\"](\w+)['\"]\s*([,)])", text)
+    assert used
+    assert [name for name, end in used if end == ")" and name not in defined] == []
+
+
+def test_nothing_asks_the_database_while_compiling() -> None:
+    files = [path for f in ("models", "macros/vocabulary", "macros/engine", "macros/audit")
+             for path in (PROJECT / f).rglob("*.sql")]  # fmt: skip
+    assert [path.name for path in files if INTROSPECTION.search(path.read_text())] == []
+    assert INTROSPECTION.search("{%- set rows = run_query('select 1') -%}")
+    assert INTROSPECTION.search("{% do adapter.get_columns_in_relation(this) %}")
+
+
+def test_versions() -> None:
+    content = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())
+    assert content["version"] == trueup.__version__
+    supported = SpecifierSet(",".join(content["require-dbt-version"]))
+    for version, expected in {"1.10.99": False, "1.11.0": True, "1.11.16": True, "1.12.0": True,
+                              "1.12.6": True, "2.0.0": False}.items():  # fmt: skip
+        assert supported.contains(version) is expected, version
+
+
+# ------------------------------------------------------------------------------------------- macros
+
+
+def own_macros(manifest: Manifest) -> list[Node]:
+    return [m for m in manifest["macros"].values() if m["package_name"] == "trueup"]
+
+
+def test_every_argument_of_a_macro_is_described_and_typed(manifest: Manifest) -> None:
+    """test_everything_is_described finds missing macros, dbt wrong names and types."""
+    seen = 0
+    for macro in own_macros(manifest):
+        if not macro["name"].startswith(("_", "test_")):
+            for argument in macro["arguments"]:
+                assert argument["type"], f"{macro['name']}({argument['name']})"
+                assert argument["description"].strip(), f"{macro['name']}({argument['name']})"
+                seen += 1
+    assert seen >= 30
+
+
+def test_every_documented_macro_exists(manifest: Manifest) -> None:
+    documented = yaml.safe_load((PROJECT / "macros/_macros.yml").read_text())["macros"]
+    names = [entry["name"] for entry in documented]
+    assert len(names) == len(set(names))
+    assert set(names) <= {macro["name"] for macro in own_macros(manifest)}
+
+
+def test_one_public_macro_per_file_named_as_the_file(manifest: Manifest) -> None:
+    by_file: dict[str, set[str]] = {}
+    for macro in own_macros(manifest):
+        by_file.setdefault(macro["original_file_path"], set()).add(macro["name"])
+    for file, names in by_file.items():
+        stem = Path(file).stem
+        public = {name for name in names if not name.startswith("_")}
+        prefix = "test_" if file.startswith("tests/") else ""
+        # the name under which dbt calls a strategy
+        assert public - {f"get_incremental_{stem}_sql"} == {prefix + stem}, file
+
+
+def test_every_macro_file_starts_with_its_header() -> None:
+    files = [*(PROJECT / "macros").rglob("*.sql"), *(PROJECT / "tests/generic").glob("*.sql")]
+    assert files
+    header = re.compile(r"\{#-\s+\S.{20,}?-#\}\n\{%", re.S)
+    assert [path.name for path in files if not header.match(path.read_text())] == []
+    assert not header.match("{%- macro so() -%}")

@@ -1,0 +1,412 @@
+"""Pages: self-contained, well formed and readable whatever the values are. No database."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import unicodedata
+from datetime import datetime, timezone
+from fnmatch import fnmatch
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from page_reader import Page, check
+from trueup import figures, findings_page, page
+from trueup.errors import TrueupError
+from trueup.findings import Coverage, Found, Stage, TenantCoverage, Unmapped, Value
+
+PACKAGE = Path(page.__file__).parent
+TEMPLATES = PACKAGE / "templates"
+NOW = datetime(2026, 11, 20, 10, 30, tzinfo=timezone.utc)
+ORIGIN = findings_page.Origin(
+    name="deals.csv, column Stage",
+    facts=[("file", "deals.csv")],
+    command="trueup try deals.csv --column Stage --output page.html",
+    all_values="trueup try deals.csv --column Stage --format json",
+    alias_seed="seeds/aliases.csv",
+    unit="record",
+)
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</style></title></svg><img src=x onerror=alert(1)>",
+    '" onmouseover="alert(1)',
+    "' style='position:fixed",
+    "javascript:alert(1)",
+    "{{ 7 * 7 }}{% raw %}",
+    "&lt;b&gt;&amp;&#60;",
+    "<!-- --> ]]>",
+    "two\nlines\tand a tab\r",
+    "x" * 1_000_000,
+    "\u202etxt.exe\u202c",
+    "שלום <b>עולם</b>",
+    "🚀👩\u200d👩\u200d👧" * 20,
+    "Z" + "\u0301\u0335\u0489" * 200,
+    "\x01\x1b[31mred\x7f\x85",
+    "\ud800 half a pair",
+    "種子輪" * 30,
+    "",
+    "   ",
+]
+
+
+def value(
+    text: str | None, rows: int, resolution: str = "unknown", stage: str | None = None, **more: Any
+) -> Value:
+    filled = {"match": None, "suggestion": None, **more}
+    return Value(text, rows, resolution, stage, **filled)
+
+
+def waiting(text: str, rows: int = 1, suggestion: str | None = None, **more: Any) -> Unmapped:
+    filled: dict[str, Any] = {
+        "vocabulary": "colour", "text_key": text, "raw_value": text, "spelling_count": 1,
+        "row_count": rows, "found_in": "try_rows.value", "tenant_count": 0,
+        "sample_keys": "try_rows 7, try_rows 9", "suggested_value": suggestion,
+        "nearest_alias": suggestion, "seed_line": f"{text},{suggestion or ''},,me,2026-11-20,",
+    }  # fmt: skip
+    return Unmapped(**{**filled, **more})
+
+
+def counts(values: list[Value]) -> dict[str, int]:
+    def rows(*resolutions: str) -> int:
+        return sum(each.rows for each in values if each.resolution in resolutions)
+
+    resolved = sum(each.rows for each in values if each.stage is not None)
+    unknown, missing = rows("unknown"), rows("blank", "null")
+    total = sum(each.rows for each in values)
+    return {
+        "rows": total, "canonical": rows("canonical"), "resolved": resolved,
+        "left": total - resolved - unknown - missing, "unknown": unknown, "missing": missing,
+    }  # fmt: skip
+
+
+def found(values: list[Value], **more: Any) -> Found:
+    """What the models would have found in one column that holds these values."""
+    values = sorted(values, key=lambda each: -each.rows)
+    coverage = [Coverage("try_rows", "value", **counts(values))] if values else []
+    filled: dict[str, Any] = {
+        "vocabulary": "colour",
+        "vocabulary_version": "0123456789abcdef" * 4,
+        "values": values,
+        "coverage": coverage,
+        "tenants": [TenantCoverage(**vars(each), tenant=None) for each in coverage],
+        "unmapped": [
+            waiting(each.value or "", each.rows) for each in values if each.resolution == "unknown"
+        ],
+        "stages": [Stage("red", "Red", "The warm one."), Stage("blue", "Blue", "The cold one.")],
+        "reasons": {"Mauve": "a mixture, no colour of this list"},
+    }
+    return Found(**{**filled, **more})
+
+
+def build(data: Found, **more: Any) -> tuple[str, Page]:
+    text = findings_page.build(data, dataclasses.replace(ORIGIN, **more), NOW)
+    assert len(text.encode()) < 500_000
+    return text, check(text)
+
+
+PLAIN = [
+    value("red", 400, "canonical", "red", match="red"),
+    value("Red", 300, "exact", "red", match="red"),
+    value("RED", 20, "exact", "red", match="red"),
+    value("Navy", 50, "broader", "blue", match="Navy"),
+    value("Mauve", 1415, "out_of_scope", match="Mauve"),
+    value("Rde", 10, suggestion="red"),
+    value(None, 5, "null"),
+]
+
+
+def test_the_numbers_of_the_page_are_those_of_the_models() -> None:
+    text, read = build(found(PLAIN))
+    assert "35.1\u202f% of filled rows will be canonical, up from 18.2\u202f%" in text
+    assert "2,200" in read.text
+    rows = read.tables["Canonical values"]
+    assert rows[0][:5] == ["canonical value", "rows after", "canonical now", "to be changed",
+                           "spellings"]  # fmt: skip
+    assert rows[1] == ["red", "720", "400", "320", "3", "Red · RED"]
+    assert rows[2] == ["blue", "50", "0", "50", "1", "Navy"]
+    assert read.tables["Reasons of out of scope"][1][:2] == [
+        "a mixture, no colour of this list", "1,415"
+    ]  # fmt: skip
+    flow = read.tables["The flow as a table"][1:]
+    assert sum(int(row[2].replace(",", "")) for row in flow) == 2200
+    assert ["Mauve", "out of scope", "1,415"] in flow
+    for fact in ("2026-11-20 10:30 UTC", "0123456789abcdef" * 4, "deals.csv, column Stage"):
+        assert fact in read.text
+
+
+def test_the_headline_says_what_is_in_the_way() -> None:
+    no_unknown = [each for each in PLAIN if each.resolution != "unknown"]
+    assert "; 10 wait for a decision</h1>" in build(found(PLAIN))[0]
+    assert "; 1,415 are known to be no colour</h1>" in build(found(no_unknown))[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([], "There are no rows"),
+        ([value("", 1, "blank")], "The only row is empty"),
+        ([value(None, 9, "null")], "All 9 rows are empty"),
+        ([value("red", 1, "canonical", "red")], "Every filled row is canonical already"),
+        ([value("zzz", 1)], "No filled row is canonical or would become so; 1 waits"),
+        ([value("Mauve", 1, "out_of_scope", match="Mauve")], "1 is known to be no colour"),
+        ([value("Red", 3, "exact", "red")], "100.0\u202f% of filled rows will be canonical"),
+        ([value("Navy", 3, "broader")], "3 are narrower than a canonical value"),
+    ],
+)
+def test_empty_and_single_cases(values: list[Value], says: str) -> None:
+    _, read = build(found(values))
+    assert says in " ".join(read.texts)
+    assert ("svg" in read.tags) == bool(values)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: ascii(text[:20]))
+def test_a_hostile_value_is_shown_and_nothing_else(hostile: str) -> None:
+    """Wherever a text can stand, the same one stands; the page has the tags of a harmless one."""
+
+    def page_of(text: str) -> Page:
+        # of the seeds and the database: no half pairs, and short
+        word = text.encode(errors="replace").decode()[:80]
+        values = [
+            value(text, 9, suggestion=text),
+            value(f"2{text}", 8, "exact", word, match=text),
+            value(f"3{text}", 7, "out_of_scope", match=text),
+        ]
+        coverage = [Coverage(name, word, **counts(values)) for name in (word, "b")]
+        data = found(
+            values,
+            vocabulary=word,
+            vocabulary_version=word,
+            coverage=coverage,
+            tenants=[TenantCoverage(**vars(each), tenant=text) for each in coverage],
+            unmapped=[waiting(text, 9, text, sample_keys=f"{text} 1", found_in=text)],
+            stages=[Stage(word, word, word)],
+            reasons={text: word},
+        )
+        short = page.short(text, 48)
+        origin = findings_page.Origin(
+            short, [(short, short)], short, short, short, short, documents=[f"{word}.{word}"]
+        )
+        built = findings_page.build(data, origin, NOW)
+        assert len(built.encode("utf-8", "strict")) < 200_000
+        return check(built)
+
+    read, harmless = page_of(hostile), page_of("harmless")
+    attributes, allowed = ({n for _, n, _ in each.attributes} for each in (read, harmless))
+    assert attributes - {"open"} <= allowed  # open: what else would show no seed line at all
+    assert read.tags - {"small"} <= harmless.tags  # small: the length of a cut value
+    if hostile:
+        assert page.short(hostile, 48) in "".join(read.texts)
+    assert "49" not in page.short(hostile, 48)
+
+
+def test_what_prints_nothing_is_made_visible() -> None:
+    text, read = build(found([value("re\u200bd\n\u202e", 3), value("x" * 2000, 2)]))
+    assert "re‹U+200B›d⏎‹U+202E›" in read.text
+    assert not [letter for letter in text if unicodedata.category(letter) == "Cf"]
+    assert "2,000 characters" in read.text
+
+
+def test_three_thousand_values_are_capped_and_the_page_says_so() -> None:
+    values = [value(f"Red {number}", 3000 - number, "exact", "red") for number in range(3000)]
+    queue = [value(f"what {number}", 1) for number in range(3000)]
+    _, read = build(found(values + queue))
+    assert "The 200 commonest of 3,000 are listed. The other 2,800 stand in" in read.text
+    assert f"{3000 - findings_page.QUEUE_ALL:,} more, each rarer" in read.text
+    assert "2,700 values beyond what a page takes" in read.text
+    flow = read.tables["The flow as a table"][1:]
+    assert len(flow) < 30
+    total = sum(each.rows for each in values + queue)
+    assert sum(int(row[2].replace(",", "")) for row in flow) == total
+
+
+def test_tenants_are_bars_and_rows_of_no_tenant_a_line_of_their_own() -> None:
+    total = Coverage("deals", "stage", **counts(PLAIN))
+
+    def tenant(name: str | None, resolved: int) -> TenantCoverage:
+        return TenantCoverage("deals", "stage", 10, 1, resolved, 10 - resolved, 0, 0, tenant=name)
+
+    tenants = [tenant(str(number), 1 + number % 9) for number in range(500)] + [tenant(None, 7)]
+    _, read = build(found(PLAIN, coverage=[total], tenants=tenants), unit="")
+    said = read.text.replace("\u202f", " ")
+    assert "500 tenants: from 10.0 % (tenant 0 ) to 90.0 % (tenant 98 ) after" in said
+    assert "No tenant: 70.0 % of 10 rows." in said
+    assert "The 120 lowest of 500 are drawn." in read.text
+    rows = read.tables["Tenants of deals.stage"]
+    assert rows[1][:4] == ["no tenant", "10", "10.0\u202f%", "70.0\u202f%"]
+    assert len(rows) == 1 + 1 + findings_page.TENANTS
+    assert "The 300 lowest of 500 tenants are listed" in read.text
+
+
+def test_seed_lines_can_be_copied() -> None:
+    queue = [
+        waiting("rde", 9, "red", seed_line="rde,red,exact,me,2026-11-20,nearest to red"),
+        waiting('a "b" <c>', 8, seed_line='"a ""b"" <c>",,,me,2026-11-20,'),
+        waiting("---", 7, seed_line=None),
+        waiting("hidden", 6, seed_line="hid\u202eden,,,me,2026-11-20,"),
+        waiting("long", 5, seed_line="x" * 10_000),
+    ]
+    values = [value(each.raw_value, each.row_count) for each in queue]
+    _, read = build(found(values, unmapped=queue))
+    assert "rde,red,exact,me,2026-11-20,nearest to red" in read.texts
+    assert '"a ""b"" <c>",,,me,2026-11-20,' in read.texts
+    assert "1 value without letters or digits" in read.text
+    assert "2 values beyond what a page takes" in read.text
+    assert "record 7, 9" in read.text  # sample keys in the file's words
+    assert "5 values wait for a decision; 1 has a suggestion" in read.text
+
+
+def test_documents_are_told_from_columns_that_can_be_changed() -> None:
+    two = [Coverage(name, "stage", **counts(PLAIN)) for name in ("deals", "plans")]
+    _, read = build(found(PLAIN, coverage=two), documents=["plans.stage"])
+    names = [row[0] for row in read.tables["Coverage per column"]]
+    assert names == ["column", "deals.stage", "plans.stage *"]
+    assert "never rewritten in place" in read.text
+
+
+def test_a_template_that_misses_a_value_raises() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        page.render("report.html.j2")
+
+
+def test_no_template_switches_escaping_off() -> None:
+    for path in TEMPLATES.iterdir():
+        assert not re.search(r"\|\s*safe\b|autoescape|Markup|<script", path.read_text()), path
+
+
+def test_all_templates_are_packaged() -> None:
+    project = (PACKAGE.parents[1] / "pyproject.toml").read_text()
+    line = next(line for line in project.splitlines() if line.startswith('"trueup" ='))
+    patterns = re.findall(r'"(templates/[^"]+)"', line)
+    for path in TEMPLATES.iterdir():
+        assert any(fnmatch(f"templates/{path.name}", pattern) for pattern in patterns), path
+
+
+def test_contrast_is_enough_in_both_schemes() -> None:
+    """WCAG 2.2 AA: 4.5 for text, 3 for what has to be told from the page."""
+    css = (TEMPLATES / "style.css").read_text()
+    light, dark = (dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in css.split("@media")[:2])
+    assert len(light) == len(dark) == 13
+    for colours in (light, dark):
+        for text in ("ink", "muted", "link"):
+            assert contrast(colours[text], colours["paper"]) >= 4.5, text
+        assert contrast(colours["ink"], colours["panel"]) >= 4.5
+        for fill in ("now", "change", "stays", "unknown", "edge"):
+            assert contrast(colours[fill], colours["paper"]) >= 3, fill
+        assert contrast(colours["now"], colours["change"]) >= 2  # beside each other, with a gap
+
+
+def contrast(one: str, other: str) -> float:
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+# -------------------------------------------------------------------------------------- geometry
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 10**9), min_size=1, max_size=12), min_size=1, max_size=12),
+    st.sampled_from([figures.WIDE, figures.NARROW]),
+)
+@settings(deadline=None)
+def test_a_flow_is_proportional_and_nothing_overlaps(
+    rows: list[list[int]], shape: figures.Shape
+) -> None:
+    targets = [
+        figures.Target(f"t{number}", "now", [figures.Stream("s", each, "now") for each in streams])
+        for number, streams in enumerate(rows)
+    ]
+    drawn = figures.flow(targets, shape)
+    assert drawn.total == sum(map(sum, rows))
+    assert len(drawn.left) == len(drawn.ribbons) == sum(1 for each in rows for n in each if n)
+    for node in drawn.left:
+        exact = figures.HEIGHT * node.rows / drawn.total
+        assert node.height == pytest.approx(max(figures.THINNEST, exact))
+    for nodes, label in ((drawn.left, shape.left_label), (drawn.right, shape.right_label)):
+        for above, below in pairwise(nodes):
+            assert above.y + above.height < below.y
+            assert below.middle - above.middle >= label - 1e-6
+        for node in nodes:
+            assert node.y >= 0 and node.y + node.height <= drawn.height
+            assert node.y - 1e-6 <= node.middle <= node.y + node.height + 1e-6
+    for node in drawn.right:
+        ends = [ribbon.height for ribbon in drawn.ribbons if ribbon.target == node.label]
+        assert sum(ends) == pytest.approx(node.height)
+
+
+@given(st.integers(0, 150), st.booleans())
+def test_a_strip_stays_in_its_box(count: int, apart: bool) -> None:
+    bar = [figures.Part("a", 3, "now"), figures.Part("b", 0, "change"), figures.Part("c", 1, "now")]
+    drawn = figures.strip([bar] * count, bar if apart else None)
+    assert set(drawn.paths) <= {"now"}
+    for x, y, width, height in re.findall(
+        r"M([\d.]+) ([\d.]+)h([\d.]+)v([\d.]+)", drawn.paths.get("now", "")
+    ):
+        assert float(x) + float(width) <= drawn.width + 0.2
+        assert float(y) + float(height) <= drawn.height + 0.2
+
+
+@given(st.text(max_size=300), st.integers(8, 60))
+def test_a_shortened_value_fits(text: str, columns: int) -> None:
+    short = page.short(text, columns)
+    width = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in short)
+    assert width <= columns + 3  # quotes and the ellipsis of a value that just fits
+    assert not any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in short)
+
+
+# --------------------------------------------------------------------------------------- writing
+
+
+def test_a_page_replaces_the_one_before_and_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    path.chmod(0o640)
+    link = tmp_path / "link.html"
+    link.symlink_to(path)
+    page.write(link, "new ü 🚀")
+    assert link.is_symlink() and path.read_text(encoding="utf-8") == "new ü 🚀"
+    assert path.stat().st_mode & 0o777 == 0o640
+    mask = os.umask(0o027)
+    try:
+        page.write(tmp_path / "other.html", "")
+    finally:
+        os.umask(mask)
+    assert (tmp_path / "other.html").stat().st_mode & 0o777 == 0o640
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("old")
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(TrueupError, match=r"page\.html cannot be written: No space left"):
+        page.write(path, "new")
+    with pytest.raises(UnicodeEncodeError):
+        page.write(path, "\ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_known_before_the_work(tmp_path: Path) -> None:
+    page.check_writable(tmp_path / "page.html")
+    with pytest.raises(TrueupError, match="there is no folder"):
+        page.check_writable(tmp_path / "nowhere" / "page.html")
+    with pytest.raises(TrueupError, match="is a folder"):
+        page.check_writable(tmp_path)

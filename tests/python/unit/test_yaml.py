@@ -1,0 +1,109 @@
+"""dbt checks the YAML of some adapters only, PostgreSQL not among them; so it is checked here."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dbt.contracts.project import ProjectFlags
+from dbt.jsonschemas import jsonschemas
+
+from unit.conftest import PROJECT
+
+PROJECT_FILE = PROJECT / "dbt_project.yml"
+FOLDERS = ("models", "seeds", "snapshots", "analyses", "macros", "tests/generic")
+RESOURCE_FILES = sorted(path for f in FOLDERS for path in (PROJECT / f).rglob("*.yml"))
+STRATEGIES = [
+    path.stem
+    for path in (PROJECT / "macros/materializations").glob("*.sql")
+    if f"get_incremental_{path.stem}_sql" in path.read_text()
+]
+
+
+def faults(content: Any, schema: dict[str, Any]) -> list[str]:
+    """Where the content differs from the schema that ships with dbt, with the innermost reasons."""
+    validator = jsonschemas.CustomDraft7Validator(schema)
+    return [
+        f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
+        for outermost in validator.iter_errors(content)
+        for error in innermost(outermost)
+    ]
+
+
+def innermost(error: Any) -> Iterator[Any]:
+    if not error.context:
+        yield error
+    for inner in error.context or []:
+        yield from innermost(inner)
+
+
+def project() -> Any:
+    """dbt_project.yml; the schema knows no incremental strategies of a project's own."""
+    content = yaml.safe_load(PROJECT_FILE.read_text())
+    settings = [content["models"]]
+    for setting in settings:
+        settings += [value for value in setting.values() if isinstance(value, dict)]
+        if setting.get("+incremental_strategy") in STRATEGIES:
+            setting["+incremental_strategy"] = "merge"
+    return content
+
+
+def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy with one more entry."""
+    content = copy.deepcopy(content)
+    inner = content
+    for step in path[:-1]:
+        inner = inner[step]
+    assert path[-1] not in inner
+    inner[path[-1]] = value
+    return content
+
+
+def test_project_file() -> None:
+    assert faults(project(), jsonschemas.project_schema()) == []
+
+
+@pytest.mark.parametrize("path", RESOURCE_FILES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_resource_file(path: Path) -> None:
+    assert faults(yaml.safe_load(path.read_text()), jsonschemas.resources_schema()) == []
+
+
+def test_project_flags_are_known_to_dbt() -> None:
+    known = {field.name for field in dataclasses.fields(ProjectFlags)}
+    assert set(project()["flags"]) <= known
+    assert "send_anonymous_usage_statistics" not in known
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("model-path",),
+        ("seeds", "trueup", "+shcema"),
+        ("models", "trueup", "marts", "+materialised"),
+        ("models", "trueup", "+persist_doc"),
+    ],
+)
+def test_a_typo_in_the_project_file_is_found(path: tuple[str, ...]) -> None:
+    assert faults(changed(project(), path, "x"), jsonschemas.project_schema())
+
+
+@pytest.mark.parametrize(
+    ("file", "path"),
+    [
+        ("models/intermediate/int_values.yml", ("models", 0, "descripton")),
+        ("models/intermediate/int_value_counts.yml", ("models", 0, "columns", 0, "from 1.")),
+        ("models/intermediate/int_stage_weights.yml", ("models", 0, "config", "materialised")),
+        ("seeds/_seeds.yml", ("seeds", 0, "config", "colunm_types")),
+        ("snapshots/snap_app__investments.yml", ("snapshots", 0, "config", "hard_delete")),
+        ("models/staging/app/_sources.yml", ("sources", 0, "tabels")),
+        ("macros/_macros.yml", ("macros", 0, "argument")),
+    ],
+)
+def test_a_typo_in_a_resource_file_is_found(file: str, path: tuple[Any, ...]) -> None:
+    content = yaml.safe_load((PROJECT / file).read_text())
+    assert faults(changed(content, path, "x"), jsonschemas.resources_schema())
