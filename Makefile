@@ -47,6 +47,6 @@ $(INSTALLED): requirements.lock pyproject.toml
 	    { echo "trueup needs Python 3.10 or later; $(PYTHON) is `$(PYTHON) -V 2>&1`. Name another with: make PYTHON=python3.12" >&2; exit 2; }
 	@echo "setting up $(VENV) (half a minute, once)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

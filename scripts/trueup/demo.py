@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from datetime import datetime, timezone
 from typing import Any
 
-from trueup import connection, dbt, findings, sample, terminal
+from trueup import aliases, connection, dbt, findings, findings_page, page, sample, terminal
 from trueup.settings import Settings
 
 SHOWN = 8  # unknown values in the summary
+VOCABULARY = "stage"
+PAGE = "demo.html"  # in the state folder
 
 
 def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> int:
@@ -20,7 +24,8 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
     settings = dataclasses.replace(settings, conninfo=None, environment="development")
     out = terminal.console()
     with connection.connect(settings) as connected:
-        out.print(connection.describe(connected, settings))
+        server = connection.describe(connected, settings)
+        out.print(server)
         with terminal.progress("sample") as report:
             rows = sample.load(
                 connected,
@@ -46,7 +51,23 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
         out.print(
             f"dbt build: {done} models, snapshots and tests passed in {outcome.seconds:.0f} s\n"
         )
-        show(connected)
+        found = findings.everything(connected, VOCABULARY)
+    show(found)
+    path = settings.state / PAGE
+    command = f"trueup demo --companies {companies} --dirty-share {dirty_share:g} --seed {seed}"
+    origin = findings_page.Origin(
+        name="Sample application",
+        facts=[("server", server.partition(" · ")[2]), ("sample", f"made up: {counts}")],
+        command=command,
+        all_values="the model int_values",
+        alias_seed=alias_seed(settings),
+        documents=[
+            f"{entry['table']}.{entry['column']}"
+            for entry in dbt.project_variables(settings).get("managed_documents") or []
+        ],
+    )
+    page.write(path, findings_page.build(found, origin, datetime.now(timezone.utc)))
+    out.print(f"The same as a page, with more of it: {os.path.relpath(path)}", soft_wrap=True)
     if own_profile:
         out.print("profiles.yml was not made by trueup and was left alone.")
     out.print(
@@ -56,15 +77,21 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
     return 0
 
 
-def show(connected: findings.Connection) -> None:
+def show(found: findings.Found) -> None:
     """The summary: what the values mean, how clean the columns are, what is left to decide."""
     out = terminal.console()
-    terminal.show_flow(out, findings.values(connected, "stage"), findings.stages(connected))
+    terminal.show_flow(out, found.values, found.stages)
     out.print()
-    terminal.show_coverage(out, findings.coverage(connected))
+    terminal.show_coverage(out, found.coverage)
     out.print()
-    terminal.show_unmapped(out, findings.unmapped(connected), SHOWN)
+    terminal.show_unmapped(out, found.unmapped, SHOWN)
     out.print()
+
+
+def alias_seed(settings: Settings) -> str:
+    """The file that decisions go to, as seen from the project's folder."""
+    path = aliases.vocabulary(settings, VOCABULARY).alias_path
+    return path.relative_to(settings.project).as_posix()
 
 
 def show_failures(connected: findings.Connection, outcome: dbt.Outcome) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from psycopg import sql
 
-from trueup import connection, csv_file, dbt, demo, findings, server, terminal
+from trueup import connection, csv_file, dbt, demo, findings, findings_page, server, terminal
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
@@ -32,20 +34,11 @@ VARIABLES: dict[str, Any] = {
         }
     ],
 }
-MODELS = "+audit_unmapped_values +fct_stage_coverage dim_stages"
+MODELS = "+audit_unmapped_values +fct_stage_coverage dim_stages dim_vocabularies"
+ENDINGS = (".html", ".json")  # of a report
 
 
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """What a column holds: values commonest first, coverage, work queue, canonical stages."""
-
-    values: list[findings.Value]
-    coverage: list[findings.Coverage]
-    unmapped: list[findings.Unmapped]
-    stages: list[findings.Stage]
-
-
-def run(settings: Settings, path: Path, column: str, encoding: str | None) -> Trial:
+def run(settings: Settings, path: Path, column: str, encoding: str | None) -> findings.Found:
     """Load the column into a database of its own, build the models on it, read what they found.
 
     Always on the embedded server, which is left as it was found: running or not. The database is
@@ -72,15 +65,25 @@ def run(settings: Settings, path: Path, column: str, encoding: str | None) -> Tr
             if outcome.failures:
                 demo.show_failures(connected, outcome)
                 raise TrueupError("the models could not be built on this file")
-            return Trial(
-                values=findings.values(connected, VOCABULARY),
-                coverage=findings.coverage(connected),
-                unmapped=findings.unmapped(connected),
-                stages=findings.stages(connected),
-            )
+            return findings.everything(connected, VOCABULARY)
 
 
-def as_json(trial: Trial) -> str:
+def as_page(trial: findings.Found, settings: Settings, path: Path, column: str) -> str:
+    """The same as an HTML page. Of the file, only its name is told."""
+    name = terminal.visible(path.name, 80)
+    command = f"trueup try {shlex.quote(name)} --column {shlex.quote(column)}"
+    origin = findings_page.Origin(
+        name=f"{name}, column {terminal.visible(column, 80)}",
+        facts=[("file", name), ("column", terminal.visible(column, 80))],
+        command=f"{command} --output page.html",
+        all_values=f"{command} --format json",
+        alias_seed=demo.alias_seed(settings),
+        unit="record",
+    )
+    return findings_page.build(trial, origin, datetime.now(timezone.utc))
+
+
+def as_json(trial: findings.Found) -> str:
     """{"values": [{value, rows, resolution, stage, match, suggestion}], "summary": {...}}
 
     `match` is the alias, canonical value or label that decided. Rows of the summary add up:
@@ -100,7 +103,7 @@ def as_json(trial: Trial) -> str:
     return json.dumps({"values": values, "summary": summary}, ensure_ascii=False, indent=2)
 
 
-def show(trial: Trial, name: str, limit: int | None) -> None:
+def show(trial: findings.Found, name: str, limit: int | None) -> None:
     """The same for people."""
     out = terminal.console()
     if not trial.coverage:
