@@ -237,3 +237,52 @@ def test_a_managed_column_of_a_known_table_is_one_entry(built: App) -> None:
         where column_name = 'company_name'
     """)
     assert counted == [(600,)]
+
+
+def test_a_vocabulary_is_two_seeds_and_one_entry(built: App) -> None:
+    seeds = built.project / "seeds"
+    (seeds / "sectors.csv").write_text(
+        "canonical_value,label,sort_rank,description\n"
+        "fintech,Financial technology,0,Money\nhealth,Health,1,Medicine\n"
+    )
+    (seeds / "sector_aliases.csv").write_text(
+        "alias_text,canonical_value,match_type,added_by,added_on,reason\n"
+        "Fin Tech,fintech,exact,test,2026-11-20,test\n"
+    )
+    built.query("""
+        update portfoliocompanies
+        set sector = (array['FIN-TECH sector', 'Health', 'seed', 'Financial  technology'])[1 + id % 4]
+    """)
+    path = built.project / "dbt_project.yml"
+    entry = (
+        "    - {table: portfoliocompanies, column: sector, key: {id: bigint}, tenant: fund_id,"
+        " vocabulary: sector}\n"
+    )
+    vocabulary = (
+        "    sector: {canonical_seed: sectors, alias_seed: sector_aliases, noise_words: [sector]}\n"
+    )
+    text = path.read_text()
+    text = text.replace("  managed_columns:\n", "  managed_columns:\n" + entry)
+    path.write_text(text.replace("  vocabularies:\n", "  vocabularies:\n" + vocabulary))
+    staging = built.project / "models" / "staging" / "app" / "stg_app__portfoliocompanies"
+    for suffix, old, new in (
+        (".sql", "        source_rows.row_version,", "        source_rows.sector,\n        source_rows.row_version,"),
+        (".yml", "      - {name: row_version", "      - {name: sector, description: Sector.}\n      - {name: row_version"),
+    ):  # fmt: skip
+        file = staging.with_suffix(suffix)
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
+    build(built)
+    meanings = built.query("""
+        select raw_value, resolution, canonical_value from trueup_intermediate.int_values
+        where vocabulary = 'sector' order by raw_value
+    """)
+    assert meanings == [
+        ("FIN-TECH sector", "exact", "fintech"),
+        ("Financial  technology", "exact", "fintech"),
+        ("Health", "exact", "health"),
+        # a stage is not a sector
+        ("seed", "unknown", None),
+    ]
+    versions_found = built.query("select vocabulary from trueup.dim_vocabularies order by 1")
+    assert versions_found == [("sector",), ("stage",)]
