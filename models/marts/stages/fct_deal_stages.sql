@@ -1,4 +1,4 @@
-with deals as (
+with deals as {{ read_in_place() }} (
     select * from {{ ref('stg_app__deal_opportunities') }}
 ),
 
@@ -10,8 +10,14 @@ stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),
+{% if is_incremental() %}
+built_rows as {{ read_in_place() }} (
+    select * from {{ this }}
+),
 
-deal_stages as (
+{{ due_keys('deals', managed_columns('fct_deal_stages')) }}
+{% endif %}
+final as (
     select
         deals.id as deal_id,
         deals.fund_id,
@@ -21,14 +27,9 @@ deal_stages as (
     from deals
     left join stage_values
         on deals.stage = stage_values.raw_value
-),
-
-final as (
     {%- if is_incremental() %}
-    -- only what the mart lacks or shows differently
-    {{ changed_rows('deal_stages', this, 'deal_id', model.columns) | indent(4) }}
-    {%- else %}
-    select * from deal_stages
+    inner join due_keys
+        on deals.id = due_keys.deal_id
     {%- endif %}
 )
 

@@ -1,4 +1,4 @@
-with investments as (
+with investments as {{ read_in_place() }} (
     select * from {{ ref('stg_app__investments') }}
 ),
 
@@ -10,8 +10,14 @@ stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),
+{% if is_incremental() %}
+built_rows as {{ read_in_place() }} (
+    select * from {{ this }}
+),
 
-investment_rounds as (
+{{ due_keys('investments', managed_columns('fct_investment_rounds')) }}
+{% endif %}
+final as (
     select
         investments.id as investment_id,
         investments.fund_id,
@@ -21,14 +27,9 @@ investment_rounds as (
     from investments
     left join stage_values
         on investments.round = stage_values.raw_value
-),
-
-final as (
     {%- if is_incremental() %}
-    -- only what the mart lacks or shows differently
-    {{ changed_rows('investment_rounds', this, 'investment_id', model.columns) | indent(4) }}
-    {%- else %}
-    select * from investment_rounds
+    inner join due_keys
+        on investments.id = due_keys.investment_id
     {%- endif %}
 )
 

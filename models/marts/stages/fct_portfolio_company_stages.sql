@@ -1,4 +1,4 @@
-with companies as (
+with companies as {{ read_in_place() }} (
     select * from {{ ref('stg_app__portfoliocompanies') }}
 ),
 
@@ -10,8 +10,14 @@ stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),
+{% if is_incremental() %}
+built_rows as {{ read_in_place() }} (
+    select * from {{ this }}
+),
 
-company_stages as (
+{{ due_keys('companies', managed_columns('fct_portfolio_company_stages')) }}
+{% endif %}
+final as (
     select
         companies.id as company_id,
         companies.fund_id,
@@ -24,14 +30,9 @@ company_stages as (
         on companies.stage = stage_values.raw_value
     left join stage_values as current_stage_values
         on companies.current_stage = current_stage_values.raw_value
-),
-
-final as (
     {%- if is_incremental() %}
-    -- only what the mart lacks or shows differently
-    {{ changed_rows('company_stages', this, 'company_id', model.columns) | indent(4) }}
-    {%- else %}
-    select * from company_stages
+    inner join due_keys
+        on companies.id = due_keys.company_id
     {%- endif %}
 )
 

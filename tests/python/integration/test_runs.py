@@ -251,7 +251,9 @@ def test_a_vocabulary_is_two_seeds_and_one_entry(built: App) -> None:
     )
     built.query("""
         update portfoliocompanies
-        set sector = (array['FIN-TECH sector', 'Health', 'seed', 'Financial  technology'])[1 + id % 4]
+        set sector = (
+            array['FIN-TECH sector', 'Health', 'seed', 'Financial  technology']
+        )[1 + id % 4]
     """)
     path = built.project / "dbt_project.yml"
     entry = (
@@ -265,13 +267,13 @@ def test_a_vocabulary_is_two_seeds_and_one_entry(built: App) -> None:
     text = text.replace("  managed_columns:\n", "  managed_columns:\n" + entry)
     path.write_text(text.replace("  vocabularies:\n", "  vocabularies:\n" + vocabulary))
     staging = built.project / "models" / "staging" / "app" / "stg_app__portfoliocompanies"
-    for suffix, old, new in (
-        (".sql", "        source_rows.row_version,", "        source_rows.sector,\n        source_rows.row_version,"),
-        (".yml", "      - {name: row_version", "      - {name: sector, description: Sector.}\n      - {name: row_version"),
-    ):  # fmt: skip
+    for suffix, before, line in (
+        (".sql", "        source_rows.row_version,", "        source_rows.sector,"),
+        (".yml", "      - {name: row_version", "      - {name: sector, description: Sector.}"),
+    ):
         file = staging.with_suffix(suffix)
-        assert old in file.read_text()
-        file.write_text(file.read_text().replace(old, new))
+        assert before in file.read_text()
+        file.write_text(file.read_text().replace(before, f"{line}\n{before}"))
     build(built)
     meanings = built.query("""
         select raw_value, resolution, canonical_value from trueup_intermediate.int_values

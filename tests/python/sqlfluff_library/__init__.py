@@ -48,7 +48,6 @@ class _Config:
 config = _Config()
 exceptions = _SimpleNamespace(raise_compiler_error=_raise_compiler_error)
 modules = _SimpleNamespace(re=_SimpleNamespace(match=_re.match))
-model = _SimpleNamespace(columns={"updated_at": {}})
 # As while dbt parses: the other nodes are not known yet.
 execute = False
 graph: dict[str, _Any] = {"nodes": {}}

@@ -34,12 +34,21 @@ VARS: dict[str, Any] = {
         {"table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier"},
     ],
     "managed_documents": [],
+    "updated_at_lookback": "1 hour",
 }  # fmt: skip
 COLUMNS = ["deal_id", "stage", "weight", "first_seen_at"]
 
 
 def render(macro: str, *arguments: Any, variables: dict[str, Any] = VARS, **context: Any) -> Any:
     return call(macro, *arguments, var=lambda name: variables[name], **context)
+
+
+def due_keys(updated_at: str | None) -> str:
+    entries = [
+        {"key": {"id": "bigint"}, "mart_key": "deal_id", "updated_at": updated_at, "column": column}
+        for column in ("stage", "tier")
+    ]
+    return str(render("due_keys", "deals", entries))
 
 
 TEXTS: dict[str, Callable[[], str]] = {
@@ -54,7 +63,9 @@ TEXTS: dict[str, Callable[[], str]] = {
     ),
     "resolve": lambda: render("resolve", "observed_values"),
     "resolved_columns": lambda: render("resolved_columns", "deals", "stage", "stage_values"),
-    "changed_rows": lambda: render("changed_rows", "computed", "mart", "deal_id", COLUMNS),
+    "due_keys__updated_at": lambda: due_keys("changed_at"),
+    "due_keys__no_updated_at": lambda: due_keys(None),
+    "read_in_place": lambda: render("read_in_place"),
     "row_key": lambda: render("row_key", {"id": "bigint"}, "deals"),
     "row_key__two_columns": lambda: render("row_key", {"fund": "text", "id": "uuid"}, "deals"),
     "csv_field": lambda: render("csv_field", "deals.stage"),
