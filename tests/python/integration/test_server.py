@@ -586,7 +586,7 @@ def test_too_little_disk_is_said_before_anything_is_made(small_disk: Path) -> No
 def test_initdb_that_runs_out_of_space(small_disk: Path) -> None:
     """Space enough, inodes too few: PostgreSQL gets `No space left on device` half-way."""
     state = small_disk / ".trueup"
-    with pytest.raises(TrueupError, match=r"initdb failed.*No space left on device"):
+    with pytest.raises(TrueupError, match="No space left on device"):
         server.start(state)
     assert not list(state.glob("pgdata*"))
     assert not (state / "initdb.pw").exists()
