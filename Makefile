@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 WORKERS ?= 2
+COMPILED ?= compiled
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check up down lock clean
+.PHONY: help demo test check bench up down lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +25,15 @@ check: $(INSTALLED) ## what needs no database: lint, types, YAML, manifest, macr
 	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models analyses tests/generic macros
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile tests/python/unit
 
+bench: $(INSTALLED) ## what a run of the models costs, at a million rows
+	@$(BIN)/python scripts/bench/models.py
+
+compiled: $(INSTALLED) ## write the compiled SQL into compiled/, or with COMPILED=folder elsewhere
+	@$(BIN)/trueup compiled $(COMPILED)
+
+docs: $(INSTALLED) ## write the pages of dbt docs as one file, docs-site/index.html
+	@$(BIN)/trueup docs
+
 up: $(INSTALLED) ## start the embedded PostgreSQL and write profiles.yml
 	@$(BIN)/trueup up
 
@@ -39,7 +49,7 @@ lock: $(INSTALLED) ## resolve requirements.lock anew from pyproject.toml
 
 clean: ## stop the server, remove everything that was made (the embedded database too)
 	-@[ ! -x $(BIN)/trueup ] || $(BIN)/trueup down
-	rm -rf $(VENV) .trueup target logs profiles.yml
+	rm -rf $(VENV) .trueup compiled docs-site target logs profiles.yml
 
 # A set-up that was interrupted leaves no stamp and is made anew.
 $(INSTALLED): requirements.lock pyproject.toml

@@ -4,7 +4,7 @@
 -#}
 {%- macro marts() -%}
     {%- set found = {} -%}
-    {%- for entry in managed_columns() if entry.mart -%}
+    {%- for entry in trueup.managed_columns() if entry.mart -%}
         {%- if entry.mart not in found -%}
             {%- do found.update({entry.mart: {
                 'mart': entry.mart,

@@ -6,6 +6,7 @@
 {%- macro json_number(expression) -%}
 case
     when jsonb_typeof({{ expression }}) <> 'number' then null
+    -- what is larger is no weight, and would overflow the sum
     when abs(cast({{ expression }} as numeric)) < 1000000000000
         then cast({{ expression }} as numeric)
 end

@@ -13,7 +13,7 @@
     again at every run); a `json` column cannot be compared (use jsonb).
 -#}
 {%- macro get_incremental_merge_changed_sql(arg_dict) -%}
-    {{- return(merge_changed(
+    {{- return(trueup.merge_changed(
         arg_dict.target_relation,
         arg_dict.temp_relation,
         [arg_dict.unique_key] if arg_dict.unique_key is string else arg_dict.unique_key,
@@ -25,10 +25,12 @@
 
 {%- macro merge_changed(target, source, unique_key, columns, insert_only=[], complete_keys=none) -%}
 {%- if not unique_key -%}
-    {{- raise_wrong_input('merge_changed', 'unique_key', 'missing', ['one or several columns']) -}}
+    {{- trueup.raise_wrong_input(
+        'merge_changed', 'unique_key', 'missing', ['one or several columns']
+    ) -}}
 {%- endif -%}
 {%- for column in unique_key if column not in columns -%}
-    {{- raise_wrong_input('merge_changed', 'unique_key', column, columns) -}}
+    {{- trueup.raise_wrong_input('merge_changed', 'unique_key', column, columns) -}}
 {%- endfor -%}
 {%- set compared = columns | reject('in', unique_key + insert_only) | list -%}
 merge into {{ target }} as target
@@ -69,15 +71,12 @@ where not exists (
 {%- elif complete_keys is mapping and complete_keys.get('model') and complete_keys.get('key')
     and (unique_key | length) == 1 %}
 delete from {{ target }} as target
-where
-    -- every source row was merged just now, so as many rows on both sides are the same rows
-    (select count(*) from {{ target }}) <> (select count(*) from {{ ref(complete_keys.model) }})
-    and not exists (
-        select 1 from {{ ref(complete_keys.model) }} as source_rows
-        where source_rows.{{ complete_keys.key }} = target.{{ unique_key[0] }}
-    )
+where not exists (
+    select 1 from {{ ref(complete_keys.model) }} as source_rows
+    where source_rows.{{ complete_keys.key }} = target.{{ unique_key[0] }}
+)
 {%- else -%}
-    {{- raise_wrong_input(
+    {{- trueup.raise_wrong_input(
         'merge_changed', 'complete_keys', complete_keys, ['this_run', '{model: name, key: column}']
     ) -}}
 {%- endif %}

@@ -1,18 +1,20 @@
 {#-
-    The parts of a text key that no typing error may explain: its words of at most two letters, and
-    everything that is no letter a-z or space. Two keys whose fixed parts differ are never suggested
-    for each other.
-    fixed_parts('text_key'): 'sereis b' → 'b ', 'series x' → 'x ', 'series b 2' → 'b 2 2',
-                             'seed?' → ' ?', '非seed' → ' 非'
+    The words of a text key that no typing error may explain: those of at most three letters, and
+    those with anything but letters a-z in them. Two keys whose fixed parts differ are never
+    suggested for each other.
+    fixed_parts('text_key'): 'sereis b' → 'b', 'series x' → 'x', 'presead' → '', 'seed?' → 'seed?',
+                             'not seed' → 'not', 'c轮以上' → 'c轮以上'
 -#}
 {%- macro fixed_parts(expression) -%}
 btrim(
     regexp_replace(
-        regexp_replace({{ expression }}, '[^ ]{3,}', '', 'g'),
+        -- doubled spaces give every word a space of its own on either side
+        regexp_replace(
+            ' ' || replace({{ expression }}, ' ', '  ') || ' ', ' [a-z]{4,} ', ' ', 'g'
+        ),
         ' +',
         ' ',
         'g'
     )
 )
-|| ' ' || regexp_replace({{ expression }}, '[a-z ]+', '', 'g')
 {%- endmacro -%}

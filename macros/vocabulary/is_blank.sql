@@ -13,7 +13,7 @@
 } -%}
 regexp_replace(
     {{ expression }},
-    {{ character_class([white_space] + invisible_characters()) | indent(4) }},
+    {{ trueup.character_class([white_space] + trueup.invisible_characters()) | indent(4) }},
     '',
     'g'
 ) = ''

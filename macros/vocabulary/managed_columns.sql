@@ -5,7 +5,7 @@
     managed_columns('fct_deal_stages') gives only the entries of that mart.
 -#}
 {%- macro managed_columns(mart=none) -%}
-    {%- set entries = managed_entries('managed_columns') -%}
+    {%- set entries = trueup.managed_entries('managed_columns') -%}
     {%- if mart is not none -%}
         {%- set entries = entries | selectattr('mart', 'equalto', mart) | list -%}
     {%- endif -%}

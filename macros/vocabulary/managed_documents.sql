@@ -3,5 +3,5 @@
     weight}.
 -#}
 {%- macro managed_documents() -%}
-    {{- return(managed_entries('managed_documents')) -}}
+    {{- return(trueup.managed_entries('managed_documents')) -}}
 {%- endmacro -%}

@@ -8,42 +8,44 @@
         'table', 'column', 'key', 'tenant', 'vocabulary', 'updated_at', 'mart', 'mart_key', 'model'
     ] -%}
     {%- set key_types = ['integer', 'bigint', 'uuid', 'text'] -%}
-    {%- set vocabulary_names = vocabularies().keys() | list -%}
+    {%- set vocabulary_names = trueup.vocabularies().keys() | list -%}
     {%- set entries = [] -%}
     {%- for entry in var(variable) -%}
         {%- set cell = entry.get('table', '?') ~ '.' ~ entry.get('column', '?') -%}
         {%- set where = variable ~ ' entry ' ~ loop.index ~ ' (' ~ cell ~ ')' -%}
         {%- for option in entry if option not in known -%}
-            {{- raise_wrong_input(where, 'option', option, known) -}}
+            {{- trueup.raise_wrong_input(where, 'option', option, known) -}}
         {%- endfor -%}
         {%- for needed in ['table', 'column', 'key', 'vocabulary'] if needed not in entry -%}
-            {{- raise_wrong_input(where, 'option ' ~ needed, 'missing', ['a value']) -}}
+            {{- trueup.raise_wrong_input(where, 'option ' ~ needed, 'missing', ['a value']) -}}
         {%- endfor -%}
         {%- if entry.key is not mapping or not entry.key -%}
-            {{- raise_wrong_input(
+            {{- trueup.raise_wrong_input(
                 where, 'key', entry.key, ['column: type, for example {id: bigint}']
             ) -}}
         {%- endif -%}
         {%- if entry.get('mart') and (not entry.get('mart_key') or (entry.key | length) != 1) -%}
-            {{- raise_wrong_input(
+            {{- trueup.raise_wrong_input(
                 where, 'mart', entry.mart,
                 ['a mart with mart_key, of a table with a key of one column']
             ) -}}
         {%- endif -%}
         {%- if entry.vocabulary not in vocabulary_names -%}
-            {{- raise_wrong_input(where, 'vocabulary', entry.vocabulary, vocabulary_names) -}}
+            {{- trueup.raise_wrong_input(
+                where, 'vocabulary', entry.vocabulary, vocabulary_names
+            ) -}}
         {%- endif -%}
         {%- for column, type in entry.key.items() if type not in key_types -%}
-            {{- raise_wrong_input(where, 'type of key ' ~ column, type, key_types) -}}
+            {{- trueup.raise_wrong_input(where, 'type of key ' ~ column, type, key_types) -}}
         {%- endfor -%}
         {%- set optional = [entry.get('tenant'), entry.get('updated_at')] | select | list -%}
         {%- set columns = [entry.column] + optional + entry.key.keys() | list -%}
         {%- for identifier in [entry.table] + columns
             if not modules.re.match('^[a-z_][a-z0-9_]*$', identifier) -%}
-            {{- raise_wrong_input(where, 'name', identifier, ['lower-case snake names']) -}}
+            {{- trueup.raise_wrong_input(where, 'name', identifier, ['lower-case snake names']) -}}
         {%- endfor -%}
         {%- set model_name = entry.get('model', 'stg_app__' ~ entry.table) -%}
-        {{- _check_staged(where, model_name, columns) -}}
+        {{- trueup._check_staged(where, model_name, columns) -}}
         {%- do entries.append({
             'table': entry.table,
             'column': entry.column,
@@ -60,19 +62,19 @@
 {%- endmacro -%}
 
 {#-
-    What the staging model's YAML does not list cannot be managed. Known only when the whole project
-    is parsed.
+    Where the staging model's YAML lists its columns, they are the ones that can be managed. Known
+    only when the whole project is parsed.
 -#}
 {%- macro _check_staged(where, model_name, columns) -%}
     {%- if execute -%}
-        {%- set staged = namespace(columns=none) -%}
+        {%- set staged = namespace(columns=[]) -%}
         {%- for node in graph.nodes.values()
             if node.resource_type == 'model' and node.name == model_name -%}
             {%- set staged.columns = node.columns.keys() | list -%}
         {%- endfor -%}
-        {%- if staged.columns is not none -%}
+        {%- if staged.columns -%}
             {%- for column in columns if column not in staged.columns -%}
-                {{- raise_wrong_input(where, 'column', column, staged.columns) -}}
+                {{- trueup.raise_wrong_input(where, 'column', column, staged.columns) -}}
             {%- endfor -%}
         {%- endif -%}
     {%- endif -%}

@@ -13,20 +13,21 @@
     No comma at the end. Called once per distinct value, never per row.
 -#}
 {%- macro resolve(observed_values) -%}
-keyed_values as {{ computed_once() }} (
+-- The text key of every value. Materialized: it is dear, and would be computed again by every join.
+keyed_values as {{ trueup.computed_once() }} (
     select
         {{ observed_values }}.*,
-        {{ text_key(observed_values ~ '.raw_value') | indent(8) }} as text_key
+        {{ trueup.text_key(observed_values ~ '.raw_value') | indent(8) }} as text_key
     from {{ observed_values }}
 ),
 
-bare_values as {{ computed_once() }} (
+bare_values as {{ trueup.computed_once() }} (
     select
         keyed_values.*,
         case keyed_values.vocabulary
-            {%- for vocabulary in vocabularies().values() %}
+            {%- for vocabulary in trueup.vocabularies().values() %}
             when '{{ vocabulary.name }}'
-                then {{ without_noise('keyed_values.text_key', vocabulary) | indent(16) }}
+                then {{ trueup.without_noise('keyed_values.text_key', vocabulary) | indent(16) }}
             {%- endfor %}
         end as bare_key
     from keyed_values
@@ -56,7 +57,7 @@ resolved_values as (
         case
             when matched_values.raw_value is null then 'null'
             when
-                {{ is_blank('matched_values.raw_value') | indent(16) }}
+                {{ trueup.is_blank('matched_values.raw_value') | indent(16) }}
                 then 'blank'
             when vocabulary_keys.alias_key is null then 'unknown'
             when matched_values.raw_value = vocabulary_keys.canonical_value then 'canonical'

@@ -3,14 +3,13 @@
     resolved.
     resolved_columns('companies', 'stage', 'stage_values')
     → companies.stage as stage_raw, stage_values.canonical_value as stage, ... as stage_resolution
-    A value that appeared after int_values was built has no row there yet: unknown until the next
-    run.
 -#}
 {%- macro resolved_columns(source_rows, column, resolved_values) -%}
 {{ source_rows }}.{{ column }} as {{ column }}_raw,
 {{ resolved_values }}.canonical_value as {{ column }},
 case
     when {{ source_rows }}.{{ column }} is null then 'null'
+    -- a value that appeared since int_values was built is unknown until the next run
     else coalesce({{ resolved_values }}.resolution, 'unknown')
 end as {{ column }}_resolution
 {%- endmacro -%}

@@ -14,7 +14,7 @@
     and invisible_characters.
 -#}
 {%- macro text_key(expression) -%}
-{%- set separated = separators() -%}
+{%- set separated = trueup.separators() -%}
 btrim(
     replace(
         -- 7. a list stays a list: 'seed/ series a' → 'seed / series a'; single spaces
@@ -31,22 +31,22 @@ btrim(
                             ),
                             nfkd
                         ),
-                        {{ character_class(invisible_characters()) | indent(24) }},
+                        {{ trueup.character_class(trueup.invisible_characters()) | indent(24) }},
                         '',
                         'g'
                     ),
                     'ABCDEFGHIJKLMNOPQRSTUVWXYZ'
-                    {{- _code_points(look_alikes()) | indent(20) }}
+                    {{- trueup._code_points(trueup.look_alikes()) | indent(20) }}
                     || '{{ separated.list.ascii }}'
-                    {{- _code_points(separated.list.groups) | indent(20) }}
+                    {{- trueup._code_points(separated.list.groups) | indent(20) }}
                     || '{{ separated.space.ascii }}'
-                    {{- _code_points(separated.space.groups) | indent(20) }},
+                    {{- trueup._code_points(separated.space.groups) | indent(20) }},
                     'abcdefghijklmnopqrstuvwxyz'
-                    {%- for group in look_alikes() %}
+                    {%- for group in trueup.look_alikes() %}
                     || '{{ group.to }}'
                     {%- endfor %}
-                    || repeat('/', {{ _count(separated.list) }})
-                    || repeat(' ', {{ _count(separated.space) }})
+                    || repeat('/', {{ trueup._count(separated.list) }})
+                    || repeat(' ', {{ trueup._count(separated.space) }})
                 ),
                 ' *(/ *)+',
                 ' / ',
@@ -68,7 +68,7 @@ btrim(
 {%- for group in groups %}
 -- {{ group.name }}
 {%- for points in group.from | batch(10) %}
-|| {{ code_points(points) }}
+|| {{ trueup.code_points(points) }}
 {%- endfor %}
 {%- endfor %}
 {%- endmacro -%}

@@ -9,19 +9,21 @@
     {%- for name, entry in var('vocabularies').items() -%}
         {%- set where = 'vocabularies.' ~ name -%}
         {%- for option in entry if option not in known -%}
-            {{- raise_wrong_input(where, 'option', option, known) -}}
+            {{- trueup.raise_wrong_input(where, 'option', option, known) -}}
         {%- endfor -%}
         {%- for needed in ['canonical_seed', 'alias_seed'] if needed not in entry -%}
-            {{- raise_wrong_input(where, 'option ' ~ needed, 'missing', ['the name of a seed']) -}}
+            {{- trueup.raise_wrong_input(
+                where, 'option ' ~ needed, 'missing', ['the name of a seed']
+            ) -}}
         {%- endfor -%}
         {%- for word in entry.get('noise_words', [])
             if not modules.re.match('^[a-z0-9]+$', word) -%}
-            {{- raise_wrong_input(
+            {{- trueup.raise_wrong_input(
                 where, 'noise word', word, ['one word of the characters a-z and 0-9']
             ) -}}
         {%- endfor -%}
         {%- if entry.get('accept_broader', true) is not boolean -%}
-            {{- raise_wrong_input(
+            {{- trueup.raise_wrong_input(
                 where, 'accept_broader', entry.accept_broader, ['true', 'false']
             ) -}}
         {%- endif -%}

@@ -1,5 +1,9 @@
-with
-{%- for entry in marts() %}
+-- Did a value get lost, changed or misread, or a NULL get one, on the way from the application's
+-- table into the mart? One row per column and tenant, both sides counted, the same rows on both.
+with resolved_values as (
+    select * from {{ ref('int_values') }}
+),
+{% for entry in marts() %}
 {{ entry.model }} as (
     select * from {{ ref(entry.model) }}
 ),
@@ -19,6 +23,7 @@ paired_values as (
         {%- else %}
         cast(null as text) as tenant,
         {%- endif %}
+        '{{ entry.vocabulary }}' as vocabulary,
         {{ entry.model }}.{{ entry.column }} as source_value,
         {{ entry.mart }}.{{ entry.column }}_raw as mart_value,
         {{ entry.mart }}.{{ entry.column }} as canonical_value,
@@ -35,6 +40,18 @@ paired_values as (
     union all
     {%- endif %}
     {%- endfor %}
+    {%- if not marts() %}
+    select
+        cast(null as text) as table_name,
+        cast(null as text) as column_name,
+        cast(null as text) as tenant,
+        cast(null as text) as vocabulary,
+        cast(null as text) as source_value,
+        cast(null as text) as mart_value,
+        cast(null as text) as canonical_value,
+        cast(null as text) as resolution
+    where false
+    {%- endif %}
 ),
 
 final as (
@@ -63,8 +80,19 @@ final as (
         -- a canonical value where the source has none
         count(*) filter (
             where paired_values.source_value is null and paired_values.canonical_value is not null
-        ) as values_invented
+        ) as values_invented,
+        count(*) filter (
+            where paired_values.source_value is distinct from paired_values.mart_value
+        ) as values_changed,
+        -- another canonical value than the one its raw value stands for
+        count(*) filter (
+            where paired_values.canonical_value is distinct from resolved_values.canonical_value
+        ) as values_misread
     from paired_values
+    left join resolved_values
+        on
+            paired_values.vocabulary = resolved_values.vocabulary
+            and paired_values.mart_value = resolved_values.raw_value
     group by
         paired_values.table_name,
         paired_values.column_name,

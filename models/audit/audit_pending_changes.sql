@@ -1,4 +1,5 @@
-{#- Resolves the values that stand in the tables at the moment of reading. -#}
+-- Which cells of the application's tables would an in-place migration change now, and to what?
+-- One row per cell. The values are resolved at the moment of reading, as int_values does it.
 with observations as (
     select * from {{ ref('int_value_observations') }}
 ),
@@ -23,6 +24,7 @@ final as (
     select
         observations.table_name,
         observations.column_name,
+        observations.vocabulary,
         observations.row_key,
         observations.tenant,
         observations.raw_value as value_before,

@@ -1,3 +1,5 @@
+-- Does every mart have the rows of its table, no fewer and no more? One row per table and tenant,
+-- compared by key and tenant: a row that is with another tenant is missing here and extra there.
 with
 {%- for entry in marts() %}
 {{ entry.model }} as (
@@ -35,13 +37,21 @@ paired_rows as (
         {{ entry.mart }}.{{ entry.mart_key }} is not null as is_in_mart,
         {%- if entry.updated_at %}
         {{ entry.model }}.{{ entry.updated_at }}
-        > newest_{{ entry.mart }}.updated_at as is_newer_than_mart
+        > newest_{{ entry.mart }}.updated_at as is_newer_than_mart,
+        {{ entry.model }}.{{ entry.updated_at }}
+        is distinct from {{ entry.mart }}.{{ entry.updated_at }} as is_another_version
         {%- else %}
-        false as is_newer_than_mart
+        false as is_newer_than_mart,
+        false as is_another_version
         {%- endif %}
     from {{ entry.model }}
     full join {{ entry.mart }}
-        on {{ entry.model }}.{{ entry.key }} = {{ entry.mart }}.{{ entry.mart_key }}
+        on
+            {{ entry.model }}.{{ entry.key }} = {{ entry.mart }}.{{ entry.mart_key }}
+            {%- if entry.tenant %}
+            and coalesce('=' || {{ entry.model }}.{{ entry.tenant }}, '')
+            = coalesce('=' || {{ entry.mart }}.{{ entry.tenant }}, '')
+            {%- endif %}
     {%- if entry.updated_at %}
     cross join newest_{{ entry.mart }}
     {%- endif %}
@@ -49,6 +59,17 @@ paired_rows as (
     union all
     {%- endif %}
     {%- endfor %}
+    {%- if not marts() %}
+    select
+        cast(null as text) as table_name,
+        cast(null as text) as mart_name,
+        cast(null as text) as tenant,
+        cast(null as boolean) as is_in_source,
+        cast(null as boolean) as is_in_mart,
+        cast(null as boolean) as is_newer_than_mart,
+        cast(null as boolean) as is_another_version
+    where false
+    {%- endif %}
 ),
 
 final as (
@@ -64,7 +85,15 @@ final as (
         count(*) filter (
             where not paired_rows.is_in_mart and paired_rows.is_newer_than_mart is not true
         ) as rows_missing,
-        count(*) filter (where not paired_rows.is_in_source) as rows_extra
+        count(*) filter (where not paired_rows.is_in_source) as rows_extra,
+        -- the mart shows another version of the row than the one it should have seen
+        count(*) filter (
+            where
+            paired_rows.is_in_source
+            and paired_rows.is_in_mart
+            and paired_rows.is_another_version
+            and paired_rows.is_newer_than_mart is not true
+        ) as rows_stale
     from paired_rows
     group by
         paired_rows.table_name,

@@ -1,4 +1,5 @@
-{#- Aliases are suggested by edit distance: shown to a person, never applied. -#}
+-- Which spellings has nobody decided on? One row per key, the commonest spelling shown, with the
+-- nearest alias as a suggestion: for a person to accept, never applied.
 with resolved_values as (
     select * from {{ ref('int_values') }}
 ),
@@ -30,11 +31,11 @@ unmapped_keys as {{ computed_once() }} (
         unknown_values.text_key,
         unknown_values.bare_key,
         {{ fixed_parts('unknown_values.bare_key') | indent(8) }} as fixed_parts,
-        -- at most two edits, and at most one in three characters; none for what is too long to be a
+        -- at most two edits, and at most one in four characters; none for what is too long to be a
         -- typing error
         case
             when char_length(unknown_values.bare_key) > 60 then 0
-            else least(2, char_length(unknown_values.bare_key) / 3)
+            else least(2, char_length(unknown_values.bare_key) / 4)
         end as edits_allowed,
         -- dbt reads the word null in a seed as NULL; brackets are folded away in the key
         case
@@ -58,28 +59,31 @@ spaced_keys as (
         vocabulary_keys.vocabulary,
         replace(vocabulary_keys.alias_key, ' ', '') as joined_key
     from vocabulary_keys
-    where vocabulary_keys.alias_key like '% %'
+    -- the last word has a letter or two
+    where
+        vocabulary_keys.alias_key like '% _'
+        or vocabulary_keys.alias_key like '% __'
     group by
         vocabulary_keys.vocabulary,
         replace(vocabulary_keys.alias_key, ' ', '')
 ),
 
--- 'seriesa' is no target where 'series a' is one: its last letter is what must not be guessed
+-- Every alias competes, but only one that leads to a value is suggested, and 'seriesa' is not where
+-- 'series a' is an alias: its last letter is what must not be guessed.
 target_keys as {{ computed_once() }} (
     select
         vocabulary_keys.vocabulary,
         vocabulary_keys.alias_key,
-        vocabulary_keys.accepted_value,
+        vocabulary_keys.match_type,
+        case when spaced_keys.joined_key is null then vocabulary_keys.accepted_value
+        end as suggestable_value,
         {{ fixed_parts('vocabulary_keys.alias_key') | indent(8) }} as fixed_parts
     from vocabulary_keys
     left join spaced_keys
         on
             vocabulary_keys.vocabulary = spaced_keys.vocabulary
             and vocabulary_keys.alias_key = spaced_keys.joined_key
-    where
-        vocabulary_keys.accepted_value is not null
-        and spaced_keys.joined_key is null
-        and char_length(vocabulary_keys.alias_key) <= 60
+    where char_length(vocabulary_keys.alias_key) <= 60
 ),
 
 distances as (
@@ -88,7 +92,8 @@ distances as (
         unmapped_keys.text_key,
         unmapped_keys.edits_allowed,
         target_keys.alias_key,
-        target_keys.accepted_value,
+        target_keys.match_type,
+        target_keys.suggestable_value,
         {{ edit_distance('unmapped_keys.bare_key', 'target_keys.alias_key', 2) }} as edits
     from unmapped_keys
     inner join target_keys
@@ -117,14 +122,17 @@ suggestions as (
     select
         ranked_distances.vocabulary,
         ranked_distances.text_key,
-        min(ranked_distances.accepted_value) as suggested_value,
-        min(ranked_distances.alias_key) as nearest_alias
+        min(ranked_distances.suggestable_value) as suggested_value,
+        min(ranked_distances.alias_key) as nearest_alias,
+        min(ranked_distances.match_type) as match_type
     from ranked_distances
     where ranked_distances.distance_rank = 1
     group by
         ranked_distances.vocabulary,
         ranked_distances.text_key
-    having count(distinct ranked_distances.accepted_value) = 1
+    having
+        count(distinct ranked_distances.suggestable_value) = 1
+        and count(*) = count(ranked_distances.suggestable_value)
 ),
 
 places as (
@@ -180,15 +188,16 @@ final as (
         unmapped_keys.last_seen_at,
         suggestions.suggested_value,
         suggestions.nearest_alias,
-        -- in the order of the alias seed's columns; a text without a key cannot be an alias
+        -- in the order of the alias seed's columns; a text without a key cannot be an alias;
+        -- who decides is left open
         case
             when unmapped_keys.text_key <> ''
                 then concat_ws(
                     ',',
                     {{ csv_field('unmapped_keys.seed_text') | indent(20) }},
                     coalesce(suggestions.suggested_value, ''),
-                    case when suggestions.suggested_value is not null then 'exact' else '' end,
-                    current_user,
+                    coalesce(suggestions.match_type, ''),
+                    '',
                     current_date,
                     coalesce('nearest to ' || suggestions.nearest_alias, '')
                 )

@@ -1,8 +1,6 @@
-{#-
-    A view on the live documents. An owner whose document is empty or no object keeps one row
-    without a name: it must be seen.
--#}
-{%- set documents = managed_documents() -%}
+-- One row per document and name in it, read live. An owner whose document is empty or no object
+-- keeps one row without a name: it must be seen.
+{%- set documents = managed_documents() %}
 with
 {%- for model_name in documents | map(attribute='model') | unique %}
 {{ model_name }} as (

@@ -1,6 +1,7 @@
-{#- A view: whoever reads it reads the application's live tables. -#}
-{%- set columns = managed_columns() -%}
-{%- set models = columns | map(attribute='model') | unique | list -%}
+-- One row per managed column and row, read live: whoever reads this view reads the application's
+-- tables.
+{%- set columns = managed_columns() %}
+{%- set models = columns | map(attribute='model') | unique | list %}
 with
 {%- for model_name in models %}
 {{ model_name }} as (

@@ -1,3 +1,5 @@
+-- What does each distinct raw value mean? One row per value; decided here and nowhere else. The
+-- key of a value is what is left of it when case, accents, dashes and spaces are folded away.
 with value_counts as (
     select * from {{ ref('int_value_counts') }}
 ),

@@ -1,7 +1,5 @@
-{#-
-    A key that stands here twice fails the build in the tests of the seeds and of this model:
-    nothing downstream guesses.
--#}
+-- What is looked up: one row per key, from canonical values, their labels and aliases. A key that
+-- stood here twice would fail the build in the tests: nothing downstream guesses.
 with
 {%- for vocabulary in vocabularies().values() %}
 {{ vocabulary.name }}_canonical_values as (

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import getpass
 import io
 import subprocess
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -50,41 +54,47 @@ def vocabulary(settings: Settings, name: str) -> Vocabulary:
 
 def add(
     settings: Settings,
-    vocabulary: Vocabulary,
+    vocabulary_name: str,
     alias_text: str,
     canonical_value: str | None,
     match_type: str,
     reason: str,
     added_by: str | None = None,
-) -> str:
-    """Write one alias row, keep the file sorted, return the line that was added.
+) -> tuple[Path, str]:
+    """Write one alias row, keep the file sorted; return the file and the line that was added.
 
-    Raises TrueupError, and writes nothing, for a value or match type that does not exist, for a
-    text without a key, and for a spelling that is decided already.
+    One at a time: whoever comes second waits, and sees what the first has decided. Raises
+    TrueupError, and writes nothing, for a value or match type that does not exist, for a text
+    without a key, and for a spelling that is decided already.
     """
-    _check(vocabulary, alias_text, canonical_value, match_type, reason)
     if alias_text.strip().casefold() == "null":
         alias_text = "(null)"  # dbt reads the word as NULL; brackets are folded away in the key
-    _check_free(settings, vocabulary, alias_text)
-    row = dict(
-        zip(
-            COLUMNS,
-            [
-                alias_text,
-                canonical_value or "",
-                match_type,
-                added_by or author(settings.project),
-                date.today().isoformat(),
-                reason,
-            ],
-            strict=True,
+    by = added_by or author(settings.project)
+    today = date.today().isoformat()
+    values = [alias_text, canonical_value or "", match_type, by, today, reason]
+    row = dict(zip(COLUMNS, values, strict=True))
+    with _one_at_a_time(settings):
+        seed = vocabulary(settings, vocabulary_name)
+        _check(seed, alias_text, canonical_value, match_type, reason, by)
+        _check_free(settings, seed, alias_text)
+        rows = sorted([*seed.aliases, row], key=lambda each: each["alias_text"])
+        new = seed.alias_path.with_suffix(".csv.new")
+        new.write_text(
+            _lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *rows]), encoding="utf-8", newline=""
         )
-    )
-    rows = sorted([*vocabulary.aliases, row], key=lambda each: each["alias_text"])
-    new = vocabulary.alias_path.with_suffix(".csv.new")
-    new.write_text(_lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *rows]), encoding="utf-8")
-    new.replace(vocabulary.alias_path)
-    return _lines([row]).rstrip("\n")
+        if _read(new, COLUMNS) != rows:
+            raise TrueupError(f"{new}: does not read back as it was written; nothing was changed")
+        new.replace(seed.alias_path)
+    return seed.alias_path, _lines([row]).rstrip("\n")
+
+
+@contextmanager
+def _one_at_a_time(settings: Settings) -> Iterator[None]:
+    """A lock that the kernel releases when its process ends, however it ends."""
+    settings.state.mkdir(exist_ok=True)
+    with (settings.state / "aliases.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def author(project: Path) -> str:
@@ -105,6 +115,7 @@ def _check(
     canonical_value: str | None,
     match_type: str,
     reason: str,
+    added_by: str,
 ) -> None:
     allowed = ", ".join(vocabulary.values)
     if match_type in WITH_VALUE and canonical_value is None:
@@ -123,8 +134,12 @@ def _check(
         )
     if not reason.strip():
         raise TrueupError(f"{alias_text!r}: the reason is blank", "Say it in --reason.")
-    if "\0" in alias_text or "\n" in reason:
-        raise TrueupError(f"{alias_text!r}: a NUL or a line break in the reason cannot be stored")
+    for name, text in (("alias text", alias_text), ("reason", reason), ("author", added_by)):
+        if any(unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") for letter in text):
+            raise TrueupError(
+                f"the {name} {text!r} has a line break or another control character in it",
+                "A row of the seed is one line. Write a space: white space is folded in the key.",
+            )
 
 
 def _check_free(settings: Settings, vocabulary: Vocabulary, alias_text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import shutil
 import sys
@@ -54,9 +55,9 @@ def examples(text: str) -> Callable[[Command], Command]:
     """Add an EXAMPLES section below a command's help, its lines kept as they are."""
 
     def decorate(command: Command) -> Command:
-        command.__doc__ = f"{command.__doc__}\n\n\b\nExamples:\n" + "\n".join(
-            f"  {line}" for line in text.strip().splitlines()
-        )
+        # cleandoc: up to Python 3.12 a docstring carries the indentation of its source
+        lines = "\n".join(f"  {line}" for line in text.strip().splitlines())
+        command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n\b\nExamples:\n{lines}"
         return command
 
     return decorate
@@ -127,6 +128,31 @@ def up(port: int | None) -> None:
         click.echo(connection.describe(connected, settings))
     if dbt.write_profile(settings, connection.dbt_environment(settings)) is None:
         click.echo("profiles.yml was not made by trueup and was left alone.")
+
+
+@main.command()
+@examples("""
+trueup profile
+DATABASE_URL=postgresql://me@db.example/app trueup profile
+""")
+def profile() -> None:
+    """Write profiles.yml, so that plain dbt works on the same server as trueup.
+
+    The server is the configured one, else the embedded one. The file holds the password, is
+    readable by you alone, and git ignores it. One that trueup has not made is left alone.
+    """
+    from trueup import connection, dbt
+
+    settings = _settings()
+    with connection.connect(settings, writes=False) as connected:
+        click.echo(connection.describe(connected, settings))
+    written = dbt.write_profile(settings, connection.dbt_environment(settings, writes=False))
+    if written is None:
+        raise TrueupError(
+            f"{settings.project / 'profiles.yml'} was not made by trueup and was left alone",
+            "Move it away and run the command again.",
+        )
+    click.echo(f"{written.relative_to(settings.project)} written; `dbt build` works on this server")
 
 
 @main.command()
@@ -263,6 +289,43 @@ def unmapped(as_csv: bool, form: str, limit: int) -> None:
         click.echo("Nothing waits: every value is decided.")
 
 
+@main.command("compiled")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default="compiled")
+@examples("""
+trueup compiled
+trueup compiled ../compiled-before
+""")
+def compiled_(folder: Path) -> None:
+    """Write the compiled SQL of every model, snapshot, analysis and data test into FOLDER.
+
+    FOLDER/first is the SQL of a first run; FOLDER/later has the files that read otherwise once the
+    tables are there. Needs no database and is the same on every machine, so that two revisions can
+    be compared.
+    """
+    from trueup import compiled
+
+    written = compiled.write(_settings(), folder)
+    click.echo(f"written: {len(written)} files below {folder}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False),
+                default="docs-site/index.html")  # fmt: skip
+@examples("""
+trueup docs
+trueup docs trueup-docs.html
+""")
+def docs(file: Path) -> None:
+    """Write the pages of dbt docs as one FILE: every model, column, test and their lineage.
+
+    To be opened in a browser, without a server. Types and sizes are those of the database.
+    """
+    from trueup import docs as job
+
+    job.write(_settings(), file)
+    click.echo(f"written: {file}")
+
+
 @main.group()
 def alias() -> None:
     """Decide what spellings mean."""
@@ -297,9 +360,8 @@ def add(
     from trueup import aliases
 
     settings = _settings()
-    seed = aliases.vocabulary(settings, vocabulary)
-    line = aliases.add(settings, seed, text, value, match, reason, by)
-    click.echo(f"{seed.alias_path.relative_to(settings.project)}: {line}")
+    path, line = aliases.add(settings, vocabulary, text, value, match, reason, by)
+    click.echo(f"{path.relative_to(settings.project)}: {line}")
     click.echo("`dbt build` applies it; audit_pending_changes then shows the rows it would change.")
 
 

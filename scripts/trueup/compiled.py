@@ -1,12 +1,15 @@
-"""Named statements: the SQL of analyses/, as dbt compiled it, run as it was compiled.
+"""The project's SQL as dbt compiled it: for reviewers to read, and for the command to run.
 
-A file holds one or several statements, each headed by `-- name: statement(parameter, ...)`; the
-parameters are `$1, $2, ...` in this order.
+The command runs named statements: the SQL of analyses/, run as it was compiled. A file holds one or
+several statements, each headed by `-- name: statement(parameter, ...)`; the parameters are
+`$1, $2, ...` in this order.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +64,69 @@ def statement(settings: Settings, name: str) -> Statement:
     if found is None:
         raise TrueupError(f"no statement {name} in {settings.project / 'analyses'}")
     return found
+
+
+def write(settings: Settings, folder: Path) -> list[Path]:
+    """Write what every model, snapshot, analysis and data test compiles to; needs no database.
+
+    folder: gets `first`, the SQL of a first run, and `later`, those files that read otherwise once
+            the tables are there. What earlier calls left in these two is removed, so that two
+            revisions can be compared.
+    Returns the files. Raises TrueupError when the project does not compile.
+    """
+    first, later = (
+        compile_project(settings, f"compiled-{name}", tables_exist) / "compiled" / "trueup"
+        for name, tables_exist in (("first", False), ("later", True))
+    )
+    for name in ("first", "later"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.copytree(first, folder / "first")
+    for path in later.rglob("*.sql"):
+        place = path.relative_to(later)
+        if path.read_bytes() != (first / place).read_bytes():
+            (folder / "later" / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, folder / "later" / place)
+    return [path for name in ("first", "later") for path in sorted((folder / name).rglob("*.sql"))]
+
+
+def compile_project(
+    settings: Settings,
+    target: str,
+    tables_exist: bool,
+    variables: Mapping[str, Any] | None = None,
+) -> Path:
+    """Compile everything without a database, into a target folder; returns the folder.
+
+    target:       folder below the state folder; its manifest.json holds the compiled SQL too.
+    tables_exist: what dbt is told when it asks whether a model is built already, the only question
+                  that compiling has for a database.
+    variables:    values for --vars.
+
+    Raises TrueupError when the project does not compile.
+    """
+    from dbt.adapters.postgres import PostgresAdapter
+
+    def get_relation(adapter: Any, database: str, schema: str, identifier: str) -> Any:
+        if not tables_exist:
+            return None
+        return adapter.Relation.create(
+            database=database, schema=schema, identifier=identifier, type="table"
+        )
+
+    folder = settings.state / target
+    shutil.rmtree(folder / "compiled", ignore_errors=True)  # models that are gone
+    asked = PostgresAdapter.get_relation
+    PostgresAdapter.get_relation = get_relation
+    try:
+        outcome = dbt.run(settings, {}, "compile", "--no-populate-cache",
+                          variables=variables, target=target)  # fmt: skip
+    finally:
+        PostgresAdapter.get_relation = asked
+    if outcome.failures:
+        raise TrueupError(
+            "; ".join(f"{each.name} does not compile: {each.message}" for each in outcome.failures)
+        )
+    return folder
 
 
 def _find(folder: Path, name: str) -> Statement | None:

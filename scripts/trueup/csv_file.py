@@ -56,7 +56,8 @@ class Column:
         self.columns = len(header)
         self.position = _position(path, header, name)
         file.seek(0)
-        self.reader = csv.reader(file, delimiter=self.delimiter)
+        # strict: a quotation mark that is never closed would swallow all records behind it
+        self.reader = csv.reader(file, delimiter=self.delimiter, strict=True)
 
     @staticmethod
     def _dialect(file: IO[str], name: str) -> tuple[str, list[str]]:
@@ -71,10 +72,12 @@ class Column:
 
     def __iter__(self) -> Iterator[tuple[int, str | None]]:
         wrong: list[int] = []
-        number = 0
+        number = line = 0
         try:
             next(self.reader)
+            line = self.reader.line_num
             for record in self.reader:
+                line = self.reader.line_num
                 if not record:
                     if self.columns > 1:
                         continue  # an empty line is no record
@@ -85,7 +88,13 @@ class Column:
                     wrong.append(number)
                     continue
                 yield number, value
-        except (csv.Error, UnicodeError) as error:
+        except csv.Error as error:
+            raise TrueupError(
+                f"{self.path}: the record that begins on line {line + 1} is no CSV: {error}",
+                "A quotation mark is opened and never closed, or text stands behind a closed one. "
+                "Inside a quoted field a quotation mark is written twice.",
+            ) from None
+        except UnicodeError as error:
             raise _unreadable(self.path, error) from None
         if wrong:
             raise TrueupError(

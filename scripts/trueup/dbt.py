@@ -41,11 +41,12 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What a dbt run did: nodes by status, failures, seconds."""
+    """What a dbt run did: nodes by status, failures, seconds in all and by node."""
 
     counts: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 def run(
@@ -99,6 +100,7 @@ def run(
     for entry in getattr(result.result, "results", None) or []:
         status = str(getattr(entry.status, "value", entry.status))
         outcome.counts[status] = outcome.counts.get(status, 0) + 1
+        outcome.timings[entry.node.name] = entry.execution_time
         if status in ("error", "fail", "runtime error"):
             outcome.failures.append(
                 Failure(
@@ -182,7 +184,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def shorten(message: str) -> str:
-    """dbt's message without the stack of macros below it and without its file paths."""
+    """dbt's message without the stack of macros below it, its kind and its file paths."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     kept = [
         line
@@ -190,7 +192,10 @@ def shorten(message: str) -> str:
         if not line.startswith(("> in macro", "> called by", "compiled code at", "LINE "))
         and not set(line) <= {"^"}
     ]
-    return re.sub(r"\s+", " ", " ".join(kept))
+    text = re.sub(r"\s+", " ", " ".join(kept))
+    return re.sub(
+        r"^(Compilation|Parsing|Runtime|Database) Error( in [^()]+ \([^()]+\))? ", "", text
+    )
 
 
 def write_profile(settings: Settings, environment: Mapping[str, str]) -> Path | None:

@@ -143,7 +143,8 @@ def _columns(connected: connection.Connection, settings: Settings) -> Iterator[F
         yield Finding("dbt_project.yml", FAIL, error.message, error.remedy or "")
         return
     schema = variables.get("app_schema", "public")
-    for entry in variables["managed_columns"]:
+    documents = variables.get("managed_documents") or []
+    for entry in [*variables["managed_columns"], *documents]:
         subject = f"{entry.get('table', '?')}.{entry.get('column', '?')}"
         wrong = _options(entry, list(variables["vocabularies"]))
         if wrong:
@@ -156,10 +157,10 @@ def _columns(connected: connection.Connection, settings: Settings) -> Iterator[F
                 subject,
                 FAIL,
                 f"there is no table {table} that {connected.info.user} can see",
-                "correct managed_columns in dbt_project.yml; `trueup demo` makes a sample",
+                "correct dbt_project.yml; `trueup demo` makes a sample",
             )
             continue
-        yield _column(connected, subject, table, columns, entry)
+        yield _column(connected, subject, table, columns, entry, is_document=entry in documents)
 
 
 def _options(entry: dict[str, Any], vocabularies: list[str]) -> str:
@@ -179,6 +180,7 @@ def _column(
     table: str,
     columns: dict[str, list[Any]],
     entry: dict[str, Any],
+    is_document: bool,
 ) -> Finding:
     named = [entry["column"], *entry["key"], entry.get("tenant"), entry.get("updated_at")]
     for name in [name for name in named if name]:
@@ -204,7 +206,9 @@ def _column(
                 subject, FAIL, f"key {name} is {columns[name][0]}, not {kind}", "correct its type"
             )
     kind, category, deterministic = columns[entry["column"]]
-    if category not in ("S", "E"):
+    if is_document and kind != "jsonb":
+        return Finding(subject, FAIL, f"is {kind}; a document is jsonb", "name a jsonb column")
+    if not is_document and category not in ("S", "E"):
         return Finding(subject, FAIL, f"is {kind}; only text can be managed", "name a text column")
     if deterministic is False:
         return Finding(

@@ -7,7 +7,7 @@
 with keyed_aliases as (
     select
         aliases.*,
-        {{ text_key('aliases.' ~ column_name) | indent(8) }} as text_key
+        {{ trueup.text_key('aliases.' ~ column_name) | indent(8) }} as text_key
     from {{ model }} as aliases
 ),
 
@@ -26,11 +26,12 @@ spellings as (
 keyed_spellings as (
     select
         spellings.*,
-        {{ text_key('spellings.spelling') | indent(8) }} as text_key
+        {{ trueup.text_key('spellings.spelling') | indent(8) }} as text_key
     from spellings
 )
 
-select
+-- once, where value and label share a key
+select distinct
     keyed_aliases.{{ column_name }} as alias_found,
     keyed_aliases.text_key,
     keyed_spellings.canonical_value as belongs_to

@@ -5,9 +5,9 @@
 -#}
 {% test canonical_value(model, column_name, vocabulary) -%}
 {{- config(fail_calc='coalesce(sum(row_count), 0)') -}}
-{%- if vocabulary not in vocabularies() -%}
-    {{- raise_wrong_input(
-        'test canonical_value', 'vocabulary', vocabulary, vocabularies().keys() | list
+{%- if vocabulary not in trueup.vocabularies() -%}
+    {{- trueup.raise_wrong_input(
+        'test canonical_value', 'vocabulary', vocabulary, trueup.vocabularies().keys() | list
     ) -}}
 {%- endif -%}
 with checked_rows as (
@@ -15,7 +15,7 @@ with checked_rows as (
 ),
 
 canonical_values as (
-    select * from {{ ref(vocabularies()[vocabulary].canonical_seed) }}
+    select * from {{ ref(trueup.vocabularies()[vocabulary].canonical_seed) }}
 )
 
 select

@@ -6,5 +6,5 @@ select *
 from {{ model }}
 where
     {{ column_name }} is null
-    or {{ is_blank("cast(" ~ column_name ~ " as text)") | indent(4) }}
+    or {{ trueup.is_blank("cast(" ~ column_name ~ " as text)") | indent(4) }}
 {%- endtest %}

@@ -6,7 +6,7 @@
 with keyed_rows as (
     select
         checked_rows.{{ column_name }} as text_found,
-        {{ text_key('checked_rows.' ~ column_name) | indent(8) }} as text_key
+        {{ trueup.text_key('checked_rows.' ~ column_name) | indent(8) }} as text_key
     from {{ model }} as checked_rows
 )
 

@@ -44,7 +44,7 @@ def _macros(context: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     """Every macro by name; they see each other, whatever file they are in, as in dbt."""
     texts = [path.read_text() for path in sorted((PROJECT / "macros").rglob("*.sql"))]
     found: dict[str, Callable[..., Any]] = {}
-    names: dict[str, Any] = {"return": _return, "ref": lambda name: name}
+    names: dict[str, Any] = {"return": _return}
     names |= {k: v for k, v in vars(sqlfluff_library).items() if not k.startswith("_")}
     # A template keeps the names it was made with: each macro is known before the first is made.
     names |= {name: _late(found, name) for text in texts for name in MACRO.findall(text)}

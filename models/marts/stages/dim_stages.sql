@@ -1,3 +1,4 @@
+-- One row per canonical stage, with its label and its place in the order.
 with canonical_values as (
     select * from {{ ref('stages') }}
 ),

@@ -1,3 +1,6 @@
+-- One row per vocabulary with its version, a digest of everything its two seeds and
+-- its settings decide: two
+-- databases with one version resolve alike.
 with
 {%- for vocabulary in vocabularies().values() %}
 {{ vocabulary.name }}_canonical_values as (
@@ -8,23 +11,37 @@ with
     select * from {{ ref(vocabulary.alias_seed) }}
 ),
 {% endfor %}
--- every decision of both seeds as one line; who decided when does not change what a value means
+-- every decision as one text; who decided when does not change what a value means
 decisions as (
     {%- for vocabulary in vocabularies().values() %}
     select
         '{{ vocabulary.name }}' as vocabulary,
+        'setting' as kind,
+        {{ list_text([
+            "'accept_broader'", vocabulary.accept_broader | lower, "'noise_words'",
+            "'" ~ vocabulary.noise_words | join(' ') ~ "'",
+        ]) }} as decision
+    union all
+    select
+        '{{ vocabulary.name }}' as vocabulary,
         'value' as kind,
-        'value ' || {{ vocabulary.name }}_canonical_values.canonical_value
-        || ' ' || {{ vocabulary.name }}_canonical_values.sort_rank
-        || ' ' || {{ vocabulary.name }}_canonical_values.label as decision
+        {{ list_text([
+            "'value'",
+            vocabulary.name ~ '_canonical_values.canonical_value',
+            vocabulary.name ~ '_canonical_values.sort_rank',
+            vocabulary.name ~ '_canonical_values.label',
+        ]) }} as decision
     from {{ vocabulary.name }}_canonical_values
     union all
     select
         '{{ vocabulary.name }}' as vocabulary,
         'alias' as kind,
-        'alias ' || {{ vocabulary.name }}_aliases.alias_text
-        || ' ' || {{ vocabulary.name }}_aliases.match_type
-        || ' ' || coalesce({{ vocabulary.name }}_aliases.canonical_value, '') as decision
+        {{ list_text([
+            "'alias'",
+            vocabulary.name ~ '_aliases.alias_text',
+            vocabulary.name ~ '_aliases.match_type',
+            vocabulary.name ~ '_aliases.canonical_value',
+        ]) }} as decision
     from {{ vocabulary.name }}_aliases
     {%- if not loop.last %}
     union all

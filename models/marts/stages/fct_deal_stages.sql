@@ -1,4 +1,6 @@
-with deals as {{ read_in_place() }} (
+-- One row per deal: the stage of the round on offer as the application stores it (_raw), as
+-- canonical value, and how it was understood (_resolution).
+with deals as (
     select * from {{ ref('stg_app__deal_opportunities') }}
 ),
 
@@ -6,18 +8,13 @@ int_values as (
     select * from {{ ref('int_values') }}
 ),
 
+-- what each spelling means is decided there, once, and only looked up here
 stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),
-{% if is_incremental() %}
-built_rows as {{ read_in_place() }} (
-    select * from {{ this }}
-),
 
-{{ due_keys('deals', managed_columns('fct_deal_stages')) }}
-{% endif %}
-final as (
+deal_stages as (
     select
         deals.id as deal_id,
         deals.fund_id,
@@ -27,9 +24,14 @@ final as (
     from deals
     left join stage_values
         on deals.stage = stage_values.raw_value
+),
+
+final as (
     {%- if is_incremental() %}
-    inner join due_keys
-        on deals.id = due_keys.deal_id
+    -- only what this table lacks or shows differently
+    {{ changed_rows('deal_stages', this, 'deal_id', model.columns) | indent(4) }}
+    {%- else %}
+    select * from deal_stages
     {%- endif %}
 )
 

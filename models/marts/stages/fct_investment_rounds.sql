@@ -1,4 +1,6 @@
-with investments as {{ read_in_place() }} (
+-- One row per investment: its round as the application stores it (_raw), as canonical value, and
+-- how it was understood (_resolution).
+with investments as (
     select * from {{ ref('stg_app__investments') }}
 ),
 
@@ -6,18 +8,13 @@ int_values as (
     select * from {{ ref('int_values') }}
 ),
 
+-- what each spelling means is decided there, once, and only looked up here
 stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),
-{% if is_incremental() %}
-built_rows as {{ read_in_place() }} (
-    select * from {{ this }}
-),
 
-{{ due_keys('investments', managed_columns('fct_investment_rounds')) }}
-{% endif %}
-final as (
+investment_rounds as (
     select
         investments.id as investment_id,
         investments.fund_id,
@@ -27,9 +24,14 @@ final as (
     from investments
     left join stage_values
         on investments.round = stage_values.raw_value
+),
+
+final as (
     {%- if is_incremental() %}
-    inner join due_keys
-        on investments.id = due_keys.investment_id
+    -- only what this table lacks or shows differently
+    {{ changed_rows('investment_rounds', this, 'investment_id', model.columns) | indent(4) }}
+    {%- else %}
+    select * from investment_rounds
     {%- endif %}
 )
 

@@ -1,3 +1,4 @@
+-- One row per company with its stages as people read them: the labels, and the ranks to order by.
 with company_stages as (
     select * from {{ ref('fct_portfolio_company_stages') }}
 ),

@@ -1,4 +1,6 @@
-with companies as {{ read_in_place() }} (
+-- One row per company: the stage at which the fund entered and the stage it has reached, each as
+-- the application stores it (_raw), as canonical value, and how it was understood (_resolution).
+with companies as (
     select * from {{ ref('stg_app__portfoliocompanies') }}
 ),
 
@@ -6,18 +8,13 @@ int_values as (
     select * from {{ ref('int_values') }}
 ),
 
+-- what each spelling means is decided there, once, and only looked up here
 stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),
-{% if is_incremental() %}
-built_rows as {{ read_in_place() }} (
-    select * from {{ this }}
-),
 
-{{ due_keys('companies', managed_columns('fct_portfolio_company_stages')) }}
-{% endif %}
-final as (
+company_stages as (
     select
         companies.id as company_id,
         companies.fund_id,
@@ -30,9 +27,14 @@ final as (
         on companies.stage = stage_values.raw_value
     left join stage_values as current_stage_values
         on companies.current_stage = current_stage_values.raw_value
+),
+
+final as (
     {%- if is_incremental() %}
-    inner join due_keys
-        on companies.id = due_keys.company_id
+    -- only what this table lacks or shows differently
+    {{ changed_rows('company_stages', this, 'company_id', model.columns) | indent(4) }}
+    {%- else %}
+    select * from company_stages
     {%- endif %}
 )
 

@@ -1,3 +1,5 @@
+-- One row per document and stage: the weights of all names that mean the stage, added up. A name
+-- that means no stage keeps a row of its own, and its owner is flagged.
 with stage_weights as (
     select * from {{ ref('int_stage_weights') }}
 ),
@@ -26,7 +28,9 @@ owners as (
         resolved_weights.owner_table,
         resolved_weights.owner_column,
         resolved_weights.owner_key,
-        count(*) filter (where resolved_weights.stage is null) as names_without_stage,
+        count(resolved_weights.stage_name) filter (
+            where resolved_weights.stage is null
+        ) as names_without_stage,
         count(*) filter (where resolved_weights.weight is null) as names_without_weight,
         min(resolved_weights.weight) as smallest_weight,
         sum(resolved_weights.weight) as weight_sum
@@ -63,8 +67,11 @@ allocations as (
 
 final as (
     select
-        allocations.owner_table || '.' || allocations.owner_column
-        || '/' || allocations.owner_key || '/' || allocations.stage_group as allocation_key,
+        -- a digest: a name in a document may be longer than an index entry
+        {{ text_digest(list_text([
+            'allocations.owner_table', 'allocations.owner_column', 'allocations.owner_key',
+            'allocations.stage_group',
+        ])) | indent(8) }} as allocation_key,
         allocations.owner_table,
         allocations.owner_column,
         allocations.owner_key,

@@ -1,3 +1,4 @@
+-- One row per column and tenant: how many rows have a canonical value, and how the others stand.
 with value_counts as (
     select * from {{ ref('int_value_counts') }}
 ),

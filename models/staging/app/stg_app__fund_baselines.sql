@@ -1,3 +1,4 @@
+-- The application's baselines, each with a document {name of a stage: weight}.
 with source_rows as (
     select * from {{ source('app', 'fund_baselines') }}
 ),

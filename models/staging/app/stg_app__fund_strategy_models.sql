@@ -1,3 +1,4 @@
+-- The application's strategies, each with a document {name of a stage: weight}.
 with source_rows as (
     select * from {{ source('app', 'fund_strategy_models') }}
 ),

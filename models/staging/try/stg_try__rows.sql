@@ -1,3 +1,4 @@
+-- The records of the CSV file that `trueup try` was given.
 with source_rows as (
     select * from {{ source('try', 'try_rows') }}
 ),

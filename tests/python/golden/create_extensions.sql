@@ -1,1 +1,1 @@
-create extension if not exists fuzzystrmatch
+create extension if not exists fuzzystrmatch schema public

@@ -1,9 +1,11 @@
 btrim(
     regexp_replace(
-        regexp_replace(deals.text_key, '[^ ]{3,}', '', 'g'),
+        -- doubled spaces give every word a space of its own on either side
+        regexp_replace(
+            ' ' || replace(deals.text_key, ' ', '  ') || ' ', ' [a-z]{4,} ', ' ', 'g'
+        ),
         ' +',
         ' ',
         'g'
     )
 )
-|| ' ' || regexp_replace(deals.text_key, '[a-z ]+', '', 'g')

@@ -26,10 +26,7 @@ when not matched then insert (
 );
 
 delete from mart as target
-where
-    -- every source row was merged just now, so as many rows on both sides are the same rows
-    (select count(*) from mart) <> (select count(*) from stg_app__deals)
-    and not exists (
-        select 1 from stg_app__deals as source_rows
-        where source_rows.id = target.deal_id
-    )
+where not exists (
+    select 1 from stg_app__deals as source_rows
+    where source_rows.id = target.deal_id
+)

@@ -1,3 +1,4 @@
+-- The text key of every value. Materialized: it is dear, and would be computed again by every join.
 keyed_values as materialized (
     select
         observed_values.*,

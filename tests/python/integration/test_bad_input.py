@@ -224,6 +224,8 @@ CONFLICTS = {
     "dashes": (["--", "---", "seed"], "its key '' has fewer than two characters", "'---'"),
     "nothing": (["", "seed"], "its key '' has fewer than two characters", "''"),
     "a blank reason": (["Warp", "seed", "--reason", " "], "the reason is blank", "--reason"),
+    "a carriage return": (["Wa\rrp", "seed"], "the alias text 'Wa\\rrp' has a line", "one line"),
+    "an author of two lines": (["Warp", "seed", "--by", "a\nb"], "author 'a\\nb' has", "one line"),
 }  # fmt: skip
 
 
@@ -456,3 +458,11 @@ def test_a_disk_that_gets_full_during_a_demo(small_disk: Path) -> None:
         assert connection.execute(query).fetchone() == (None, None)
     done = trueup(small_disk, "demo", "--companies", "500")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_quotation_mark_that_is_never_closed_swallows_no_record(
+    project: Path, tmp_path: Path
+) -> None:
+    path = written(tmp_path, "open.csv", b'id,Stage\n1,Seed\n2,"Seed\n3,Series A\n4,Series B\n')
+    done = trueup(project, "try", path, "--column", "Stage")
+    refused(done, "the record that begins on line 3 is no CSV", "A quotation mark is opened")

@@ -432,3 +432,38 @@ def test_doctor_finds_what_is_missing(app: App, change: str, subject: str, words
     assert (done.returncode, done.stderr) == (2, "")
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("✗"))
     assert line.startswith(f"✗ {subject} ") and words in line and " → " in line
+
+
+def test_aliases_added_at_the_same_time_are_all_kept(built: App) -> None:
+    seed = built.project / "seeds" / "stage_aliases.csv"
+    before = len(seed.read_text().splitlines())
+    command = [sys.executable, "-m", "trueup.cli", "alias", "add", "--reason", "at once"]
+    started = [
+        subprocess.Popen(
+            [*command, f"Zed Word {number}", "seed"],
+            cwd=built.project, env=environment(DATABASE_URL=built.url),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    lines = seed.read_text().splitlines()
+    assert len(lines) == before + 4
+    assert lines[1:] == sorted(lines[1:], key=lambda line: next(csv.reader([line]))[0])
+
+
+def test_profile_leads_plain_dbt_to_the_configured_server(built: App) -> None:
+    done = trueup(built.project, "profile", DATABASE_URL=built.url)
+    assert done.returncode == 0, done.stderr
+    assert built.database in done.stdout
+    assert "profiles.yml written" in done.stdout
+    profile = built.project / "profiles.yml"
+    assert f"'{built.database}'" in profile.read_text()
+    assert profile.stat().st_mode & 0o777 == 0o600
+    profile.write_text("mine: {}")
+    done = trueup(built.project, "profile", DATABASE_URL=built.url)
+    assert done.returncode == 2
+    assert "was left alone" in done.stderr
+    assert profile.read_text() == "mine: {}"

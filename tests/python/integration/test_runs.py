@@ -288,3 +288,59 @@ def test_a_vocabulary_is_two_seeds_and_one_entry(built: App) -> None:
     ]
     versions_found = built.query("select vocabulary from trueup.dim_vocabularies order by 1")
     assert versions_found == [("sector",), ("stage",)]
+
+
+def test_changes_arrive_whatever_updated_at_says(built: App) -> None:
+    """A clock in the future, a load with triggers disabled, a row that moves to another tenant."""
+    built.query("""
+        insert into deal_opportunities (fund_id, company_name, stage, updated_at)
+        values (1, 'From the future', 'Seed', '2099-01-01')
+    """)
+    build(built)
+    built.query("update deal_opportunities set stage = 'Serie B', fund_id = null where id = 5")
+    built.query("""
+        alter table investments disable trigger user;
+        update investments set round = 'Serie C' where id = 7;
+        alter table investments enable trigger user
+    """)
+    build(built)
+    assert built.query(
+        "select fund_id, stage_raw, stage from trueup.fct_deal_stages where deal_id = 5"
+    ) == [(None, "Serie B", "series-b")]
+    assert built.query(
+        "select round_raw, round from trueup.fct_investment_rounds where investment_id = 7"
+    ) == [("Serie C", "series-c")]
+
+
+def test_a_name_longer_than_an_index_entry_does_not_stop_the_build(built: App) -> None:
+    built.query("""
+        update fund_baselines set stage_distribution = jsonb_build_object(
+            (select string_agg(md5(n::text), '') from generate_series(1, 400) n), 1
+        ) where id = (select id from fund_baselines order by id limit 1)
+    """)
+    build(built)
+    flagged = built.query("""
+        select weight, owner_has_unresolved_name from trueup.fct_stage_allocations
+        where char_length(stage_names) > 9000
+    """)
+    assert [(float(weight), unresolved) for weight, unresolved in flagged] == [(1.0, True)]
+
+
+def test_the_version_changes_with_everything_that_changes_meanings(built: App) -> None:
+    def version() -> str:
+        ((found,),) = built.query("select vocabulary_version from trueup.dim_vocabularies")
+        return str(found)
+
+    path = built.project / "dbt_project.yml"
+    original = path.read_text()
+    versions_seen = {version()}
+    for before, after in (
+        ("accept_broader: true", "accept_broader: false"),
+        ("[round, ", "[tour, round, "),
+    ):
+        assert before in original
+        path.write_text(original.replace(before, after))
+        outcome = built.dbt("run", "--select", "dim_vocabularies")
+        assert outcome.failures == []
+        versions_seen.add(version())
+    assert len(versions_seen) == 3

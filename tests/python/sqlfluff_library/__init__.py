@@ -13,6 +13,8 @@ from types import SimpleNamespace as _SimpleNamespace
 from typing import Any as _Any
 
 import yaml as _yaml
+from jinja2 import pass_context as _pass_context
+from jinja2.runtime import Context as _Context
 
 _PROJECT = _Path(__file__).resolve().parents[3]
 _VARS: dict[str, _Any] = _yaml.safe_load((_PROJECT / "dbt_project.yml").read_text())["vars"]
@@ -45,7 +47,36 @@ class _Config:
         return default
 
 
+class _Relation(str):
+    """A relation is its name."""
+
+    def include(self, **parts: bool) -> _Relation:
+        return self
+
+
+class _Package(dict[str, _Any]):
+    """`trueup.macro(...)` is that macro, as the template that calls it knows it.
+
+    A dict, because Jinja's sandbox gives items whose names begin with an underscore, but not
+    attributes.
+    """
+
+    def __missing__(self, name: str) -> _Any:
+        @_pass_context
+        def macro(context: _Context, *arguments: _Any, **options: _Any) -> _Any:
+            return context.resolve(name)(*arguments, **options)
+
+        return macro
+
+
 config = _Config()
+trueup = _Package()
+builtins = _SimpleNamespace(
+    ref=lambda *names: _Relation(names[-1]),
+    source=lambda *names: _Relation("_".join(names)),
+)
+this = _Relation("this")
+model = _SimpleNamespace(columns={"updated_at": {}})
 exceptions = _SimpleNamespace(raise_compiler_error=_raise_compiler_error)
 modules = _SimpleNamespace(re=_SimpleNamespace(match=_re.match))
 # As while dbt parses: the other nodes are not known yet.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from dbt.adapters.postgres import PostgresAdapter
-from dbt.cli.main import dbtRunner
+
+from trueup import compiled
+from trueup.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -36,38 +36,8 @@ def manifest(compiled_first: Path) -> dict[str, Any]:
 def compile_project(
     folder: Path, tables_exist: bool, variables: dict[str, Any] | None = None
 ) -> Path:
-    """Compile the project into a folder and return it.
-
-    tables_exist: what dbt is told when it asks whether a model is built already, the only question
-    that compiling has for a database.
-    """
-    profiles = folder / "profiles"
-    profiles.mkdir()
-    shutil.copy(PROJECT / "profiles.yml.example", profiles / "profiles.yml")
-
-    def get_relation(adapter: PostgresAdapter, database: str, schema: str, identifier: str) -> Any:
-        if not tables_exist:
-            return None
-        return adapter.Relation.create(
-            database=database, schema=schema, identifier=identifier, type="table"
-        )
-
-    command = [
-        "compile",
-        "--no-populate-cache",
-        "--project-dir", str(PROJECT),
-        "--profiles-dir", str(profiles),
-        "--target-path", str(folder),
-        "--log-path", str(folder / "logs"),
-        "--log-level", "none",
-        "--no-print",
-    ]  # fmt: skip
-    if variables:
-        command += ["--vars", json.dumps(variables)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PostgresAdapter, "get_relation", get_relation)
-        result = dbtRunner().invoke(command)
-    if result.exception:
-        raise result.exception
-    assert result.success, [entry.message for entry in result.result.results if entry.message]
-    return folder
+    """Compile the project below a folder; returns the target folder."""
+    settings = Settings(
+        project=PROJECT, state=folder, environment="development", conninfo="", log_format="text"
+    )
+    return compiled.compile_project(settings, "target", tables_exist, variables)

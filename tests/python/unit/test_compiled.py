@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,8 @@ import psycopg
 import pytest
 
 from trueup import compiled
+from trueup.settings import Settings
+from unit.conftest import PROJECT
 
 TEXT = """-- what the file is for: belongs to no statement
 -- name: first(texts, limit_of_rows)
@@ -117,3 +120,36 @@ def test_every_analysis_is_a_named_statement(compiled_first: Path) -> None:
             assert used == set(range(1, len(statement.parameters) + 1)), name
         assert path.name in seen.values(), f"{path.name} has no named statement"
     assert seen
+
+
+def test_compiled_sql_is_written_for_reviewers(
+    compiled_first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same from another folder and with another server configured; what is gone goes."""
+    for name, value in {"PGDATABASE": "elsewhere", "PGHOST": "db.example", "PGUSER": "x"}.items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "sql"
+    (folder / "later" / "models").mkdir(parents=True)
+    (folder / "later" / "models" / "gone.sql").write_text("select 1")
+    settings = Settings(
+        project=PROJECT, state=tmp_path, environment="development", conninfo="", log_format="text"
+    )
+    written = {path.relative_to(folder): path for path in compiled.write(settings, folder)}
+
+    expected = compiled_first / "compiled" / "trueup"
+    first = {path: p.read_text() for path, p in written.items() if path.parts[0] == "first"}
+    assert first == {
+        "first" / path.relative_to(expected): path.read_text() for path in expected.rglob("*.sql")
+    }
+    for kind in ("models", "snapshots", "analyses", "seeds"):
+        assert (folder / "first" / kind).is_dir()
+    assert all(re.search(r"\b(trueup|elsewhere)\"?\.\"?trueup", text) is None
+               for text in first.values())  # fmt: skip
+
+    later = {
+        path.relative_to("later"): p for path, p in written.items() if path.parts[0] == "later"
+    }
+    assert set(folder.glob("later/**/*.sql")) == set(later.values())
+    assert Path("models/marts/stages/fct_portfolio_company_stages.sql") in later
+    for path, file in later.items():
+        assert file.read_text() != (folder / "first" / path).read_text()

@@ -109,6 +109,13 @@ def test_first_run(compiled_first: Path) -> None:
     assert findings(compiled_first, "analyses/*.sql", "models/**/*.sql") == {}
 
 
+def test_every_model_opens_with_what_it_is_for(compiled_first: Path) -> None:
+    paths = [p for p in (compiled_first / "compiled/trueup/models").rglob("*.sql")
+             if p.parent.suffix != ".yml"]  # fmt: skip
+    assert len(paths) > 20
+    assert [path.name for path in paths if not path.read_text().startswith("-- ")] == []
+
+
 def test_later_runs(compiled_later: Path) -> None:
     assert findings(compiled_later, "models/marts/**/*.sql") == {}
 
@@ -119,7 +126,8 @@ def test_branches_that_other_configurations_take(other_branches: Path) -> None:
 
 
 def test_nothing_managed_yet(nothing_managed: Path) -> None:
-    assert findings(nothing_managed, "models/intermediate/*.sql") == {}
+    patterns = ("models/intermediate/*.sql", "models/audit/*.sql")
+    assert findings(nothing_managed, *patterns) == {}
 
 
 def test_data_tests_of_our_own(manifest: dict[str, Any]) -> None:

@@ -225,7 +225,7 @@ def broken_links(path: Path, text: str) -> list[str]:
     """Relative links to files or headings that are not there."""
     found = []
     for link in LINK.findall(re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)):
-        if re.match(r"[a-z]+:", link):
+        if re.match(r"[a-z]+:|#!/", link):  # another site, or a page of dbt docs
             continue
         name, _, heading = link.partition("#")
         target = path if not name else path.parent / name

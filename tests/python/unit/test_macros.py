@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from rendering import PROJECT, call
-from sqlfluff_library import CompilerError
+from sqlfluff_library import CompilerError, this
 
 GOLDEN = PROJECT / "tests/python/golden"
 VARS: dict[str, Any] = {
@@ -34,21 +34,12 @@ VARS: dict[str, Any] = {
         {"table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier"},
     ],
     "managed_documents": [],
-    "updated_at_lookback": "1 hour",
 }  # fmt: skip
 COLUMNS = ["deal_id", "stage", "weight", "first_seen_at"]
 
 
 def render(macro: str, *arguments: Any, variables: dict[str, Any] = VARS, **context: Any) -> Any:
     return call(macro, *arguments, var=lambda name: variables[name], **context)
-
-
-def due_keys(updated_at: str | None) -> str:
-    entries = [
-        {"key": {"id": "bigint"}, "mart_key": "deal_id", "updated_at": updated_at, "column": column}
-        for column in ("stage", "tier")
-    ]
-    return str(render("due_keys", "deals", entries))
 
 
 TEXTS: dict[str, Callable[[], str]] = {
@@ -63,9 +54,9 @@ TEXTS: dict[str, Callable[[], str]] = {
     ),
     "resolve": lambda: render("resolve", "observed_values"),
     "resolved_columns": lambda: render("resolved_columns", "deals", "stage", "stage_values"),
-    "due_keys__updated_at": lambda: due_keys("changed_at"),
-    "due_keys__no_updated_at": lambda: due_keys(None),
-    "read_in_place": lambda: render("read_in_place"),
+    "changed_rows": lambda: render(
+        "changed_rows", "computed", this, "deal_id", COLUMNS
+    ),
     "row_key": lambda: render("row_key", {"id": "bigint"}, "deals"),
     "row_key__two_columns": lambda: render("row_key", {"fund": "text", "id": "uuid"}, "deals"),
     "csv_field": lambda: render("csv_field", "deals.stage"),

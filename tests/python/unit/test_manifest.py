@@ -147,6 +147,30 @@ def test_a_missing_description_is_found(manifest: Manifest) -> None:
     column["description"] = before
 
 
+def test_what_several_columns_say_is_written_once(manifest: Manifest) -> None:
+    """As a `{% docs %}` block of models/docs."""
+    paths = [path for folder in ("models", "seeds") for path in (PROJECT / folder).rglob("*.yml")]
+    seen: dict[str, str] = {}
+    repeated = []
+    for path in paths:
+        content = yaml.safe_load(path.read_text())
+        for node in [*content.get("models", []), *content.get("seeds", [])]:
+            for column in node["columns"]:
+                text, name = column["description"].strip(), f"{node['name']}.{column['name']}"
+                if "doc(" not in text and seen.setdefault(text, name) != name:
+                    repeated.append(f"{name} and {seen[text]}: {text}")
+    assert len(seen) > 50
+    assert repeated == []
+
+
+def test_the_overview_names_models_that_exist(manifest: Manifest) -> None:
+    overview = manifest["docs"]["doc.trueup.__overview__"]["block_contents"]
+    links = re.findall(r"\[(\w+)\]\(#!/(?:model|seed)/([\w.]+)\)", overview)
+    assert len(links) >= 10
+    for name, unique_id in links:
+        assert manifest["nodes"][unique_id]["name"] == name
+
+
 def test_described_columns_are_the_columns(manifest: Manifest) -> None:
     seen = 0
     for node in nodes(manifest, "model"):
@@ -321,6 +345,24 @@ def test_one_public_macro_per_file_named_as_the_file(manifest: Manifest) -> None
         prefix = "test_" if file.startswith("tests/") else ""
         # the name under which dbt calls a strategy
         assert public - {f"get_incremental_{stem}_sql"} == {prefix + stem}, file
+
+
+def unqualified(text: str, names: set[str]) -> list[str]:
+    """Macros of our own that a template calls without `trueup.`."""
+    text = re.sub(r"\{#.*?#\}", "", text, flags=re.S)
+    code = "".join(re.findall(r"\{[{%].*?[}%]\}", text, re.S))
+    code = re.sub(r"\{%-? *(macro|test) \w+", "", code)
+    return [name for name in re.findall(r"(?<![\w.'])(\w+)\(", code) if name in names]
+
+
+def test_macros_call_each_other_by_their_full_name(manifest: Manifest) -> None:
+    """Other projects call them: from there, only `trueup.name` is found."""
+    names = {macro["name"] for macro in own_macros(manifest)} - {"ref", "source"}
+    files = [*(PROJECT / "macros").rglob("*.sql"), *(PROJECT / "tests/generic").glob("*.sql")]
+    found = {path.name: unqualified(path.read_text(), names) for path in files}
+    assert {name: calls for name, calls in found.items() if calls} == {}
+    fault = "{% macro a() %}{{ trueup.text_key('is_blank(x)') }} {{ is_blank('x') }}{% endmacro %}"
+    assert unqualified(fault, names) == ["is_blank"]
 
 
 def test_every_macro_file_starts_with_its_header() -> None:

@@ -1,0 +1,7 @@
+select
+    board_id,
+    entry_no,
+    workspace,
+    {{ trueup.binary_text('phase') }} as phase,
+    modified_at
+from {{ source('crm', 'board_entries') }}

@@ -1,0 +1,206 @@
+"""Every command and query of the documentation is run, or stands here with the reason it is not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from integration.command import environment, trueup
+from integration.conftest import PROJECT, App
+from integration.test_runs import contents, versions, written
+from trueup import dbt
+
+PAGES = [
+    PROJECT / "README.md",
+    PROJECT / "CONTRIBUTING.md",
+    *sorted((PROJECT / "docs").glob("*.md")),
+]
+REVIEWING = PROJECT / "docs" / "reviewing.md"
+PACKAGE = PROJECT / "docs" / "package.md"
+CONSUMER = PROJECT / "tests" / "python" / "consumer"
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`((?:make|\.venv/bin/\w+) [^`]+)`")
+# Makefile targets must not set the virtual environment up again in the middle of a test run.
+MAKE = re.compile(r"\bmake (?=\w)")
+
+NOT_RUN = {
+    "make demo": "test_readme.py runs the command behind it and compares what it prints",
+    "make test": "runs these tests",
+    "make check": "runs the unit tests; the same CI run does",
+    "make lock": "resolves all packages anew and needs a package index",
+    ".venv/bin/trueup try indian_startup_funding.csv --column InvestmentType":
+        "test_readme.py runs it where the public file is at hand",
+}  # fmt: skip
+
+
+def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
+    """The fenced blocks in these languages, in their order."""
+    found = BLOCK.findall(page.read_text())
+    return [(language, text) for language, text in found if language in languages]
+
+
+def commands(page: Path) -> list[str]:
+    """What a reader would type: lines of `sh` blocks, and commands inside of sentences."""
+    lines = [line for _, text in blocks(page, "sh") for line in text.splitlines()]
+    typed = [re.sub(r"\s+#.*$", "", line) for line in lines]
+    sentences = BLOCK.sub("", page.read_text())
+    return [command for command in [*typed, *INLINE.findall(sentences)] if command]
+
+
+OTHERS = sorted({c for page in PAGES if page != REVIEWING for c in commands(page)} - set(NOT_RUN))
+
+
+def checkout(app: App) -> Path:
+    """The copy of the project as a checkout in which everything is set up."""
+    for name in ("Makefile", "requirements.lock", "pyproject.toml", ".gitignore"):
+        shutil.copy2(PROJECT / name, app.project)
+    dbt.write_profile(app.settings, app.environment)
+    (app.project / ".venv").symlink_to(PROJECT / ".venv")
+    return app.project
+
+
+def shell(app: App, script: str, codes: tuple[int, ...] = (0,)) -> str:
+    """Run a block in the checkout, on the test's database; stop at the first failure."""
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", MAKE.sub("make -o .venv/installed ", script)],
+        cwd=app.project, env=environment(**app.environment), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode in codes, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def git(folder: Path, *arguments: str) -> None:
+    names = {f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER")
+             for what in ("NAME", "EMAIL")}  # fmt: skip
+    subprocess.run(["git", *arguments], cwd=folder, env={**os.environ, **names}, check=True,
+                   capture_output=True)  # fmt: skip
+
+
+def test_the_review_of_a_seed_change(built: App) -> None:
+    """docs/reviewing.md from top to bottom: its line added, its queries and commands run."""
+    project = checkout(built)
+    ((_, line),) = blocks(REVIEWING, "diff")
+    queries = [text for _, text in blocks(REVIEWING, "sql")]
+    build, compare = (text for _, text in blocks(REVIEWING, "sh"))
+    spellings, pending, waiting, version = queries
+
+    # the spelling waits, in whatever form
+    built.query("update public.deal_opportunities set stage = 'See Notes' where id % 97 = 0")
+    built.query("update public.deal_opportunities set stage = 'see  notes' where id % 97 = 1")
+    shell(built, ".venv/bin/dbt build --select int_value_counts+")
+    counts = dict(built.query(spellings))
+    assert {"See Notes", "see  notes"} <= set(counts)
+    assert built.query(pending) == []
+    assert len(built.query(waiting)) == 1
+    ((_, version_before, aliases_before),) = built.query(version)
+    before, rows_before = versions(built), contents(built)
+
+    # the line decides it
+    seed = project / "seeds" / "stage_aliases.csv"
+    (added,) = csv.reader([line.removeprefix("+")])
+    with seed.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow(added)
+    shell(built, build)
+    changes = built.query(pending)
+    assert {value: None for _, _, value, _, _ in changes}.keys() == counts.keys()
+    assert {after for _, _, _, after, _ in changes} == {added[1]}
+    assert built.query(waiting) == []
+    ((_, version_after, aliases_after),) = built.query(version)
+    assert version_after != version_before and aliases_after == aliases_before + 1
+
+    # exactly the rows with the spelling were written
+    moved = written(before, versions(built))
+    for table, mart, column in (
+        ("deal_opportunities", "fct_deal_stages", "stage"),
+        ("investments", "fct_investment_rounds", "round"),
+    ):
+        keys = {
+            key
+            for value in counts
+            for (key,) in built.query(f"select id from public.{table} where {column} = %s", value)
+        }
+        assert moved.get(mart, set()) == keys, mart
+    assert contents(built) != rows_before
+
+    # every test that the page names exists
+    manifest = (built.project / "target" / "manifest.json").read_text()
+    named = re.findall(
+        r"`((?:stage_aliases|fct|audit)_\w+_(?:is|exists)\w*)`", REVIEWING.read_text()
+    )
+    assert len(named) >= 12
+    assert [name for name in named if f'"name": "{name}"' not in manifest] == []
+
+    # a branch that changes the SQL, compared with main
+    git(project, "init", "--quiet", "--initial-branch", "main")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "before")
+    git(project, "switch", "--quiet", "--create", "change")
+    resolver = project / "macros" / "vocabulary" / "resolve.sql"
+    resolver.write_text(resolver.read_text().replace(">= 2", ">= 3"))
+    git(project, "commit", "--quiet", "--all", "--message", "after")
+    difference = shell(built, compare, codes=(1,))
+    changed = re.findall(r"^\+\+\+ compiled/(\S+)", difference, re.MULTILINE)
+    assert sorted(changed) == [
+        "first/models/audit/audit_pending_changes.sql",
+        "first/models/intermediate/int_values.sql",
+    ]
+    assert re.findall(r"^[-+] .*", difference, re.MULTILINE) == 2 * [
+        "-            and char_length(rest_of_key.alias_key) >= 2",
+        "+            and char_length(rest_of_key.alias_key) >= 3",
+    ]
+    for path in re.findall(r"`(compiled/\S+?)`", REVIEWING.read_text()):
+        assert (project / path).exists(), path
+
+
+@pytest.fixture(scope="module")
+def set_up(shared_built: App) -> App:
+    checkout(shared_built)
+    return shared_built
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_a_command_of_the_documentation(set_up: App, command: str) -> None:
+    shell(set_up, command)
+
+
+def test_what_is_not_run_is_in_the_documentation() -> None:
+    shown = {command for page in PAGES for command in commands(page)}
+    assert [command for command in NOT_RUN if command not in shown] == []
+    assert len(OTHERS) >= 5
+
+
+def test_dbt_docs_are_one_page_with_everything(shared_built: App, tmp_path: Path) -> None:
+    page = tmp_path / "site" / "index.html"
+    done = trueup(shared_built.project, "docs", str(page), DATABASE_URL=shared_built.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(page) in done.stdout
+    text = page.read_text(encoding="utf-8")
+    assert "How a value gets its meaning" in text and "Where to start" in text
+    for path in (PROJECT / "models").rglob("*.yml"):
+        content = yaml.safe_load(path.read_text())
+        for model in content.get("models", []):
+            assert f'"model.trueup.{model["name"]}"' in text
+            assert json.dumps(model["description"].strip())[1:-1] in text, model["name"]
+        for exposure in content.get("exposures", []):
+            assert f'"exposure.trueup.{exposure["name"]}"' in text
+    assert re.search(r"<script[^>]+src=\"?http", text) is None  # complete in itself
+
+
+def test_the_files_of_the_package_page_are_those_of_the_consumer() -> None:
+    """Each block stands, as it is, in the file named last before it."""
+    shown = re.findall(
+        r"\*\*`([\w./]+)`\*\*(?:(?!\*\*`).)*?^```\w+\n(.*?)^```",
+        PACKAGE.read_text(), re.DOTALL | re.MULTILINE,
+    )  # fmt: skip
+    assert len(shown) == len(BLOCK.findall(PACKAGE.read_text())) >= 7
+    for name, text in shown:
+        assert text in (CONSUMER / name).read_text(), name

@@ -1,0 +1,158 @@
+"""Another dbt project installs this one, names tables of its own and builds.
+
+The project is tests/python/consumer: a CRM with other names, a uuid key, a text key and a composite
+one, a table with neither tenant nor time of change, and aliases of its own. docs/package.md shows
+its files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.conftest import PROJECT, App
+
+CONSUMER = PROJECT / "tests" / "python" / "consumer"
+TABLES = """
+    create schema crm;
+    create table crm.organisations (
+        org_uid uuid primary key,
+        workspace uuid,
+        display_name text not null,
+        funding_stage text,
+        modified_at timestamptz
+    );
+    create table crm.offers (
+        offer_code text primary key,
+        round_name varchar(40)
+    );
+    create table crm.board_entries (
+        board_id integer,
+        entry_no integer,
+        workspace uuid,
+        phase text,
+        modified_at timestamptz,
+        primary key (board_id, entry_no)
+    );
+    insert into crm.organisations
+    select
+        md5('organisation' || n)::uuid,
+        case when n % 4 > 0 then md5('workspace' || n % 4)::uuid end,
+        'Organisation ' || n,
+        (array['Series A', 'seed', 'Erste Runde', 'SERIES_B Phase', null, '', 'A轮'])[1 + n % 7],
+        timestamptz '2026-11-01' + n * interval '1 hour'
+    from generate_series(1, 70) as n;
+    insert into crm.offers
+    select 'OF-' || n, (array['Seed', 'series-a', 'Series D', 'Pre–Seed'])[1 + n % 4]
+    from generate_series(1, 40) as n;
+    insert into crm.board_entries
+    select n % 5, n, null, (array['Amorçage', 'series-c'])[1 + n % 2], now()
+    from generate_series(1, 50) as n;
+"""
+INCREMENTAL = {
+    "fct_organisations": "organisation_uid",
+    "fct_offers": "offer_code",
+    "fct_stage_allocations": "allocation_key",
+    "fct_stage_coverage": "coverage_key",
+    "dim_stages": "stage",
+    "dim_vocabularies": "vocabulary",
+}
+
+
+def install(app: App, folder: Path) -> Path:
+    """The consumer beside a copy of trueup, as its packages.yml expects it."""
+    shutil.copytree(app.project, folder / "trueup")
+    consumer = shutil.copytree(CONSUMER, folder / "crm")
+    profile = (PROJECT / "profiles.yml.example").read_text()
+    profile = profile.replace("trueup:\n", "crm:\n", 1).replace("schema: trueup", "schema: crm_dbt")
+    (consumer / "profiles.yml").write_text(profile)
+    app.query(TABLES)
+    return consumer
+
+
+def dbt(project: Path, app: App, *arguments: str) -> str:
+    """Run dbt as the people of that project would; every warning is an error."""
+    code = "import sys; from dbt.cli.main import cli; sys.exit(cli())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--no-use-colors", "--warn-error", *arguments],
+        cwd=project, env={**os.environ, **app.environment}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr
+    return done.stdout
+
+
+def versions(app: App) -> dict[str, dict[Any, Any]]:
+    """Per table and key the version of the row: one that a run writes gets another."""
+    return {
+        table: dict(app.query(f"select {key}, (xmin, ctid)::text from crm_dbt.{table}"))
+        for table, key in INCREMENTAL.items()
+    }
+
+
+@pytest.fixture
+def consumer(app: App, tmp_path: Path) -> Path:
+    return install(app, tmp_path / "installed")
+
+
+def test_a_project_with_tables_of_its_own(app: App, consumer: Path) -> None:
+    dbt(consumer, app, "deps")
+    assert "ERROR=0" in dbt(consumer, app, "build")
+
+    # spellings of trueup's seed, of the consumer's own, with its own noise word, and none
+    stages = app.query("""
+        select distinct funding_stage_raw, funding_stage, funding_stage_resolution
+        from crm_dbt.fct_organisations order by 1
+    """)
+    assert stages == [
+        ("", None, "blank"),
+        ("A轮", "series-a", "exact"),
+        ("Erste Runde", "seed", "exact"),
+        ("SERIES_B Phase", "series-b", "exact"),
+        ("Series A", "series-a", "exact"),
+        ("seed", "seed", "canonical"),
+        (None, None, "null"),
+    ]
+    assert app.query("""
+        select table_name, column_name, vocabulary, row_key, tenant, value_before, value_after
+        from crm_dbt_audit.audit_pending_changes where table_name <> 'organisations'
+        order by row_key limit 2
+    """) == [
+        ("board_entries", "phase", "stage", "0,10", None, "Amorçage", "seed"),
+        ("board_entries", "phase", "stage", "0,20", None, "Amorçage", "seed"),
+    ]
+    assert app.query("""
+        select table_name, sum(source_rows)::int, sum(mart_rows)::int, count(tenant)
+        from crm_dbt_audit.audit_row_counts group by table_name order by table_name
+    """) == [("offers", 40, 40, 0), ("organisations", 70, 70, 3)]
+    # the sample's own models are not there
+    found = app.query("""
+        select relname from pg_catalog.pg_class
+        where
+            relnamespace::regnamespace::text like 'crm_dbt%'
+            and (relname like '%app\\_\\_%' or relname ~ '(deal|investment|portfolio)_')
+    """)
+    assert found == []
+
+    before = versions(app)
+    dbt(consumer, app, "build")
+    assert versions(app) == before
+
+    app.query("""
+        update crm.offers set round_name = 'Angel' where offer_code = 'OF-1';
+        insert into crm.offers values ('OF-41', 'Series B');
+        delete from crm.offers where offer_code = 'OF-2';
+    """)
+    dbt(consumer, app, "build")
+    after = versions(app)
+    written = {
+        key for key in before["fct_offers"] | after["fct_offers"]
+        if before["fct_offers"].get(key) != after["fct_offers"].get(key)
+    }  # fmt: skip
+    assert written == {"OF-1", "OF-2", "OF-41"}
+    assert after["fct_organisations"] == before["fct_organisations"]
