@@ -1,7 +1,11 @@
 {#-
     Several values as one text that no other values have: a JSON array. For keys and digests.
-    list_text(['a.one', 'a.two']) → cast(jsonb_build_array(a.one, a.two) as text)
+    list_text(['a.one', 'a.two']) → cast(jsonb_build_array(a.one, a.two) as text), on several lines
 -#}
 {%- macro list_text(expressions) -%}
-cast(jsonb_build_array({{ expressions | join(', ') }}) as text)
+cast(
+    jsonb_build_array(
+        {{ expressions | join(',\n        ') }}
+    ) as text
+)
 {%- endmacro -%}

@@ -10,7 +10,8 @@
     Columns in config merge_exclude_columns are written on insert only and never count as a
     difference.
     Traps: key columns must not be NULL (a NULL never matches and would be inserted
-    again at every run); a `json` column cannot be compared (use jsonb).
+    again at every run); a `json` column cannot be compared (use jsonb); what --empty puts in place
+    of a ref cannot have an alias, hence render().
 -#}
 {%- macro get_incremental_merge_changed_sql(arg_dict) -%}
     {{- return(trueup.merge_changed(
@@ -72,7 +73,7 @@ where not exists (
     and (unique_key | length) == 1 %}
 delete from {{ target }} as target
 where not exists (
-    select 1 from {{ ref(complete_keys.model) }} as source_rows
+    select 1 from {{ ref(complete_keys.model).render() }} as source_rows
     where source_rows.{{ complete_keys.key }} = target.{{ unique_key[0] }}
 )
 {%- else -%}

@@ -10,7 +10,10 @@ btrim(
     regexp_replace(
         -- doubled spaces give every word a space of its own on either side
         regexp_replace(
-            ' ' || replace({{ expression }}, ' ', '  ') || ' ', ' [a-z]{4,} ', ' ', 'g'
+            ' ' || replace({{ expression }}, ' ', '  ') || ' ',
+            ' [a-z]{4,} ',
+            ' ',
+            'g'
         ),
         ' +',
         ' ',

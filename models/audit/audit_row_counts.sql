@@ -39,7 +39,7 @@ paired_rows as (
         {{ entry.model }}.{{ entry.updated_at }}
         > newest_{{ entry.mart }}.updated_at as is_newer_than_mart,
         {{ entry.model }}.{{ entry.updated_at }}
-        is distinct from {{ entry.mart }}.{{ entry.updated_at }} as is_another_version
+        <> {{ entry.mart }}.{{ entry.updated_at }} as is_another_version
         {%- else %}
         false as is_newer_than_mart,
         false as is_another_version

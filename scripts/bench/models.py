@@ -24,7 +24,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 MART = "fct_portfolio_company_stages"
 RUNS = ("full", "incremental", "no change")
 CHANGE = """
-    update public.portfoliocompanies set stage = case when %s then 'series_a' else 'SERIES-B' end
+    update public.portfoliocompanies set stage = case when %s then 'Hot deal' else 'hot deal' end
     where id %% 100 = 7
 """
 WRITTEN = """

@@ -4,23 +4,31 @@
     value that has the key.
 -#}
 {% test alias_key_is_free(model, column_name, canonical_seed) -%}
-with keyed_aliases as (
+with aliases as (
+    select * from {{ model }}
+),
+
+canonical_values as (
+    select * from {{ canonical_seed }}
+),
+
+keyed_aliases as (
     select
         aliases.*,
         {{ trueup.text_key('aliases.' ~ column_name) | indent(8) }} as text_key
-    from {{ model }} as aliases
+    from aliases
 ),
 
 spellings as (
     select
         canonical_values.canonical_value,
         canonical_values.canonical_value as spelling
-    from {{ canonical_seed }} as canonical_values
+    from canonical_values
     union all
     select
         canonical_values.canonical_value,
         canonical_values.label as spelling
-    from {{ canonical_seed }} as canonical_values
+    from canonical_values
 ),
 
 keyed_spellings as (

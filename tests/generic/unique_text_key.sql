@@ -3,11 +3,15 @@
     can only be decided once. Shows the key and the texts that share it.
 -#}
 {% test unique_text_key(model, column_name) -%}
-with keyed_rows as (
+with checked_rows as (
+    select * from {{ model }}
+),
+
+keyed_rows as (
     select
         checked_rows.{{ column_name }} as text_found,
         {{ trueup.text_key('checked_rows.' ~ column_name) | indent(8) }} as text_key
-    from {{ model }} as checked_rows
+    from checked_rows
 )
 
 select

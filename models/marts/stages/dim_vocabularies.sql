@@ -17,10 +17,10 @@ decisions as (
     select
         '{{ vocabulary.name }}' as vocabulary,
         'setting' as kind,
-        {{ list_text([
-            "'accept_broader'", vocabulary.accept_broader | lower, "'noise_words'",
-            "'" ~ vocabulary.noise_words | join(' ') ~ "'",
-        ]) }} as decision
+        {{ list_text(
+            ["'accept_broader'", vocabulary.accept_broader | lower, "'noise_words'"]
+            + ("'" ~ vocabulary.noise_words | join("' '") ~ "'").split(' ')
+        ) | indent(8) }} as decision
     union all
     select
         '{{ vocabulary.name }}' as vocabulary,
@@ -30,7 +30,7 @@ decisions as (
             vocabulary.name ~ '_canonical_values.canonical_value',
             vocabulary.name ~ '_canonical_values.sort_rank',
             vocabulary.name ~ '_canonical_values.label',
-        ]) }} as decision
+        ]) | indent(8) }} as decision
     from {{ vocabulary.name }}_canonical_values
     union all
     select
@@ -41,7 +41,7 @@ decisions as (
             vocabulary.name ~ '_aliases.alias_text',
             vocabulary.name ~ '_aliases.match_type',
             vocabulary.name ~ '_aliases.canonical_value',
-        ]) }} as decision
+        ]) | indent(8) }} as decision
     from {{ vocabulary.name }}_aliases
     {%- if not loop.last %}
     union all

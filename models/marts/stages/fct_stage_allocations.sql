@@ -65,20 +65,27 @@ allocations as (
         resolved_weights.stage_group
 ),
 
+named_allocations as (
+    select
+        allocations.*,
+        {{ list_text([
+            'allocations.owner_table', 'allocations.owner_column', 'allocations.owner_key',
+            'allocations.stage_group',
+        ]) | indent(8) }} as allocation_name
+    from allocations
+),
+
 final as (
     select
         -- a digest: a name in a document may be longer than an index entry
-        {{ text_digest(list_text([
-            'allocations.owner_table', 'allocations.owner_column', 'allocations.owner_key',
-            'allocations.stage_group',
-        ])) | indent(8) }} as allocation_key,
-        allocations.owner_table,
-        allocations.owner_column,
-        allocations.owner_key,
-        allocations.tenant,
-        allocations.stage,
-        allocations.stage_names,
-        cast(allocations.weight as numeric(28, 10)) as weight,
+        {{ text_digest('named_allocations.allocation_name') | indent(8) }} as allocation_key,
+        named_allocations.owner_table,
+        named_allocations.owner_column,
+        named_allocations.owner_key,
+        named_allocations.tenant,
+        named_allocations.stage,
+        named_allocations.stage_names,
+        cast(named_allocations.weight as numeric(28, 10)) as weight,
         cast(owners.weight_sum as numeric(28, 10)) as owner_weight_sum,
         owners.names_without_stage > 0 as owner_has_unresolved_name,
         case
@@ -89,13 +96,13 @@ final as (
             when abs(owners.weight_sum - 1) > {{ var('weight_sum_epsilon') }}
                 then 'weights do not sum to 1'
         end as owner_weight_issue,
-        allocations.updated_at
-    from allocations
+        named_allocations.updated_at
+    from named_allocations
     inner join owners
         on
-            allocations.owner_table = owners.owner_table
-            and allocations.owner_column = owners.owner_column
-            and allocations.owner_key = owners.owner_key
+            named_allocations.owner_table = owners.owner_table
+            and named_allocations.owner_column = owners.owner_column
+            and named_allocations.owner_key = owners.owner_key
 )
 
 select * from final

@@ -2,7 +2,10 @@ btrim(
     regexp_replace(
         -- doubled spaces give every word a space of its own on either side
         regexp_replace(
-            ' ' || replace(deals.text_key, ' ', '  ') || ' ', ' [a-z]{4,} ', ' ', 'g'
+            ' ' || replace(deals.text_key, ' ', '  ') || ' ',
+            ' [a-z]{4,} ',
+            ' ',
+            'g'
         ),
         ' +',
         ' ',

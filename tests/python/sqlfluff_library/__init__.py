@@ -53,6 +53,9 @@ class _Relation(str):
     def include(self, **parts: bool) -> _Relation:
         return self
 
+    def render(self) -> str:
+        return self
+
 
 class _Package(dict[str, _Any]):
     """`trueup.macro(...)` is that macro, as the template that calls it knows it.
