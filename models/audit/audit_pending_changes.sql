@@ -1,6 +1,6 @@
 -- Which cells of the application's tables would an in-place migration change now, and to what?
 -- One row per cell. The values are resolved at the moment of reading, as int_values does it.
-with observations as (
+with observations as {{ read_in_place() }} (
     select * from {{ ref('int_value_observations') }}
 ),
 
