@@ -18,11 +18,7 @@ paired_values as (
     select
         '{{ entry.table }}' as table_name,
         '{{ entry.column }}' as column_name,
-        {%- if entry.tenant %}
-        cast({{ entry.model }}.{{ entry.tenant }} as text) as tenant,
-        {%- else %}
-        cast(null as text) as tenant,
-        {%- endif %}
+        {{ tenant_text(entry.model, entry.tenant) }} as tenant,
         '{{ entry.vocabulary }}' as vocabulary,
         {{ entry.model }}.{{ entry.column }} as source_value,
         {{ entry.mart }}.{{ entry.column }}_raw as mart_value,

@@ -14,11 +14,7 @@ final as (
         '{{ entry.column }}' as owner_column,
         '{{ entry.vocabulary }}' as vocabulary,
         {{ row_key(entry.key, entry.model) | indent(8) }} as owner_key,
-        {%- if entry.tenant %}
-        cast({{ entry.model }}.{{ entry.tenant }} as text) as tenant,
-        {%- else %}
-        cast(null as text) as tenant,
-        {%- endif %}
+        {{ tenant_text(entry.model, entry.tenant) }} as tenant,
         {{ binary_text('members.stage_name') }} as stage_name,
         {{ json_number('members.weight_value') | indent(8) }} as weight,
         {%- if entry.updated_at %}

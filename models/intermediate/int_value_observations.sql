@@ -15,11 +15,7 @@ final as (
         '{{ entry.column }}' as column_name,
         '{{ entry.vocabulary }}' as vocabulary,
         {{ row_key(entry.key, entry.model) | indent(8) }} as row_key,
-        {%- if entry.tenant %}
-        cast({{ entry.model }}.{{ entry.tenant }} as text) as tenant,
-        {%- else %}
-        cast(null as text) as tenant,
-        {%- endif %}
+        {{ tenant_text(entry.model, entry.tenant) }} as tenant,
         {{ binary_text(entry.model ~ '.' ~ entry.column) }} as raw_value,
         {%- if entry.updated_at %}
         {{ entry.model }}.{{ entry.updated_at }} as updated_at

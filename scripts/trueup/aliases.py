@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from trueup import compiled, connection, dbt, server
+from trueup import compiled, connection, dbt, files, server
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
@@ -52,6 +52,11 @@ def vocabulary(settings: Settings, name: str) -> Vocabulary:
     )
 
 
+def seed_name(settings: Settings, name: str) -> str:
+    """The file that decisions on a vocabulary go to, as seen from the project's folder."""
+    return vocabulary(settings, name).alias_path.relative_to(settings.project).as_posix()
+
+
 def add(
     settings: Settings,
     vocabulary_name: str,
@@ -78,13 +83,12 @@ def add(
         _check(seed, alias_text, canonical_value, match_type, reason, by)
         _check_free(settings, seed, alias_text)
         rows = sorted([*seed.aliases, row], key=lambda each: each["alias_text"])
-        new = seed.alias_path.with_suffix(".csv.new")
-        new.write_text(
-            _lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *rows]), encoding="utf-8", newline=""
-        )
-        if _read(new, COLUMNS) != rows:
-            raise TrueupError(f"{new}: does not read back as it was written; nothing was changed")
-        new.replace(seed.alias_path)
+        text = _lines([dict(zip(COLUMNS, COLUMNS, strict=True)), *rows])
+        if list(csv.DictReader(io.StringIO(text, newline=""))) != rows:
+            raise TrueupError(
+                f"{seed.alias_path}: would not read back as it is written; nothing was changed"
+            )
+        files.write(seed.alias_path, text)
     return seed.alias_path, _lines([row]).rstrip("\n")
 
 

@@ -15,11 +15,10 @@ import click
 import psycopg
 
 from trueup import __version__, terminal
-from trueup.errors import TrueupError
+from trueup.errors import FREE_DISK, TrueupError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FREE_DISK = "Free some disk space and run the command again."
 LITTLE_DISK = 64 * 1024**2  # bytes; PostgreSQL extends its log by a quarter of it
 
 FORMAT = click.option(

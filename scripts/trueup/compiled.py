@@ -43,7 +43,7 @@ class Statement(NamedTuple):
 
 def read(path: Path) -> dict[str, Statement]:
     """The statements of one compiled file, by name."""
-    parts = HEADER.split(path.read_text())
+    parts = HEADER.split(path.read_bytes().decode())
     return {
         name: Statement(name, tuple(p.strip() for p in parameters.split(",") if p.strip()), sql)
         for name, parameters, sql in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)

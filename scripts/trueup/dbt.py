@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from trueup import files
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
@@ -216,11 +217,7 @@ def write_profile(settings: Settings, environment: Mapping[str, str]) -> Path | 
             lambda _, name=name, value=value: f"env_var('{name}', '{value}')",  # type: ignore[misc]
             text,
         )
-    temporary = path.with_name("profiles.yml.new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{PROFILE_MARK}; made again at every start.\n{text}")
-    temporary.replace(path)
+    files.write(path, f"{PROFILE_MARK}; made again at every start.\n{text}", mode=0o600)
     return path
 
 

@@ -11,7 +11,6 @@ from trueup import aliases, connection, dbt, findings, findings_page, page, samp
 from trueup.settings import Settings
 
 SHOWN = 8  # unknown values in the summary
-VOCABULARY = "stage"
 PAGE = "demo.html"  # in the state folder
 
 
@@ -51,7 +50,7 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
         out.print(
             f"dbt build: {done} models, snapshots and tests passed in {outcome.seconds:.0f} s\n"
         )
-        found = findings.everything(connected, VOCABULARY)
+        found = findings.everything(connected, findings.VOCABULARY)
     show(found)
     path = settings.state / PAGE
     command = f"trueup demo --companies {companies} --dirty-share {dirty_share:g} --seed {seed}"
@@ -60,7 +59,7 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
         facts=[("server", server.partition(" · ")[2]), ("sample", f"made up: {counts}")],
         command=command,
         all_values="the model int_values",
-        alias_seed=alias_seed(settings),
+        alias_seed=aliases.seed_name(settings, findings.VOCABULARY),
         documents=[
             f"{entry['table']}.{entry['column']}"
             for entry in dbt.project_variables(settings).get("managed_documents") or []
@@ -86,12 +85,6 @@ def show(found: findings.Found) -> None:
     out.print()
     terminal.show_unmapped(out, found.unmapped, SHOWN)
     out.print()
-
-
-def alias_seed(settings: Settings) -> str:
-    """The file that decisions go to, as seen from the project's folder."""
-    path = aliases.vocabulary(settings, VOCABULARY).alias_path
-    return path.relative_to(settings.project).as_posix()
 
 
 def show_failures(connected: findings.Connection, outcome: dbt.Outcome) -> None:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trueup import connection, dbt
+from trueup import connection, dbt, server
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
 OLDEST, NEWEST = 15, 18  # PostgreSQL, supported
-NEEDED_BYTES = 400 * 1024**2
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 
@@ -76,9 +75,9 @@ def _environment(settings: Settings) -> Finding:
 
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
-    status = OK if free >= NEEDED_BYTES else FAIL
-    remedy = "" if status == OK else f"free {NEEDED_BYTES // 1024**2} MB"
-    return Finding("disk", status, f"{free // 1024**2:,} MB free at the project", remedy)
+    status = OK if free >= server.NEW_DATA_BYTES else FAIL
+    remedy = "" if status == OK else f"free {server.NEW_DATA_BYTES // server.MEGABYTE} MB"
+    return Finding("disk", status, f"{free // server.MEGABYTE:,} MB free at the project", remedy)
 
 
 def _server(connected: connection.Connection) -> Iterator[Finding]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+FREE_DISK = "Free some disk space and run the command again."  # a remedy that several errors have
+
 
 class TrueupError(Exception):
     """Wrong use or a wrong environment; the command line prints it on stderr and exits 2.

@@ -11,6 +11,7 @@ from psycopg.rows import class_row
 
 from trueup.errors import TrueupError
 
+VOCABULARY = "stage"  # the one that dim_stages and fct_stage_coverage are about
 SCHEMA = "trueup"  # of the marts; the others are <SCHEMA>_intermediate and <SCHEMA>_audit
 
 

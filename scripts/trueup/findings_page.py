@@ -338,11 +338,7 @@ def _filled_parts(row: TenantCoverage) -> list[Part]:
 
 
 def _waiting(row: Unmapped, origin: Origin) -> Waiting:
-    """Where the origin has a word for its rows, it stands for their table."""
-    table = row.sample_keys.partition(" ")[0]
-    keys = row.sample_keys.replace(f", {table} ", ", ")
-    if origin.unit:
-        keys = keys.replace(f"{table} ", f"{origin.unit} ", 1)
+    keys = terminal.sample_keys(row, origin.unit)
     return Waiting(**vars(row), places=row.found_in.count(", ") + 1, look_at=page.short(keys, KEYS))
 
 

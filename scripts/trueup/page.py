@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import unicodedata
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from trueup import terminal
+from trueup import files, terminal
 from trueup.errors import TrueupError
 
 SHOWN = 48  # letters of a value
@@ -23,21 +22,9 @@ def render(template: str, **data: Any) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a reader sees the old one until the new one is there.
-
-    Raises TrueupError where the file cannot be written; nothing is left behind then.
-    """
-    target = path.resolve()  # a link stays a link
+    """Write a report with files.write; TrueupError where the file cannot be written."""
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).chmod(_mode(target))
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        files.write(path, text)
     except OSError as error:
         raise _unwritable(path, error.strerror or str(error)) from None
 
@@ -107,15 +94,6 @@ def _environment() -> jinja2.Environment:
 
 def _columns(letter: str) -> int:
     return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-
-
-def _mode(target: Path) -> int:
-    """The permissions of the file that is replaced, else those of any new file."""
-    if target.exists():
-        return target.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _unwritable(path: Path, reason: str) -> TrueupError:

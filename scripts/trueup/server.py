@@ -40,7 +40,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from trueup.errors import TrueupError
+from trueup.errors import FREE_DISK, TrueupError
 
 HOST = "127.0.0.1"
 ROLE = "trueup"
@@ -711,15 +711,13 @@ def _explained(state: Path) -> Iterator[None]:
         yield
     except shutil.Error as error:  # of copying a folder: source, target and reason per file
         _, target, reason = error.args[0][0]
-        raise TrueupError(
-            f"{target}: {reason}", "Free some disk space and run the command again."
-        ) from error
+        raise TrueupError(f"{target}: {reason}", FREE_DISK) from error
     except OSError as error:
         remedy = f"Check {state} and run the command again."
         if error.errno in (errno.EACCES, errno.EPERM):
             remedy = f"Run trueup as the user that owns {state}."
         elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "Free some disk space and run the command again."
+            remedy = FREE_DISK
         raise TrueupError(f"{error.filename or state}: {error.strerror}", remedy) from error
 
 

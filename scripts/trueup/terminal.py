@@ -48,6 +48,13 @@ def progress(title: str) -> Iterator[Any]:
         )
 
 
+def sample_keys(row: Unmapped, unit: str = "") -> str:
+    """Keys to look at, their table named once, or called by the unit where there is one."""
+    table = row.sample_keys.partition(" ")[0]
+    keys = row.sample_keys.replace(f", {table} ", ", ")
+    return keys.replace(f"{table} ", f"{unit} ", 1) if unit else keys
+
+
 def visible(value: str | None, width: int = 48) -> str:
     """A value as one line on which everything can be seen; NULL and blanks are told apart.
 
@@ -108,23 +115,24 @@ def show_coverage(out: Console, rows: Iterable[Coverage]) -> None:
         "column", "rows", "canonical", "now", "canonical", "after", "unknown", right=(1, 3, 5, 6)
     )
     for row in rows:
-        filled = row.rows - row.missing
-        now = row.canonical / filled if filled else 0.0
-        then = row.resolved / filled if filled else 0.0
+        now = row.canonical / row.filled if row.filled else 0.0
+        then = row.resolved / row.filled if row.filled else 0.0
         table.add_row(
             escape(f"{row.table_name}.{row.column_name}"),
             f"{row.rows:,}",
             bar(now, 8),
-            percent(row.canonical, filled),
+            percent(row.canonical, row.filled),
             bar(then, 8),
-            percent(row.resolved, filled),
+            percent(row.resolved, row.filled),
             f"{row.unknown:,}",
         )
     out.print(table)
 
 
-def show_unmapped(out: Console, rows: Sequence[Unmapped], limit: int | None) -> None:
-    """The work queue, with a suggestion where there is one."""
+def show_unmapped(
+    out: Console, rows: Sequence[Unmapped], limit: int | None, unit: str = ""
+) -> None:
+    """The work queue, with suggestions; unit: a word for rows in place of their table's name."""
     table = _table(
         "unknown value", "rows", "spellings", "tenants", "suggestion", "look at", right=(1, 2, 3)
     )
@@ -136,7 +144,7 @@ def show_unmapped(out: Console, rows: Sequence[Unmapped], limit: int | None) -> 
             f"{row.spelling_count:,}",
             f"{row.tenant_count:,}",
             escape(row.suggested_value or ""),
-            escape(row.sample_keys.partition(",")[0].replace("try_rows", "record")),
+            escape(sample_keys(row, unit).partition(",")[0]),
         )
     out.print(table)
     if len(shown) < len(rows):

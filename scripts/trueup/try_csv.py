@@ -14,11 +14,20 @@ from typing import Any
 
 from psycopg import sql
 
-from trueup import connection, csv_file, dbt, demo, findings, findings_page, server, terminal
+from trueup import (
+    aliases,
+    connection,
+    csv_file,
+    dbt,
+    demo,
+    findings,
+    findings_page,
+    server,
+    terminal,
+)
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
-VOCABULARY = "stage"
 DATABASE = "trueup_try_"  # and the number of the process
 # The project's models on one table of one column; no application is there.
 VARIABLES: dict[str, Any] = {
@@ -29,12 +38,13 @@ VARIABLES: dict[str, Any] = {
             "table": "try_rows",
             "column": "value",
             "key": {"row_number": "bigint"},
-            "vocabulary": VOCABULARY,
+            "vocabulary": findings.VOCABULARY,
             "model": "stg_try__rows",
         }
     ],
 }
 MODELS = "+audit_unmapped_values +fct_stage_coverage dim_stages dim_vocabularies"
+UNIT = "record"  # what people call a row of try_rows
 ENDINGS = (".html", ".json")  # of a report
 
 
@@ -65,7 +75,7 @@ def run(settings: Settings, path: Path, column: str, encoding: str | None) -> fi
             if outcome.failures:
                 demo.show_failures(connected, outcome)
                 raise TrueupError("the models could not be built on this file")
-            return findings.everything(connected, VOCABULARY)
+            return findings.everything(connected, findings.VOCABULARY)
 
 
 def as_page(trial: findings.Found, settings: Settings, path: Path, column: str) -> str:
@@ -77,8 +87,8 @@ def as_page(trial: findings.Found, settings: Settings, path: Path, column: str) 
         facts=[("file", name), ("column", terminal.visible(column, 80))],
         command=f"{command} --output page.html",
         all_values=f"{command} --format json",
-        alias_seed=demo.alias_seed(settings),
-        unit="record",
+        alias_seed=aliases.seed_name(settings, findings.VOCABULARY),
+        unit=UNIT,
     )
     return findings_page.build(trial, origin, datetime.now(timezone.utc))
 
@@ -110,15 +120,14 @@ def show(trial: findings.Found, name: str, limit: int | None) -> None:
         out.print(f"{name}: no records")
         return
     total = trial.coverage[0]
-    filled = total.rows - total.missing
-    now = terminal.percent(total.canonical, filled)
-    after = terminal.percent(total.resolved, filled)
+    now = terminal.percent(total.canonical, total.filled)
+    after = terminal.percent(total.resolved, total.filled)
     out.print(f"{name}: {total.rows:,} records, {len(trial.values):,} spellings", markup=False)
     out.print(f"canonical: {now} now, {after} after\n")
     terminal.show_flow(out, trial.values, trial.stages)
     out.print()
     if trial.unmapped:
-        terminal.show_unmapped(out, trial.unmapped, limit)
+        terminal.show_unmapped(out, trial.unmapped, limit, UNIT)
         out.print("\nDecide with: trueup alias add TEXT VALUE --reason WHY")
 
 

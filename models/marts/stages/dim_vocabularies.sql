@@ -1,6 +1,5 @@
--- One row per vocabulary with its version, a digest of everything its two seeds and
--- its settings decide: two
--- databases with one version resolve alike.
+-- One row per vocabulary with its version, a digest of everything its two seeds and its settings
+-- decide: two databases with one version resolve alike.
 with
 {%- for vocabulary in vocabularies().values() %}
 {{ vocabulary.name }}_canonical_values as (

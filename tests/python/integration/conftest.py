@@ -22,6 +22,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from integration.command import remove_server
 from trueup import dbt, sample, server
 from trueup.settings import Settings
 
@@ -93,8 +94,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workerinput") or ADDRESS not in os.environ:
         return
     state = Path(json.loads(os.environ.pop(ADDRESS))["state"])
-    server.stop(state)
-    _remove(state)
+    remove_server(state)
 
 
 @pytest.fixture
@@ -113,6 +113,14 @@ def built(tmp_path: Path) -> Iterator[App]:
 def shared_built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """The same for the read-only tests of a module."""
     yield from _fresh(tmp_path_factory.mktemp("built"), "built_template")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the project with an embedded server of its own, not yet made."""
+    folder = copy_project(tmp_path / "project")
+    yield folder
+    remove_server(folder / ".trueup")
 
 
 def copy_project(folder: Path) -> Path:
@@ -168,12 +176,4 @@ def _remove_leftovers() -> None:
         try:
             os.kill(pid, signal.SIG_DFL)
         except ProcessLookupError:
-            server.stop(state)
-            _remove(state)
-
-
-def _remove(state: Path) -> None:
-    home = server.home(state)
-    shutil.rmtree(state, ignore_errors=True)
-    if home != state:
-        shutil.rmtree(home, ignore_errors=True)
+            remove_server(state)

@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from integration.command import Done, remove_server, trueup
+from integration.command import Done, trueup
 from integration.conftest import App, copy_project
 from trueup import server
 from trueup.errors import TrueupError
@@ -38,14 +38,6 @@ def refused(done: Done, *words: str) -> None:
     for word in words:
         assert word in done.stderr, done.stderr
     assert done.stdout == ""
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the project with an embedded server of its own, not yet made."""
-    folder = copy_project(tmp_path / "project")
-    yield folder
-    remove_server(folder / ".trueup")
 
 
 # ------------------------------------------------------------------------------ managed_columns

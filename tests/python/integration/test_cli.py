@@ -30,14 +30,6 @@ REAL = PROJECT.parent / "shared" / "data" / "indian_startup_funding.csv"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
-    """A copy of the project with an embedded server of its own, not yet made."""
-    folder = copy_project(tmp_path / "project")
-    yield folder
-    remove_server(folder / ".trueup")
-
-
-@pytest.fixture
 def another(tmp_path: Path) -> Iterator[Path]:
     """One more."""
     folder = copy_project(tmp_path / "another")

@@ -1,0 +1,1 @@
+cast(deals.fund_id as text)
