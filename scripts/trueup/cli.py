@@ -3,63 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
-import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
-import psycopg
 
-from trueup import __version__, terminal
-from trueup.errors import FREE_DISK, TrueupError
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-LITTLE_DISK = 64 * 1024**2  # bytes; PostgreSQL extends its log by a quarter of it
-
-FORMAT = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
-)
-LIMIT = click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    default=20,
-    show_default=True,
-    help="Rows to show; 0 = all.",
-)
-
-
-class Group(click.Group):
-    """A group whose commands end with one clear message and exit code 2 in case of an error."""
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except TrueupError as error:
-            _stop(error.message, error.remedy)
-        except psycopg.errors.DiskFull as error:
-            _stop(_first_line(error), FREE_DISK)
-        except psycopg.Error as error:
-            _stop(*_refused(error))
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            _stop(f"{where}{error.strerror or error}", None)
-
-
-def examples(text: str) -> Callable[[Command], Command]:
-    """Add an EXAMPLES section below a command's help, its lines kept as they are."""
-
-    def decorate(command: Command) -> Command:
-        # cleandoc: up to Python 3.12 a docstring carries the indentation of its source
-        lines = "\n".join(f"  {line}" for line in text.strip().splitlines())
-        command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n\b\nExamples:\n{lines}"
-        return command
-
-    return decorate
+from trueup import __version__, cli_runs, terminal
+from trueup.cli_base import FORMAT, LIMIT, Group, examples
+from trueup.cli_base import settings as read_settings
+from trueup.errors import TrueupError
 
 
 @click.group(
@@ -101,7 +54,7 @@ def demo(companies: int, dirty_share: float, seed: int) -> None:
     from trueup import dbt
     from trueup import demo as job
 
-    settings = _settings()
+    settings = read_settings()
     dbt.check_managed(settings)  # before anything is loaded
     sys.exit(job.run(settings, companies, dirty_share, seed))
 
@@ -121,7 +74,7 @@ def up(port: int | None) -> None:
     """
     from trueup import connection, dbt, server
 
-    settings = dataclasses.replace(_settings(), conninfo=None, environment="development")
+    settings = dataclasses.replace(read_settings(), conninfo=None, environment="development")
     server.start(settings.state, port)
     with connection.connect(settings, writes=False) as connected:
         click.echo(connection.describe(connected, settings))
@@ -142,7 +95,7 @@ def profile() -> None:
     """
     from trueup import connection, dbt
 
-    settings = _settings()
+    settings = read_settings()
     with connection.connect(settings, writes=False) as connected:
         click.echo(connection.describe(connected, settings))
     written = dbt.write_profile(settings, connection.dbt_environment(settings, writes=False))
@@ -160,7 +113,7 @@ def down() -> None:
     """Stop the embedded PostgreSQL of this checkout. Its data stays."""
     from trueup import server
 
-    stopped = server.stop(_settings().state)
+    stopped = server.stop(read_settings().state)
     click.echo("stopped" if stopped else "was not running")
 
 
@@ -179,7 +132,7 @@ def doctor(form: str) -> None:
 
     found = []
     out = terminal.console()
-    for finding in job.examine(_settings()):
+    for finding in job.examine(read_settings()):
         found.append(finding)
         if form == "text":
             terminal.show_finding(
@@ -227,7 +180,7 @@ def try_(
     from trueup import dbt, page
     from trueup import try_csv as job
 
-    settings = _settings()
+    settings = read_settings()
     dbt.check_managed(settings)  # before anything is loaded
     for output in outputs:
         if output.suffix not in job.ENDINGS:
@@ -268,7 +221,7 @@ def unmapped(as_csv: bool, form: str, limit: int) -> None:
     """
     from trueup import connection, findings
 
-    settings = _settings()
+    settings = read_settings()
     with connection.connect(settings, writes=False) as connected:
         rows = findings.unmapped(connected)
         quiet = as_csv or form == "json"
@@ -303,7 +256,7 @@ def compiled_(folder: Path) -> None:
     """
     from trueup import compiled
 
-    written = compiled.write(_settings(), folder)
+    written = compiled.write(read_settings(), folder)
     click.echo(f"written: {len(written)} files below {folder}")
 
 
@@ -321,7 +274,7 @@ def docs(file: Path) -> None:
     """
     from trueup import docs as job
 
-    job.write(_settings(), file)
+    job.write(read_settings(), file)
     click.echo(f"written: {file}")
 
 
@@ -358,41 +311,39 @@ def add(
     """
     from trueup import aliases
 
-    settings = _settings()
+    settings = read_settings()
     path, line = aliases.add(settings, vocabulary, text, value, match, reason, by)
     click.echo(f"{path.relative_to(settings.project)}: {line}")
     click.echo("`dbt build` applies it; audit_pending_changes then shows the rows it would change.")
 
 
-def _settings() -> Any:
-    from trueup import settings
-
-    return settings.load()
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[
-        0
-    ]
+@main.group("ledger")
+def ledger_() -> None:
+    """The tool's own tables, in which runs are planned and recorded."""
 
 
-def _refused(error: psycopg.Error) -> tuple[str, str]:
-    """Message and remedy; a server that went down may have had no disk left to say why."""
-    from trueup import server
+@ledger_.command("init")
+@examples("""
+trueup ledger init
+""")
+def ledger_init() -> None:
+    """Make the ledger's tables and views, or add what they lack.
 
-    message = f"the database refused: {_first_line(error)}"
-    home = server.home(_settings().state)
-    if (home / "pgdata").exists() and shutil.disk_usage(home).free < LITTLE_DISK:
-        free = shutil.disk_usage(home).free // server.MEGABYTE
-        return (f"{message}; {home} has only {free} MB free", FREE_DISK)
-    return (message, "Run `trueup doctor`.")
+    Runs `dbt run --select tag:ledger`. What is recorded stays, however often it is run.
+    """
+    from trueup import connection, ledger
+
+    settings = read_settings()
+    with connection.connect(settings, autocommit=True) as connected:
+        click.echo(connection.describe(connected, settings))
+        ledger.init(settings)
+        schema = ledger.schema(settings)
+        ledger.check(connected, schema)
+    click.echo(f"The ledger is ready: {len(ledger.RELATIONS)} tables and views in schema {schema}.")
 
 
-def _stop(message: str, remedy: str | None) -> None:
-    click.echo(f"Error: {message}", err=True)
-    if remedy:
-        click.echo(remedy, err=True)
-    sys.exit(2)
+for command in cli_runs.COMMANDS:
+    main.add_command(command)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ several statements, each headed by `-- name: statement(parameter, ...)`; the par
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from trueup.settings import Settings
 HEADER = re.compile(r"^-- name: (\w+)\(([\w, ]*)\)[ \t]*\n", re.MULTILINE)
 TARGET = "statements"  # folder below the state folder
 SOURCES = ("dbt_project.yml", "analyses", "macros")  # what the compiled text is made from
+VARIABLES = ("managed_columns", "vocabularies", "app_schema", "ledger_schema")  # and the vars
 
 Rows = psycopg.Cursor[tuple[Any, ...]]
 
@@ -42,28 +45,58 @@ class Statement(NamedTuple):
 
 
 def read(path: Path) -> dict[str, Statement]:
-    """The statements of one compiled file, by name."""
+    """The statements of one compiled file, by name; TrueupError where two have the same."""
     parts = HEADER.split(path.read_bytes().decode())
-    return {
-        name: Statement(name, tuple(p.strip() for p in parameters.split(",") if p.strip()), sql)
-        for name, parameters, sql in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
-    }
+    found: dict[str, Statement] = {}
+    for name, words, sql in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        if name in found:
+            raise TrueupError(
+                f"two statements are named {name}",
+                "Give the tables or columns of managed_columns names that differ in letters.",
+            )
+        parameters = tuple(word.strip() for word in words.split(",") if word.strip())
+        found[name] = Statement(name, parameters, sql)
+    return found
 
 
 def statement(settings: Settings, name: str) -> Statement:
-    """The statement of that name, compiled anew only when one of its sources has changed.
+    """The statement of that name; see `statements`."""
+    found = statements(settings).get(name)
+    if found is None:
+        raise TrueupError(f"no statement {name} in {settings.project / 'analyses'}")
+    return found
+
+
+def statements(settings: Settings) -> dict[str, Statement]:
+    """All named statements, compiled anew only when one of their sources has changed.
 
     Compiling needs no database. Raises TrueupError when the project does not compile.
     """
     folder = settings.state / TARGET / "compiled" / "trueup" / "analyses"
-    found = _find(folder, name) if _is_fresh(settings.project, folder) else None
-    if found is None:  # never compiled, out of date, or left half done by a kill
-        dbt.run(settings, {}, "compile", "--select", "resource_type:analysis",
-                "--no-populate-cache", target=TARGET)  # fmt: skip
-        found = _find(folder, name)
-    if found is None:
-        raise TrueupError(f"no statement {name} in {settings.project / 'analyses'}")
-    return found
+    sources = [path.name for path in (settings.project / "analyses").glob("*.sql")]
+    done = [folder / name for name in sources]
+    # never compiled, out of date, or left half done by a kill
+    if not (_is_fresh(settings.project, folder) and all(path.exists() for path in done)):
+        outcome = dbt.run(settings, {}, "compile", "--select", "resource_type:analysis",
+                          "--no-populate-cache", target=TARGET)  # fmt: skip
+        _raise_failures(outcome)
+    return {name: each for path in done for name, each in read(path).items()}
+
+
+def column_statement(purpose: str, table: str, column: str) -> str:
+    """The name of a managed column's own statement, as the macro statement_name makes it."""
+    return "__".join((purpose, *(re.sub(r"[^a-zA-Z0-9_]", "_", name) for name in (table, column))))
+
+
+def digest(settings: Settings) -> str:
+    """SHA-256 of all that statements are compiled from, as hexadecimal digits."""
+    variables = dbt.project_variables(settings)
+    used = {name: variables.get(name) for name in VARIABLES}
+    parts = [json.dumps(used, sort_keys=True, default=str)]
+    for source in ("analyses", "macros"):
+        for path in sorted((settings.project / source).rglob("*.sql")):
+            parts += [path.relative_to(settings.project).as_posix(), path.read_text("utf-8")]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def write(settings: Settings, folder: Path) -> list[Path]:
@@ -122,18 +155,15 @@ def compile_project(
                           variables=variables, target=target)  # fmt: skip
     finally:
         PostgresAdapter.get_relation = asked
+    _raise_failures(outcome)
+    return folder
+
+
+def _raise_failures(outcome: dbt.Outcome) -> None:
     if outcome.failures:
         raise TrueupError(
             "; ".join(f"{each.name} does not compile: {each.message}" for each in outcome.failures)
         )
-    return folder
-
-
-def _find(folder: Path, name: str) -> Statement | None:
-    for path in sorted(folder.glob("*.sql")):
-        if found := read(path).get(name):
-            return found
-    return None
 
 
 def _is_fresh(project: Path, folder: Path) -> bool:

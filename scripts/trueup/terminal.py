@@ -90,7 +90,7 @@ def percent(part: int, whole: int) -> str:
 def show_flow(out: Console, found: Sequence[Value], stages: Sequence[Stage]) -> None:
     """What the values mean: one row per canonical value, then what has none and why."""
     headings = ("what they mean", "rows", "canonical now", "spellings", "for example")
-    table = _table(*headings, right=(1, 2, 3))
+    table = new_table(*headings, right=(1, 2, 3))
     for stage in stages:
         _add_group(table, stage.stage, [value for value in found if value.stage == stage.stage])
     reasons = {
@@ -111,7 +111,7 @@ def show_flow(out: Console, found: Sequence[Value], stages: Sequence[Stage]) -> 
 
 def show_coverage(out: Console, rows: Iterable[Coverage]) -> None:
     """Per column, the share of filled cells that is canonical, before and after."""
-    table = _table(
+    table = new_table(
         "column", "rows", "canonical", "now", "canonical", "after", "unknown", right=(1, 3, 5, 6)
     )
     for row in rows:
@@ -133,7 +133,7 @@ def show_unmapped(
     out: Console, rows: Sequence[Unmapped], limit: int | None, unit: str = ""
 ) -> None:
     """The work queue, with suggestions; unit: a word for rows in place of their table's name."""
-    table = _table(
+    table = new_table(
         "unknown value", "rows", "spellings", "tenants", "suggestion", "look at", right=(1, 2, 3)
     )
     shown = rows if limit is None else rows[:limit]
@@ -185,7 +185,8 @@ def _within(separator: str, texts: Sequence[str], width: int) -> str:
     return line
 
 
-def _table(*columns: str, right: Sequence[int] = ()) -> Table:
+def new_table(*columns: str, right: Sequence[int] = ()) -> Table:
+    """A table without lines; right: the columns of numbers."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number in right else "left", overflow="fold")

@@ -23,7 +23,7 @@ import psycopg
 import pytest
 
 from integration.command import remove_server
-from trueup import dbt, sample, server
+from trueup import compiled, dbt, sample, server
 from trueup.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -88,6 +88,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     app = _app(PROJECT, state / "template", "built_template")
     outcome = app.dbt("build")
     assert not outcome.failures, outcome.failures
+    compiled.statements(app.settings)  # once; each test's project gets a copy
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -135,11 +136,21 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
+def copy_statements(state: Path) -> None:
+    """Spare a project that is as it was copied the compilation of its named statements."""
+    made = Path(json.loads(os.environ[ADDRESS])["state"]) / "template" / compiled.TARGET
+    parts = Path("compiled") / "trueup" / "analyses"
+    shutil.copytree(made / parts, state / compiled.TARGET / parts, copy_function=shutil.copyfile)
+
+
 def _fresh(folder: Path, template: str) -> Iterator[App]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     _administer(f"create database {name} template {template} owner {server.ROLE}")
+    project = copy_project(folder / "project")
+    for state in (folder / "state", project / ".trueup"):
+        copy_statements(state)
     try:
-        yield _app(copy_project(folder / "project"), folder / "state", name)
+        yield _app(project, folder / "state", name)
     finally:
         _administer(f"drop database if exists {name} with (force)")
 

@@ -1,0 +1,298 @@
+-- Named statements of `trueup apply`: one set per managed column. apply_batch is the only statement
+-- that changes rows of the application. They are stored in the plan and run as they stand here.
+{%- for entry in managed_columns() %}
+{%- set table_text = entry.table | replace("'", "''") %}
+{%- set column_text = entry.column | replace("'", "''") %}
+
+-- name: {{ statement_name('apply_batch', entry) }}(batch_id, lease_token, range_start, range_end, stripe, stripes, tenants, values_before, values_after, map_ids{{ ', hashed' if is_integer_key(entry.key) }})
+-- One batch, or a piece of one: the rows of one stripe of one key range whose value is in the plan.
+-- Rows, audit entry and progress are one statement: all of it happens, or nothing.
+with fence as (
+    -- This runner still holds the batch, and nobody can take it before the transaction ends.
+    select
+        batches.batch_id,
+        batches.run_id
+    from {{ ref('stage_migration_batches') }} as batches
+    where
+        batches.batch_id = $1
+        and batches.lease_token = $2
+        and batches.status = 'running'
+    for no key update
+),
+
+changed as (
+    -- Compare and swap: a row whose value is not, or no longer, the planned one is left alone.
+    update {{ application_table(entry) }} as application
+    set {{ quoted(entry.column) }} = value_map.value_after
+    from
+        fence,
+        unnest(cast($8 as text[]), cast($9 as text[]), cast($10 as smallint[]))
+            as value_map (value_before, value_after, map_id)
+    where
+        {{ key_in_range(entry.key, 'application', '$3', '$4') | indent(8) }}
+        and {{ stripe_of(entry.key, 'application', '$6', '$11') | indent(8) }} = cast($5 as bigint)
+        and {{ in_scope(entry.tenant, 'application', '$7') | indent(8) }}
+        and {{ binary_text('application.' ~ quoted(entry.column)) }} = value_map.value_before
+    returning
+        {{ key_text(entry.key, 'application') }} as row_key,
+        {{ tenant_text('application', entry.tenant) }} as tenant,
+        value_map.map_id
+),
+
+recorded as (
+    insert into {{ ref('stage_normalization_changes') }} (
+        run_id, batch_id, row_keys, tenants, map_ids, action
+    )
+    select
+        fence.run_id,
+        fence.batch_id,
+        array_agg(changed.row_key) as row_keys,
+        array_agg(changed.tenant) as tenants,
+        array_agg(changed.map_id) as map_ids,
+        'update' as action
+    from fence
+    cross join changed
+    group by
+        fence.run_id,
+        fence.batch_id
+    returning cardinality(row_keys) as rows_changed
+)
+
+update {{ ref('stage_migration_batches') }} as batches
+set rows_updated = batches.rows_updated + coalesce(recorded.rows_changed, 0)
+from fence
+left join recorded on true
+where batches.batch_id = fence.batch_id
+returning coalesce(recorded.rows_changed, 0) as rows_changed
+
+-- name: {{ statement_name('keys_to_change', entry) }}(range_start, range_end, stripe, stripes, tenants, values_before{{ ', hashed' if is_integer_key(entry.key) }})
+-- The keys of the rows that a batch, or a piece of one, would change, in their order: where to cut it.
+select {{ key_texts(entry.key, 'application') }} as key_texts
+from {{ application_table(entry) }} as application
+where
+    {{ key_in_range(entry.key, 'application', '$1', '$2') | indent(4) }}
+    and {{ stripe_of(entry.key, 'application', '$4', '$7') | indent(4) }} = cast($3 as bigint)
+    and {{ in_scope(entry.tenant, 'application', '$5') | indent(4) }}
+    and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($6 as text[]))
+order by {{ key_columns(entry.key, 'application') }}
+
+-- name: {{ statement_name('quarantine', entry) }}(batch_id, lease_token, range_end, sqlstate, error_message)
+-- The one row that the database refuses to change: written down with its value and the reason.
+with refused as (
+    select
+        {{ key_text(entry.key, 'application') }} as row_key,
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as value_before
+    from {{ application_table(entry) }} as application
+    where ({{ key_columns(entry.key, 'application') }}) = ({{ key_values(entry.key, '$3') }})
+),
+
+held as (
+    update {{ ref('stage_migration_batches') }} as batches
+    set rows_failed = batches.rows_failed + 1
+    where
+        batches.batch_id = $1
+        and batches.lease_token = $2
+        and batches.status = 'running'
+    returning batches.run_id, batches.batch_id
+)
+
+insert into {{ ref('migration_quarantine') }} (
+    run_id, batch_id, table_name, column_name, row_key, value_before, sqlstate, error_message
+)
+select
+    held.run_id,
+    held.batch_id,
+    '{{ table_text }}' as table_name,
+    '{{ column_text }}' as column_name,
+    refused.row_key,
+    refused.value_before,
+    $4 as sqlstate,
+    $5 as error_message
+from held
+cross join refused
+where
+    not exists (
+        select 1 as found
+        from {{ ref('migration_quarantine') }} as quarantined
+        where
+            quarantined.run_id = held.run_id
+            and quarantined.batch_id = held.batch_id
+            and quarantined.row_key = refused.row_key
+    )
+returning row_key
+
+-- name: {{ statement_name('remaining_values', entry) }}(run_id, tenants, range_end)
+-- After the last batch: which values at or below the frozen bound are not canonical and were not
+-- listed in the plan as left alone? One pass over the table; nothing where all is done.
+with planned_values as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+vocabulary_keys as (
+    select * from {{ ref('int_vocabulary_keys') }}
+),
+
+counted_values as (
+    select
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
+        count(*) as row_count
+    from {{ application_table(entry) }} as application
+    where
+        {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
+        and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
+    group by {{ binary_text('application.' ~ quoted(entry.column)) }}
+)
+
+select
+    counted_values.raw_value,
+    counted_values.row_count,
+    planned_values.map_id is not null as is_planned
+from counted_values
+left join planned_values
+    on
+        counted_values.raw_value = planned_values.value_before
+        and planned_values.run_id = $1
+        and planned_values.table_name = '{{ table_text }}'
+        and planned_values.column_name = '{{ column_text }}'
+where
+    counted_values.raw_value is not null
+    and (planned_values.run_id is null or planned_values.map_id is not null)
+    and not exists (
+        select 1 as found
+        from vocabulary_keys
+        where
+            vocabulary_keys.vocabulary = '{{ entry.vocabulary }}'
+            and vocabulary_keys.canonical_value = counted_values.raw_value
+    )
+order by
+    counted_values.row_count desc,
+    counted_values.raw_value
+
+-- name: {{ statement_name('reopen_batches', entry) }}(run_id, tenants, range_end, values_before)
+-- Batches that still hold a planned value are open again: rows that somebody held or changed when
+-- their batch came by, or that were written since. Quarantined rows stay where they are.
+with dirty_rows as (
+    select
+        {%- for column in entry.key %}
+        application.{{ quoted(column) }} as key_{{ loop.index }},
+        {%- endfor %}
+        {{ key_text(entry.key, 'application') }} as row_key
+    from {{ application_table(entry) }} as application
+    where
+        {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
+        and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
+        and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($4 as text[]))
+),
+
+quarantined as (
+    select * from {{ ref('migration_quarantine') }}
+),
+
+open_rows as (
+    select dirty_rows.*
+    from dirty_rows
+    where
+        not exists (
+            select 1 as found
+            from quarantined
+            where
+                quarantined.run_id = $1
+                and quarantined.table_name = '{{ table_text }}'
+                and quarantined.column_name = '{{ column_text }}'
+                and quarantined.row_key = dirty_rows.row_key
+        )
+),
+
+open_batches as (
+    select batches.batch_id
+    from {{ ref('stage_migration_batches') }} as batches
+    inner join open_rows
+        on
+            {{ stripe_of(numbered_key(entry.key), 'open_rows', 'batches.stripes', 'batches.hashed') | indent(12) }} = batches.stripe
+            and {{ key_in_range(numbered_key(entry.key), 'open_rows', 'batches.range_start', 'batches.range_end') | indent(12) }}
+    where
+        batches.run_id = $1
+        and batches.table_name = '{{ table_text }}'
+        and batches.column_name = '{{ column_text }}'
+        and batches.status in ('completed', 'failed')
+    group by batches.batch_id
+)
+
+update {{ ref('stage_migration_batches') }} as batches
+set
+    status = 'pending',
+    lease_token = null,
+    lease_until = null,
+    completed_at = null,
+    error_message = null
+from open_batches
+where batches.batch_id = open_batches.batch_id
+returning batches.batch_id
+
+-- name: {{ statement_name('missed_rows', entry) }}(run_id, tenants, range_end, values_before)
+-- Rows that still have a planned value at the very end: never changed by this run, or changed and
+-- written again since.
+with changed_rows as (
+    select changed_keys.row_key
+    from {{ ref('stage_normalization_changes') }} as changes
+    inner join {{ ref('stage_migration_batches') }} as batches
+        on changes.batch_id = batches.batch_id
+    cross join unnest(changes.row_keys) as changed_keys (row_key)
+    where
+        changes.run_id = $1
+        and batches.table_name = '{{ table_text }}'
+        and batches.column_name = '{{ column_text }}'
+    group by changed_keys.row_key
+),
+
+dirty_rows as (
+    select
+        {{ key_text(entry.key, 'application') }} as row_key,
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value
+    from {{ application_table(entry) }} as application
+    where
+        {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
+        and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
+        and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($4 as text[]))
+)
+
+select
+    dirty_rows.raw_value,
+    count(*) as row_count,
+    count(*) filter (where changed_rows.row_key is null) as never_changed,
+    min(dirty_rows.row_key) as example
+from dirty_rows
+left join changed_rows
+    on dirty_rows.row_key = changed_rows.row_key
+group by dirty_rows.raw_value
+order by
+    row_count desc,
+    dirty_rows.raw_value
+
+-- name: {{ statement_name('skip_to', entry) }}(run_id, resume_from)
+-- `--resume-from KEY`: batches up to the key are closed without being run, the one that holds it
+-- begins behind it.
+update {{ ref('stage_migration_batches') }} as batches
+set
+    error_message = 'skipped by --resume-from',
+    status = case
+        when ({{ key_values(entry.key, 'batches.range_end') }}) <= ({{ key_values(entry.key, '$2') }})
+            then 'cancelled'
+        else batches.status
+    end,
+    range_start = case
+        when ({{ key_values(entry.key, 'batches.range_end') }}) <= ({{ key_values(entry.key, '$2') }})
+            then batches.range_start
+        else cast($2 as text[])
+    end
+where
+    batches.run_id = $1
+    and batches.table_name = '{{ table_text }}'
+    and batches.column_name = '{{ column_text }}'
+    and batches.status in ('pending', 'failed')
+    and (
+        batches.range_start is null
+        or ({{ key_values(entry.key, 'batches.range_start') }}) < ({{ key_values(entry.key, '$2') }})
+    )
+returning batches.batch_id
+{%- endfor %}

@@ -1,0 +1,319 @@
+-- Named statements that keep a run's books: who works on it, which batch is next, how it ended. They
+-- touch the ledger only. Plain SQL, the same for every managed column.
+
+-- name: begin_batch(lock_timeout, statement_timeout)
+-- First in every transaction of a batch; both in milliseconds, for this transaction only.
+select
+    set_config('lock_timeout', $1, true) as lock_timeout,
+    set_config('statement_timeout', $2, true) as statement_timeout,
+    set_config('jit', 'off', true) as jit
+
+-- name: vocabulary_versions(vocabularies)
+-- What the values mean by now: a plan made with another version is stale.
+select
+    vocabularies.vocabulary,
+    vocabularies.vocabulary_version
+from {{ ref('dim_vocabularies') }} as vocabularies
+where vocabularies.vocabulary = any(cast($1 as text[]))
+order by vocabularies.vocabulary
+
+-- name: run_columns(run_id)
+-- What the run works on, and how far: the frozen bound is the end of the last range.
+with bounds as (
+    select
+        batches.table_name,
+        batches.column_name,
+        batches.range_end,
+        min(batches.batch_id) over (
+            partition by batches.table_name, batches.column_name
+        ) as first_batch,
+        row_number() over (
+            partition by batches.table_name, batches.column_name
+            order by batches.range_no desc
+        ) as position
+    from {{ ref('stage_migration_batches') }} as batches
+    where batches.run_id = $1
+)
+
+select
+    bounds.table_name,
+    bounds.column_name,
+    bounds.range_end
+from bounds
+where bounds.position = 1
+order by bounds.first_batch
+
+-- name: value_map(run_id, table_name, column_name)
+-- The planned changes of a column.
+select
+    value_map.value_before,
+    value_map.value_after,
+    value_map.map_id
+from {{ ref('migration_value_map') }} as value_map
+where
+    value_map.run_id = $1
+    and value_map.table_name = $2
+    and value_map.column_name = $3
+    and value_map.map_id is not null
+order by value_map.map_id
+
+-- name: other_runners(run_id)
+-- Runs that somebody works on right now, in the same columns.
+select
+    theirs.run_id,
+    theirs.table_name,
+    theirs.column_name,
+    theirs.lease_owner,
+    theirs.lease_until
+from {{ ref('stage_migration_control') }} as ours
+inner join {{ ref('stage_migration_control') }} as theirs
+    on
+        ours.table_name = theirs.table_name
+        and ours.column_name = theirs.column_name
+where
+    ours.run_id = $1
+    and theirs.lease_until >= now()
+
+-- name: take_lease(run_id, lease_token, lease_owner, lease_seconds)
+-- One runner per run: taken where nobody holds it, or where the holder has not been heard of in
+-- time. A row comes back for each column of the run, or none at all.
+update {{ ref('stage_migration_control') }} as control
+set
+    lease_token = $2,
+    lease_owner = $3,
+    lease_until = now() + make_interval(secs => $4),
+    status = 'running',
+    requested_status = null,
+    updated_at = now()
+where
+    control.run_id = $1
+    and (
+        control.lease_until is null
+        or control.lease_until < now()
+        or control.lease_token = $2
+    )
+returning control.table_name, control.column_name
+
+-- name: renew_lease(run_id, lease_token, lease_seconds)
+-- No row: the lease is lost, somebody else works on the run.
+with renewed as (
+    update {{ ref('stage_migration_batches') }} as batches
+    set lease_until = now() + make_interval(secs => $3)
+    where
+        batches.run_id = $1
+        and batches.lease_token = $2
+        and batches.status = 'running'
+    returning batches.batch_id
+)
+
+update {{ ref('stage_migration_control') }} as control
+set
+    lease_until = now() + make_interval(secs => $3),
+    updated_at = now()
+where
+    control.run_id = $1
+    and control.lease_token = $2
+returning
+    control.table_name,
+    (select count(*) as held_batches from renewed) as held_batches
+
+-- name: claim_range(run_id, lease_token, lease_seconds)
+-- The next key range with its open batches. Those of a runner that is not heard of any more are
+-- open too: its token is replaced, so it can do nothing when it comes back. So are those that were
+-- given to this runner in an answer which it never got.
+with next_batch as (
+    select
+        batches.table_name,
+        batches.column_name,
+        batches.range_no
+    from {{ ref('stage_migration_batches') }} as batches
+    where
+        batches.run_id = $1
+        and (
+            batches.status = 'pending'
+            or (
+                batches.status = 'running'
+                and (batches.lease_until < now() or batches.lease_token = $2)
+            )
+        )
+        and exists (
+            select 1 as found
+            from {{ ref('stage_migration_control') }} as control
+            where
+                control.run_id = $1
+                and control.lease_token = $2
+        )
+    order by batches.batch_id
+    limit 1
+    for update skip locked
+)
+
+update {{ ref('stage_migration_batches') }} as batches
+set
+    status = 'running',
+    lease_token = $2,
+    lease_until = now() + make_interval(secs => $3),
+    attempts = batches.attempts + 1,
+    started_at = coalesce(batches.started_at, now()),
+    updated_at = now()
+from next_batch
+where
+    batches.run_id = $1
+    and batches.table_name = next_batch.table_name
+    and batches.column_name = next_batch.column_name
+    and batches.range_no = next_batch.range_no
+    and (
+        batches.status = 'pending'
+        or (
+            batches.status = 'running'
+            and (batches.lease_until < now() or batches.lease_token = $2)
+        )
+    )
+returning
+    batches.batch_id,
+    batches.table_name,
+    batches.column_name,
+    batches.range_start,
+    batches.range_end,
+    batches.stripe,
+    batches.stripes,
+    batches.hashed,
+    batches.rows_in_batch
+
+-- name: finish_piece(batch_id, lease_token, is_last, error_message)
+-- In the transaction of the batch: how long it took, whether it is done, what the operator wants.
+update {{ ref('stage_migration_batches') }} as batches
+set
+    duration_ms = coalesce(batches.duration_ms, 0)
+        + extract(epoch from clock_timestamp() - now()) * 1000,
+    rows_skipped = greatest(batches.rows_in_batch - batches.rows_updated - batches.rows_failed, 0),
+    status = case
+        when not cast($3 as boolean) then batches.status
+        when cast($4 as text) is null then 'completed'
+        else 'failed'
+    end,
+    error_message = $4,
+    completed_at = case when cast($3 as boolean) then clock_timestamp() end,
+    updated_at = now()
+from {{ ref('stage_migration_control') }} as control
+where
+    batches.batch_id = $1
+    and batches.lease_token = $2
+    and batches.status = 'running'
+    and control.run_id = batches.run_id
+    and control.table_name = batches.table_name
+    and control.column_name = batches.column_name
+returning
+    batches.rows_updated,
+    batches.rows_skipped,
+    batches.rows_failed,
+    batches.duration_ms,
+    control.requested_status,
+    control.target_ms,
+    control.sleep_ms
+
+-- name: batch_state(batch_id, lease_token)
+-- After a lost connection: was the batch finished, and is it still ours?
+select
+    batches.status,
+    batches.lease_token = $2 as is_ours
+from {{ ref('stage_migration_batches') }} as batches
+where batches.batch_id = $1
+
+-- name: reopen_failed(run_id, lease_token)
+-- Failed batches are tried again.
+update {{ ref('stage_migration_batches') }} as batches
+set
+    status = 'pending',
+    lease_token = null,
+    lease_until = null,
+    completed_at = null,
+    error_message = null
+where
+    batches.run_id = $1
+    and batches.status = 'failed'
+    and exists (
+        select 1 as found
+        from {{ ref('stage_migration_control') }} as control
+        where
+            control.run_id = $1
+            and control.lease_token = $2
+    )
+returning batches.batch_id
+
+-- name: release(run_id, lease_token, status, notes)
+-- The runner stops: what it held and had not begun is open again.
+with released as (
+    update {{ ref('stage_migration_batches') }} as batches
+    set
+        status = 'pending',
+        lease_token = null,
+        lease_until = null
+    where
+        batches.run_id = $1
+        and batches.lease_token = $2
+        and batches.status = 'running'
+    returning batches.batch_id
+)
+
+update {{ ref('stage_migration_control') }} as control
+set
+    status = $3,
+    notes = $4,
+    lease_token = null,
+    lease_owner = null,
+    lease_until = null,
+    requested_status = null,
+    updated_at = now()
+where
+    control.run_id = $1
+    and control.lease_token = $2
+returning
+    control.table_name,
+    (select count(*) as released_batches from released) as released_batches
+
+-- name: note_progress(run_id, lease_token, table_name, column_name, last_id)
+-- How far the walk over a table has come, for people to read.
+update {{ ref('stage_migration_control') }} as control
+set
+    last_id = $5,
+    updated_at = now()
+where
+    control.run_id = $1
+    and control.lease_token = $2
+    and control.table_name = $3
+    and control.column_name = $4
+
+-- name: set_run_status(run_id, status, finished)
+update {{ ref('migration_runs') }} as runs
+set
+    status = $2,
+    started_at = coalesce(runs.started_at, now()),
+    finished_at = case when cast($3 as boolean) then now() end
+where runs.run_id = $1
+
+-- name: close_batches(run_id)
+-- A cancelled run: what was not done will not be done.
+update {{ ref('stage_migration_batches') }} as batches
+set
+    status = 'cancelled',
+    lease_token = null,
+    lease_until = null
+where
+    batches.run_id = $1
+    and batches.status in ('pending', 'running', 'failed')
+
+-- name: batch_totals(run_id)
+select
+    count(*) as total_batches,
+    count(*) filter (where batches.status = 'completed') as completed_batches,
+    count(*) filter (where batches.status = 'failed') as failed_batches,
+    count(*) filter (where batches.status = 'cancelled') as cancelled_batches,
+    coalesce(sum(batches.rows_in_batch), 0) as row_total,
+    coalesce(sum(batches.rows_in_batch) filter (where batches.status = 'completed'), 0) as rows_done,
+    coalesce(sum(batches.rows_planned), 0) as rows_planned,
+    coalesce(sum(batches.rows_updated), 0) as rows_updated,
+    coalesce(sum(batches.rows_skipped), 0) as rows_skipped,
+    coalesce(sum(batches.rows_failed), 0) as rows_failed
+from {{ ref('stage_migration_batches') }} as batches
+where batches.run_id = $1

@@ -1,0 +1,12 @@
+{#-
+    The key of a row as one text, from which the key can be had back: the ledger's row_key.
+    key_text({'id': 'bigint'}, 'rows')                  → cast(rows.id as text)
+    key_text({'a': 'integer', 'b': 'text'}, 'rows')     → cast(array[...] as text): {1,"x,y"}
+-#}
+{%- macro key_text(key, relation) -%}
+    {%- if key | length == 1 -%}
+        {{- 'cast(' ~ relation ~ '.' ~ trueup.quoted(key.keys() | first) ~ ' as text)' -}}
+    {%- else -%}
+        {{- 'cast(' ~ trueup.key_texts(key, relation) ~ ' as text)' -}}
+    {%- endif -%}
+{%- endmacro -%}

@@ -1,0 +1,20 @@
+{#-
+    The stripe of a row, 0 to stripes - 1; the number of stripes is a power of two. Rows beside each
+    other get different stripes, so that the versions which one batch leaves behind make room on
+    the page for the next. `&`, never `%`: a negative key or hash would belong to no stripe.
+    Integer keys are taken as they are, or hashed where they come in steps; other keys are hashed.
+    stripe_of({'id': 'uuid'}, 'rows', '$1', '$2') →
+        hashtextextended(cast(rows.id as text), 0) & (cast($1 as bigint) - 1)
+-#}
+{%- macro stripe_of(key, relation, stripes, hashed) -%}
+    {%- set hash = 'hashtextextended(' ~ trueup.key_text(key, relation) ~ ', 0)' -%}
+    {%- if trueup.is_integer_key(key) -%}
+case
+    when cast({{ hashed }} as boolean)
+        then {{ hash }}
+    else {{ trueup.key_columns(key, relation) }}
+end & (cast({{ stripes }} as bigint) - 1)
+    {%- else -%}
+{{ hash }} & (cast({{ stripes }} as bigint) - 1)
+    {%- endif -%}
+{%- endmacro -%}

@@ -1,0 +1,409 @@
+"""The commands of in-place migrations: plan, apply, resume, pause, cancel, status, runs, verify."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from trueup import terminal
+from trueup.cli_base import FORMAT, LIMIT, Command, examples
+from trueup.cli_base import settings as read_settings
+from trueup.errors import TrueupError
+
+# rows of a transaction, pause after so many rows (ms)
+PACES = {"conservative": (1000, 500), "balanced": (5000, 100), "aggressive": (10000, 0)}
+
+
+class Stripes(click.ParamType[int | None]):
+    """auto, off, or a power of two."""
+
+    name = "auto|off|N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | None:
+        if value is None or value == "auto" or isinstance(value, int):
+            return None if value == "auto" else value
+        if value == "off":
+            return 1
+        if value.isdigit() and 1 <= int(value) <= 64 and int(value) & (int(value) - 1) == 0:
+            return int(value)
+        return self.fail(f"{value!r} is not auto, off, or a power of two up to 64", param, ctx)
+
+
+RUN = click.argument("run", required=False)
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
+LOG = click.option(
+    "--log-format", type=click.Choice(["text", "json"]), help="[default: LOG_FORMAT, else text]"
+)
+VERBOSE = click.option("--verbose", is_flag=True, help="Log lines instead of a progress bar.")
+
+
+def scope_options(command: Command) -> Command:
+    """--table, --column and --tenant."""
+    for option in (
+        click.option("--tenant", "--fund-id", "tenants", multiple=True,
+                     help="Only this tenant; none = rows of no tenant. May be repeated."),
+        click.option("--column", "columns", multiple=True, help="Only columns of this name."),
+        click.option("--table", "tables", multiple=True, help="Only this table. May be repeated."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def pace_options(command: Command) -> Command:
+    """--batch-size, --stripes, --sleep-ms, --target-ms, --pace; defaults: the var migration."""
+    for option in (
+        click.option("--pace", type=click.Choice(list(PACES)),
+                     help="Batch size and sleep at once: 1000 rows/500 ms, 5000/100, 10000/0."),
+        click.option("--target-ms", type=click.IntRange(1),
+                     help="Wanted duration of a transaction; slower ones are cut smaller."),
+        click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
+        click.option("--stripes", type=Stripes(), default="auto", show_default=True,
+                     help="Batches that share a key range, so that updates stay HOT."),
+        click.option("--batch-size", type=click.IntRange(1, 100_000),
+                     help="Rows of one transaction."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@scope_options
+@pace_options
+@FORMAT
+@click.option("--all-values", is_flag=True, help="Show every tenant.")
+@examples("""
+trueup plan
+trueup plan --table portfoliocompanies --tenant 7 --tenant none
+trueup plan --pace conservative
+trueup plan --format json > plan.json
+""")
+def plan(form: str, all_values: bool, **options: Any) -> None:
+    """Count what an in-place migration would change, and store it as a plan. Changes none of it.
+
+    Shows per column what becomes of every value, what stays and why, and what endangers the run.
+    `trueup apply` carries it out, within a day and while vocabulary and statements are the same.
+    """
+    from trueup import run_terminal
+
+    made = _plan(quiet=form == "json", **options)
+    if form == "json":
+        click.echo(run_terminal.plan_json(made))
+        return
+    out = terminal.console()
+    run_terminal.show_plan(out, made, None if all_values else run_terminal.SHOWN)
+    for event in run_terminal.plan_lines(made):
+        click.echo(run_terminal.as_line(event))
+    short = str(made.run_id)[:8]
+    if made.rows_planned:
+        click.echo(
+            f"Plan {short}: {made.rows_planned:,} rows in {made.batches:,} batches."
+            f" Nothing has been changed. `trueup apply {short}` carries it out."
+        )
+    else:
+        click.echo(f"Plan {short}: nothing to change.")
+
+
+@click.command()
+@RUN
+@click.option("--dry-run", is_flag=True, help="Make a plan and show it, change nothing.")
+@click.option("--resume", "resume_", is_flag=True, help="As `trueup resume`.")
+@click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows.")
+@click.option("--target-ms", type=click.IntRange(1), help="Wanted duration of a transaction.")
+@click.option("--max-quarantined", type=click.IntRange(0),
+              help="Rows the database may refuse before the run stops.")  # fmt: skip
+@YES
+@LOG
+@VERBOSE
+@examples("""
+trueup apply
+trueup apply 3f2a91c0 --yes
+trueup apply --sleep-ms 0 --log-format json
+trueup apply --dry-run
+""")
+@click.pass_context
+def apply(
+    context: click.Context, /, run: str | None, dry_run: bool, resume_: bool, **options: Any
+) -> None:
+    """Carry out a plan: RUN, or the newest one that was not begun.
+
+    In short transactions, each with its own audit entry. Ctrl-C ends it after the current batch; it
+    may be killed at any moment. Exit code 1 where a promised row was not changed, or the run was
+    stopped.
+    """
+    from trueup import runs
+
+    if dry_run:
+        context.invoke(plan, form="text", all_values=False, tables=(), columns=(), tenants=(),
+                       batch_size=None, stripes=None, sleep_ms=None, target_ms=None,
+                       pace=None)  # fmt: skip
+        return
+    statuses = runs.UNFINISHED if resume_ else runs.PLANNED
+    _work(run, statuses, verb="Resume" if resume_ else "Apply", **options)
+
+
+@click.command()
+@RUN
+@click.option("--resume-from", metavar="KEY", help="Skip keys up to KEY, in one table.")
+@click.option("--table", help="The table of --resume-from.")
+@click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows.")
+@click.option("--target-ms", type=click.IntRange(1), help="Wanted duration of a transaction.")
+@click.option("--max-quarantined", type=click.IntRange(0),
+              help="Rows the database may refuse before the run stops.")  # fmt: skip
+@YES
+@LOG
+@VERBOSE
+@examples("""
+trueup resume
+trueup resume 3f2a91c0
+trueup resume --resume-from 250000 --table portfoliocompanies
+""")
+def resume(run: str | None, **options: Any) -> None:
+    """Go on with a run that was paused, interrupted or killed, or that has failed batches.
+
+    RUN, or the newest unfinished one. What is done is not done again.
+    """
+    from trueup import runs
+
+    _work(run, runs.UNFINISHED, verb="Resume", **options)
+
+
+@click.command()
+@RUN
+@examples("""
+trueup pause
+trueup pause 3f2a91c0
+""")
+def pause(run: str | None) -> None:
+    """Ask the runner of a run to stop after its current batch; `trueup resume` goes on."""
+    from trueup import runs
+
+    _request(run, "paused", ("running",) if run is None else (*runs.PLANNED, *runs.UNFINISHED))
+
+
+@click.command()
+@RUN
+@YES
+@examples("""
+trueup cancel 3f2a91c0
+""")
+def cancel(run: str | None, yes: bool) -> None:
+    """Close a run for good. What it has changed stays changed and audited."""
+    from trueup import runs
+
+    _request(run, "cancelled", (*runs.PLANNED, *runs.UNFINISHED), yes=yes)
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Show it again every second until the run ends.")
+@FORMAT
+@examples("""
+trueup status
+trueup status --watch
+trueup status --format json
+""")
+def status(watch: bool, form: str) -> None:
+    """How far the newest unfinished run is, else how the newest one ended."""
+    from trueup import connection, ledger, migration, run_terminal
+
+    settings = read_settings()
+    schema = ledger.schema(settings)
+    with connection.connect(settings, writes=False, autocommit=True) as connected:
+        click.echo(connection.describe(connected, settings), err=form == "json")
+        while True:
+            found = migration.status(connected, schema)
+            if found is None:
+                click.echo("There is no run yet; `trueup plan` makes one.")
+                return
+            progress, controls = found
+            if form == "json":
+                shown = {**progress, "columns": controls}
+                click.echo(json.dumps(shown, default=str, indent=None if watch else 2))
+            else:
+                if watch and sys.stdout.isatty():
+                    click.clear()
+                run_terminal.show_status(terminal.console(), progress, controls)
+            if not watch or progress["status"] != "running":
+                return
+            time.sleep(1)
+
+
+@click.command()
+@FORMAT
+@LIMIT
+@examples("""
+trueup runs
+trueup runs --limit 0 --format json
+""")
+def runs(form: str, limit: int) -> None:
+    """List plans and runs, newest first."""
+    from trueup import connection, ledger, run_terminal
+    from trueup import runs as module
+
+    settings = read_settings()
+    schema = ledger.schema(settings)
+    with connection.connect(settings, writes=False) as connected:
+        ledger.check(connected, schema)
+        rows = module.recent(connected, schema, limit or 1_000_000)
+        click.echo(connection.describe(connected, settings), err=form == "json")
+    if form == "json":
+        click.echo(json.dumps(rows, default=str, indent=2))
+    elif rows:
+        run_terminal.show_runs(terminal.console(), rows)
+    else:
+        click.echo("There is no run yet; `trueup plan` makes one.")
+
+
+@click.command()
+@RUN
+@FORMAT
+@click.option("--verbose", is_flag=True, help="All offenders, not only the first ten of a check.")
+@examples("""
+trueup verify
+trueup verify 3f2a91c0 --verbose
+trueup verify --format json
+""")
+def verify(run: str | None, form: str, verbose: bool) -> None:
+    """Check a run, or the newest: canonical values, NULLs, row counts, audit against the rows.
+
+    Reads everything in one snapshot. Exit code 1 where a check failed or could not be read.
+    """
+    from trueup import connection, run_terminal
+    from trueup import verify as job
+
+    settings = read_settings()
+    with connection.connect(settings, writes=False) as connected:
+        click.echo(connection.describe(connected, settings), err=form == "json")
+        found = job.run(settings, connected, run)
+    if form == "json":
+        click.echo(json.dumps(job.as_dict(found), ensure_ascii=False, indent=2))
+    else:
+        run_terminal.show_verification(terminal.console(), found, None if verbose else 10)
+    sys.exit(1 if found.count(job.FAIL, job.ERROR) else 0)
+
+
+def _plan(
+    quiet: bool,
+    tables: tuple[str, ...],
+    columns: tuple[str, ...],
+    tenants: tuple[str, ...],
+    batch_size: int | None,
+    stripes: int | None,
+    sleep_ms: int | None,
+    target_ms: int | None,
+    pace: str | None,
+) -> Any:
+    from trueup import connection
+    from trueup import plan as job
+
+    settings = read_settings()
+    known = job.defaults(settings)
+    rows, pause = PACES[pace] if pace else (known["batch_size"], known["sleep_ms"])
+    wanted = job.Pace(
+        batch_size=batch_size or rows,
+        sleep_ms=pause if sleep_ms is None else sleep_ms,
+        target_ms=target_ms or known["target_ms"],
+        stripes=stripes,
+    )
+    scope = job.Scope(tables, columns, tenants)
+    job.entries(settings, scope)  # a wrong name is said before anything is compiled
+    with connection.connect(settings, application_name="trueup plan") as connected:
+        click.echo(connection.describe(connected, settings), err=quiet)
+        with terminal.progress("plan") as progress:
+            return job.make(settings, connected, scope, wanted, progress)
+
+
+def _work(
+    wanted: str | None,
+    statuses: tuple[str, ...],
+    verb: str,
+    yes: bool,
+    log_format: str | None,
+    verbose: bool,
+    resume_from: str | None = None,
+    table: str | None = None,
+    **pace: int | None,
+) -> None:
+    from trueup import connection, engine, ledger, migration, run_terminal
+    from trueup import runs as module
+
+    settings = read_settings()
+    form = log_format or settings.log_format
+    schema = ledger.schema(settings)
+    with connection.connect(settings, application_name="trueup apply") as connected:
+        click.echo(connection.describe(connected, settings), err=form == "json")
+        ledger.check(connected, schema)
+        run = module.find(connected, schema, wanted, statuses)
+        migration.check(settings, connected, run)
+        totals = migration.totals(connected, run)
+        database = connected.info.dbname
+        left = totals["rows_planned"] - totals["rows_updated"]
+        _ask(
+            yes,
+            f"{verb} run {run.short_id}: change {max(left, 0):,} rows in"
+            f" {totals['total_batches'] - totals['completed_batches']:,} batches of database"
+            f" {database}?",
+        )
+        migration.set_pace(connected, schema, run, **pace)
+        if resume_from is not None:
+            touched = migration.skip_to(connected, run, table, resume_from)
+            click.echo(f"{touched} batches skipped or shortened", err=form == "json")
+    batches = totals["total_batches"]
+    try:
+        with run_terminal.reporter(form, verbose, batches, totals["completed_batches"]) as report:
+            outcome = migration.work(settings, run, report)
+    except engine.LeaseLost:
+        click.echo(
+            f"Error: another runner has taken run {run.short_id} over; what was done is done.\n"
+            "`trueup status` shows who works on it.",
+            err=True,
+        )
+        sys.exit(1)
+    last = run_terminal.completed(outcome)
+    if form == "json":
+        click.echo(run_terminal.as_json(last))
+    else:
+        click.echo(run_terminal.as_line(last))
+        run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
+    sys.exit(0 if outcome.status == "completed" else 1)
+
+
+def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bool = True) -> None:
+    from trueup import connection, ledger, migration
+    from trueup import runs as module
+
+    settings = read_settings()
+    schema = ledger.schema(settings)
+    with connection.connect(settings) as connected:
+        click.echo(connection.describe(connected, settings))
+        ledger.check(connected, schema)
+        run = module.find(connected, schema, wanted, statuses)
+        verb = "Cancel" if status == "cancelled" else "Pause"
+        _ask(yes, f"{verb} run {run.short_id}, which is {run.status}?")
+        holder = module.request(connected, schema, run, status)
+        if holder is None:
+            migration.close(connected, schema, run, status)
+        connected.commit()
+    if holder:
+        click.echo(f"{holder} will stop after its current batch; `trueup status` shows it.")
+    else:
+        click.echo(f"Nobody works on run {run.short_id}; it is {status} now.")
+
+
+def _ask(yes: bool, question: str) -> None:
+    """Go on only after a yes; TrueupError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise TrueupError(
+            f"nobody is there to answer: {question}", "Give --yes if that is what you want."
+        )
+    if not click.confirm(question, default=False):
+        raise TrueupError("nothing was changed: the answer was no")
+
+
+COMMANDS: tuple[click.Command, ...] = (plan, apply, resume, pause, cancel, status, runs,
+                                        verify)  # fmt: skip

@@ -1,0 +1,700 @@
+"""Apply: the batches of a planned run, one short transaction each.
+
+All that a runner must remember is in the ledger, so it can be killed at any moment. What changes
+rows is the statement `apply_batch` of the plan, as it was compiled; this module only decides which
+batch is next, how large a piece of it to take, and what an error means.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import psycopg
+
+from trueup.compiled import Rows, Statement, column_statement
+from trueup.errors import TrueupError
+
+PASSES = 3  # over rows that could not be changed when their batch came by
+MAX_STRIPES = 64  # pieces of a range; beyond, a batch is cut by key
+RECONNECT_SECONDS = 60.0  # how long a server may be away
+TIMEOUT_SHARE = 0.8  # of deadlock_timeout: we give up before the application becomes a victim
+
+# What the database may say of a transaction, by SQLSTATE or its class (the first two characters).
+CONNECTION_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "53300")
+RETRY = ("55P03", "57014", "40")  # a lock, a timeout, a deadlock, a serialization failure
+BAD_ROW = ("22", "23", "44", "P0")  # a value, a constraint, a check option, a trigger that raises
+
+Key = list[str]
+
+
+class Batch(NamedTuple):
+    """A batch as it was claimed; ranges are (start, end], keys as texts."""
+
+    batch_id: int
+    table_name: str
+    column_name: str
+    range_start: Key | None
+    range_end: Key
+    stripe: int
+    stripes: int
+    hashed: bool
+    rows_in_batch: int
+
+
+class Piece(NamedTuple):
+    """What one transaction takes of a batch; the whole of it, as a rule."""
+
+    range_start: Key | None
+    range_end: Key
+    stripe: int
+    stripes: int
+
+
+class State(NamedTuple):
+    """A batch after a piece, and what the operator wants of the run."""
+
+    rows_updated: int
+    rows_skipped: int
+    rows_failed: int
+    duration_ms: float
+    requested_status: str | None
+    target_ms: int
+    sleep_ms: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something people may want to read.
+
+    kind: what happened, a word for machines (batch_completed, ...)
+    data: numbers that go with it; camelCase, as the log lines of a run have them
+    """
+
+    kind: str
+    message: str
+    level: str = "info"
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Stop:
+    """What the person at the keyboard wants: to end after this batch, or at once.
+
+    cancel: interrupts the statement that runs, set while there is one
+    """
+
+    requested: bool = False
+    cancel: Callable[[], None] = lambda: None
+
+
+class Left(NamedTuple):
+    """Rows of one value that are not canonical after the run."""
+
+    table_name: str
+    column_name: str
+    value: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    status: as in migration_runs
+    late:   what was written at or below the frozen bound since planning and is not canonical
+    missed: rows that have a planned value and were never changed
+    """
+
+    status: str
+    totals: dict[str, int]
+    late: list[Left]
+    missed: list[Left]
+    seconds: float
+    notes: str = ""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do: the plan's statements and options.
+
+    tenants: None for all, else ids as text, None among them for rows of no tenant
+    """
+
+    run_id: uuid.UUID
+    statements: Mapping[str, Statement]
+    tenants: list[str | None] | None
+    batch_size: int
+    max_quarantined: int
+    lease_seconds: float
+    lock_timeout_ms: int
+
+
+class LeaseLost(Exception):
+    """Somebody else works on the run now; what they see is whole, we only have to leave."""
+
+
+class _Stopped(Exception):
+    """The run ends before its end."""
+
+    def __init__(self, status: str, notes: str) -> None:
+        super().__init__(notes)
+        self.status = status
+        self.notes = notes
+
+
+def owner() -> str:
+    """How a runner is called in the ledger: host and process."""
+    return f"{socket.gethostname()} process {os.getpid()}"
+
+
+def apply(
+    connect: Callable[[], psycopg.Connection[Any]],
+    order: Order,
+    report: Callable[[Event], None],
+    stop: Stop,
+) -> Outcome:
+    """Work on a run until it is done, paused, cancelled, or interrupted; returns how it ended.
+
+    connect: opens a connection that is not in autocommit mode.
+    Raises TrueupError where another runner holds the run, and LeaseLost where one took it over.
+    """
+    runner = Runner(connect, order, report, stop)
+    started = time.monotonic()
+    runner.take_lease()
+    late: list[Left] = []
+    missed: list[Left] = []
+    notes = ""
+    try:
+        runner.begin()
+        for attempt in range(1, PASSES + 1):
+            runner.work()
+            late, reopened = runner.look_back(may_reopen=attempt < PASSES)
+            if not reopened:
+                break
+            report(Event("second_look", f"Looking again at {reopened} batches..."))
+        late, missed = runner.tell_apart(late)
+        status = runner.verdict(missed)
+    except _Stopped as stopped:
+        status, notes = stopped.status, stopped.notes
+    except LeaseLost:
+        runner.close()
+        raise
+    except psycopg.Error as error:
+        status, notes = "failed", _first_line(error)
+        report(Event("run_failed", f"The run stops: {notes}", "error"))
+    totals = runner.totals()
+    runner.end(status, notes)
+    return Outcome(status, totals, late, missed, time.monotonic() - started, notes)
+
+
+class Runner:
+    """One connection, one lease token, and the walk over the batches."""
+
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[Any]],
+        order: Order,
+        report: Callable[[Event], None],
+        stop: Stop,
+    ) -> None:
+        self.connect = connect
+        self.order = order
+        self.report = report
+        self.stop = stop
+        self.token = uuid.uuid4()
+        self.connection = self._connect()
+        self.renewed = time.monotonic()
+        self.pieces = 1  # of a batch; doubled where batches take too long
+        self.done = 0
+        self.total = 0
+        self.quarantined = 0
+        self.values: dict[tuple[str, str], dict[str, list[Any]]] = {}
+        self.lock_timeout, self.statement_timeout = self._timeouts()
+
+    # ------------------------------------------------------------------------------ the lease
+
+    def take_lease(self) -> None:
+        """Raises TrueupError that says who holds the run."""
+        for theirs in self.rows("other_runners", run_id=self.order.run_id):
+            run_id, table, column, holder, until = theirs
+            raise TrueupError(
+                f"run {str(run_id)[:8]} on {table}.{column} is held by {holder}"
+                f" until {until:%H:%M:%S}, unless that runner is heard of before",
+                "Wait for it or `trueup pause` it. The lease of a runner that died ends by itself.",
+            )
+        taken = self.rows(
+            "take_lease",
+            run_id=self.order.run_id,
+            lease_token=self.token,
+            lease_owner=owner(),
+            lease_seconds=self.order.lease_seconds,
+        )
+        if not taken:
+            raise TrueupError(
+                "another runner has just taken this run", "`trueup status` shows how it goes."
+            )
+        self.renewed = time.monotonic()
+
+    def renew(self) -> None:
+        """Be heard of, now and then; raises LeaseLost."""
+        if time.monotonic() - self.renewed > self.order.lease_seconds / 3:
+            if not self.rows(
+                "renew_lease",
+                run_id=self.order.run_id,
+                lease_token=self.token,
+                lease_seconds=self.order.lease_seconds,
+            ):
+                raise LeaseLost
+            self.renewed = time.monotonic()
+
+    # --------------------------------------------------------------------------- the whole run
+
+    def begin(self) -> None:
+        self._set_status("running", finished=False)
+        self.rows("reopen_failed", run_id=self.order.run_id, lease_token=self.token)
+        totals = self.totals()
+        self.total = totals["total_batches"]
+        self.done = totals["completed_batches"] + totals["cancelled_batches"]
+        self.quarantined = totals["rows_failed"]
+
+    def end(self, status: str, notes: str) -> None:
+        """Give the run back; a lost connection changes nothing about what was done."""
+        try:
+            self._set_status(status, finished=status not in ("paused", "interrupted", "failed"))
+            if status == "cancelled":
+                self.rows("close_batches", run_id=self.order.run_id)
+            self.rows("release", run_id=self.order.run_id, lease_token=self.token, status=status,
+                      notes=notes or None)  # fmt: skip
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def totals(self) -> dict[str, int]:
+        """Counts of batches and rows of the run so far, as `batch_totals` names them."""
+        cursor = self._run("batch_totals", run_id=self.order.run_id)
+        row = cursor.fetchone() or ()
+        names = [column.name for column in cursor.description or []]
+        self.connection.commit()
+        return {name: int(value) for name, value in zip(names, row, strict=True)}
+
+    def work(self) -> None:
+        """All open batches, range by range."""
+        while batches := self._claim():
+            for batch in sorted(batches, key=lambda each: each.stripe):
+                self.batch(batch)
+            last = batches[-1]
+            self.rows(
+                "note_progress",
+                run_id=self.order.run_id,
+                lease_token=self.token,
+                table_name=last.table_name,
+                column_name=last.column_name,
+                last_id=",".join(last.range_end),
+            )
+
+    def look_back(self, may_reopen: bool) -> tuple[list[Left], int]:
+        """What is not canonical at or below the bound, and how many batches are open again for it.
+
+        Only values that the plan did not list as left alone.
+        """
+        late: list[Left] = []
+        reopened = 0
+        if may_reopen:
+            reopened += len(self.rows("reopen_failed", **self._hold()))
+        for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
+            self.renew()
+            place = self._place(bound)
+            found = self.rows(column_statement("remaining_values", table, column), **place)
+            late += [Left(table, column, value, rows) for value, rows, _ in found]
+            planned = [value for value, _, is_planned in found if is_planned]
+            if planned and may_reopen:
+                statement = column_statement("reopen_batches", table, column)
+                reopened += len(self.rows(statement, **place, values_before=planned))
+        self.done -= reopened
+        return late, reopened
+
+    def tell_apart(self, late: list[Left]) -> tuple[list[Left], list[Left]]:
+        """(written since, never changed by this run): only the second breaks the plan's promise."""
+        missed: list[Left] = []
+        for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
+            values = [left.value for left in late if left[:2] == (table, column)]
+            if values:
+                found = self.rows(
+                    column_statement("missed_rows", table, column),
+                    **self._place(bound),
+                    values_before=values,
+                )
+                missed += [Left(table, column, value, never)
+                           for value, _, never, _ in found if never]  # fmt: skip
+        never_changed = {left[:3]: left.rows for left in missed}
+        written = [left._replace(rows=left.rows - never_changed.get(left[:3], 0)) for left in late]
+        return [left for left in written if left.rows > 0], missed
+
+    def verdict(self, missed: list[Left]) -> str:
+        """completed: every promised row was changed."""
+        totals = self.totals()
+        broken = ("failed_batches", "cancelled_batches", "rows_failed")
+        whole = not missed and not any(totals[name] for name in broken)
+        return "completed" if whole else "completed_with_failures"
+
+    # ------------------------------------------------------------------------------- one batch
+
+    def batch(self, batch: Batch) -> None:
+        """Change the rows of a batch, in one transaction or, where that fails, in several."""
+        self.done += 1
+        self.report(Event("batch_started", f"Processing batch {self.done}/{self.total}..."))
+        pieces = deque(halves(_whole(batch), self.pieces))
+        held: list[Key] = []
+        state: State | None = None
+        finished = False
+        while pieces:
+            self.renew()
+            piece = pieces.popleft()
+            started = time.monotonic()
+            last = not pieces and not held
+            try:
+                state = self._piece(batch, piece, is_last=last)
+            except psycopg.Error as error:
+                self._roll_back()
+                if self._deal_with(error, batch, piece, pieces, held):
+                    finished = True
+                    break
+                continue
+            finished = last
+            self._adapt(time.monotonic() - started, state.target_ms)
+            self._pause(batch, state)
+        if not finished:
+            state = self._finish(batch, held)
+        if state is not None:
+            self._report_batch(state, held)
+            if state.requested_status in ("paused", "cancelled"):
+                raise _Stopped(state.requested_status, "on request")
+        if self.stop.requested:
+            raise _Stopped("interrupted", "by the person at the keyboard")
+
+    def _deal_with(
+        self,
+        error: psycopg.Error,
+        batch: Batch,
+        piece: Piece,
+        pieces: deque[Piece],
+        held: list[Key],
+    ) -> bool:
+        """A piece that failed: smaller ones, a row put aside, or the end of the run.
+
+        Returns whether the batch was finished after all, by a transaction whose answer was lost.
+        """
+        kind = classify(error)
+        if kind == "lost":
+            self._reconnect(error)
+            pieces.appendleft(piece)
+            return self._is_finished(batch)
+        if kind == "stop":
+            self._fail(batch, error)
+            raise error
+        if kind == "retry":
+            self._interrupted(error)
+            self.pieces = min(self.pieces * 2, MAX_STRIPES)
+            time.sleep(random.uniform(0, self.lock_timeout / 1000))
+        smaller = self._cut(batch, piece, by_key=kind == "bad row")
+        if len(smaller) > 1:
+            pieces.extendleft(reversed(smaller))
+        elif smaller and kind == "bad row":
+            self._quarantine(batch, smaller[0], error)
+        elif smaller:
+            held.append(smaller[0].range_end)
+        return False
+
+    def _piece(self, batch: Batch, piece: Piece, is_last: bool) -> State:
+        """One transaction, in one round trip. Raises LeaseLost where the batch is not ours."""
+        values = self._values(batch)
+        name = column_statement("apply_batch", batch.table_name, batch.column_name)
+        with self.connection.pipeline():
+            self._begin()
+            changed = self._run(
+                name,
+                batch_id=batch.batch_id,
+                lease_token=self.token,
+                hashed=batch.hashed,
+                tenants=self.order.tenants,
+                **piece._asdict(),
+                **values,
+            )
+            finished = self._run(
+                "finish_piece",
+                batch_id=batch.batch_id,
+                lease_token=self.token,
+                is_last=is_last,
+                error_message=None,
+            )
+            self.connection.commit()
+        row = finished.fetchone()
+        if row is None or changed.fetchone() is None:
+            raise LeaseLost
+        return State(*row)
+
+    def _finish(self, batch: Batch, held: list[Key]) -> State | None:
+        """Close a batch whose last piece did not: it is done, or rows of it were held by others."""
+        message = (
+            f"{len(held)} rows were locked by other sessions: "
+            + ", ".join(",".join(key) for key in held[:5])
+            if held
+            else None
+        )
+        rows = self.rows("finish_piece", batch_id=batch.batch_id, lease_token=self.token,
+                         is_last=True, error_message=message)  # fmt: skip
+        if rows:
+            return State(*rows[0])
+        if self._is_finished(batch):  # by a first try whose answer was lost
+            return None
+        raise LeaseLost
+
+    def _cut(self, batch: Batch, piece: Piece, by_key: bool) -> list[Piece]:
+        """Two smaller pieces, or one of a single row, or none where nothing is left to change."""
+        if not by_key and piece.stripes < MAX_STRIPES:
+            return list(halves(piece, 2))
+        keys = [
+            key
+            for (key,) in self.rows(
+                column_statement("keys_to_change", batch.table_name, batch.column_name),
+                hashed=batch.hashed,
+                tenants=self.order.tenants,
+                values_before=self._values(batch)["values_before"],
+                **piece._asdict(),
+            )
+        ]
+        if len(keys) < 2:
+            return [piece._replace(range_end=key) for key in keys]
+        middle = keys[len(keys) // 2 - 1]
+        return [piece._replace(range_end=middle), piece._replace(range_start=middle)]
+
+    def _quarantine(self, batch: Batch, piece: Piece, error: psycopg.Error) -> None:
+        self.rows(
+            column_statement("quarantine", batch.table_name, batch.column_name),
+            batch_id=batch.batch_id,
+            lease_token=self.token,
+            range_end=piece.range_end,
+            sqlstate=error.sqlstate,
+            error_message=_first_line(error),
+        )
+        self.quarantined += 1
+        self.report(
+            Event(
+                "quarantined",
+                f"Row {','.join(piece.range_end)} of {batch.table_name} cannot be changed: "
+                f"{_first_line(error)}",
+                "error",
+            )
+        )
+        if self.quarantined > self.order.max_quarantined:
+            raise _Stopped(
+                "failed", f"more than {self.order.max_quarantined} rows cannot be changed"
+            )
+
+    def _fail(self, batch: Batch, error: psycopg.Error) -> None:
+        self.rows("finish_piece", batch_id=batch.batch_id, lease_token=self.token, is_last=True,
+                  error_message=_first_line(error))  # fmt: skip
+        self.report(
+            Event("batch_failed", f"Batch {self.done} failed: {_first_line(error)}", "error")
+        )
+
+    def _report_batch(self, state: State, held: list[Key]) -> None:
+        data = {
+            "rowsUpdated": state.rows_updated,
+            "rowsSkipped": state.rows_skipped,
+            "rowsFailed": state.rows_failed,
+            "durationMs": round(state.duration_ms),
+        }
+        if held:
+            message = f"Batch {self.done} failed: {len(held)} rows were locked by other sessions"
+            self.report(Event("batch_failed", message, "error", data))
+        else:
+            self.report(Event("batch_completed", f"Batch {self.done} completed", data=data))
+
+    # ------------------------------------------------------------------------- pace and control
+
+    def _adapt(self, seconds: float, target_ms: int) -> None:
+        """More and smaller pieces where they take twice the wanted time, fewer at half of it."""
+        if seconds * 1000 > 2 * target_ms:
+            self.pieces = min(self.pieces * 2, MAX_STRIPES)
+        elif seconds * 1000 < target_ms / 2 and self.pieces > 1:
+            self.pieces //= 2
+
+    def _pause(self, batch: Batch, state: State) -> None:
+        """Sleep in proportion to the rows that were looked at."""
+        share = batch.rows_in_batch / self.order.batch_size / self.pieces
+        until = time.monotonic() + state.sleep_ms / 1000 * min(share, 1)
+        if state.sleep_ms and not self.stop.requested:
+            self.report(Event("sleeping", f"Sleeping {state.sleep_ms}ms before next batch..."))
+        while (left := until - time.monotonic()) > 0 and not self.stop.requested:
+            time.sleep(min(left, 0.2))
+            self.renew()
+
+    # --------------------------------------------------------------------------- the connection
+
+    def rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """A statement in a transaction of its own, tried again where the connection is lost.
+
+        Only statements that may run twice are called here.
+        """
+        while True:
+            try:
+                found = self._run(statement, **values)
+                result = found.fetchall() if found.description else []
+                self.connection.commit()
+                return result
+            except psycopg.Error as error:
+                self._roll_back()
+                kind = classify(error)
+                if kind == "lost":
+                    self._reconnect(error)
+                elif kind == "retry":
+                    self._interrupted(error)
+                    time.sleep(random.uniform(0, self.lock_timeout / 1000))
+                else:
+                    raise
+
+    def _run(self, statement: str, **values: object) -> Rows:
+        found = self.order.statements[statement]
+        return found.run(self.connection, **{name: values[name] for name in found.parameters})
+
+    def _begin(self) -> None:
+        self._run(
+            "begin_batch",
+            lock_timeout=f"{self.lock_timeout}ms",
+            statement_timeout=f"{self.statement_timeout}ms",
+        )
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        connection = self.connect()
+        self.stop.cancel = connection.cancel_safe
+        return connection
+
+    def _timeouts(self) -> tuple[int, int]:
+        """Milliseconds for locks and statements, below the server's deadlock_timeout."""
+        row = self.connection.execute(
+            "select extract(epoch from cast(current_setting('deadlock_timeout') as interval))"
+        ).fetchone()
+        self.connection.commit()
+        limit = int(float(row[0] if row else 1) * 1000 * TIMEOUT_SHARE)
+        return min(self.order.lock_timeout_ms, limit), limit
+
+    def _roll_back(self) -> None:
+        try:
+            self.connection.rollback()
+        except psycopg.Error:
+            self.connection.close()
+
+    def _reconnect(self, error: psycopg.Error) -> None:
+        """Come back within a minute or give up; a lost connection is never the end of a table."""
+        self.report(Event("reconnecting", f"Connection lost: {_first_line(error)}", "warn"))
+        self.connection.close()
+        until = time.monotonic() + RECONNECT_SECONDS
+        pause = 0.05
+        while True:
+            try:
+                self.connection = self._connect()
+                break
+            except TrueupError:
+                if time.monotonic() > until or self.stop.requested:
+                    raise
+                time.sleep(random.uniform(pause / 2, pause))
+                pause = min(pause * 2, 5)
+        self.renewed = 0.0  # renew at once: it may be somebody else's by now
+        self.renew()
+
+    def _is_finished(self, batch: Batch) -> bool:
+        """Did the transaction whose answer was lost finish the batch?"""
+        for status, is_ours in self.rows(
+            "batch_state", batch_id=batch.batch_id, lease_token=self.token
+        ):
+            return status == "completed" and bool(is_ours)
+        return False
+
+    def _interrupted(self, error: psycopg.Error) -> None:
+        """A statement that the person at the keyboard cancelled is not tried again."""
+        if error.sqlstate == "57014" and self.stop.requested:
+            raise _Stopped("interrupted", "by the person at the keyboard, in the middle of a batch")
+
+    def _claim(self) -> list[Batch]:
+        self.renew()
+        return [
+            Batch(*row)
+            for row in self.rows(
+                "claim_range",
+                run_id=self.order.run_id,
+                lease_token=self.token,
+                lease_seconds=self.order.lease_seconds,
+            )
+        ]
+
+    def _values(self, batch: Batch) -> dict[str, list[Any]]:
+        place = (batch.table_name, batch.column_name)
+        if place not in self.values:
+            rows = self.rows(
+                "value_map",
+                run_id=self.order.run_id,
+                table_name=batch.table_name,
+                column_name=batch.column_name,
+            )
+            before, after, map_ids = zip(*rows, strict=True)
+            self.values = {
+                place: {
+                    "values_before": list(before),
+                    "values_after": list(after),
+                    "map_ids": list(map_ids),
+                }
+            }
+        return self.values[place]
+
+    def _hold(self) -> dict[str, Any]:
+        return {"run_id": self.order.run_id, "lease_token": self.token}
+
+    def _place(self, bound: Key) -> dict[str, Any]:
+        return {
+            "run_id": self.order.run_id,
+            "tenants": self.order.tenants,
+            "range_end": bound,
+        }
+
+    def _set_status(self, status: str, finished: bool) -> None:
+        self.rows("set_run_status", run_id=self.order.run_id, status=status, finished=finished)
+
+
+def classify(error: psycopg.Error) -> str:
+    """What an error means for a batch: lost, retry, bad row, or stop."""
+    state = error.sqlstate
+    if state is None:
+        return "lost" if isinstance(error, psycopg.OperationalError) else "stop"
+    for kind, states in (("lost", CONNECTION_LOST), ("retry", RETRY), ("bad row", BAD_ROW)):
+        if state.startswith(states):
+            return kind
+    return "stop"
+
+
+def halves(piece: Piece, count: int) -> Iterator[Piece]:
+    """A piece cut into `count` stripes, a power of two: stripe k of S is k and k + S of 2 S."""
+    for number in range(count):
+        yield piece._replace(
+            stripe=piece.stripe + number * piece.stripes, stripes=piece.stripes * count
+        )
+
+
+def _whole(batch: Batch) -> Piece:
+    return Piece(batch.range_start, batch.range_end, batch.stripe, batch.stripes)
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[
+        0
+    ]

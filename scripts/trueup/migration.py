@@ -1,0 +1,179 @@
+"""Running a plan: whose turn it is, what may forbid it, and the keyboard."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from trueup import compiled, connection, engine, ledger, plan, runs
+from trueup.connection import Connection
+from trueup.errors import TrueupError
+from trueup.settings import Settings
+
+Report = Callable[[engine.Event], None]
+
+
+def order(settings: Settings, run: runs.Run) -> engine.Order:
+    """What the engine needs to know of a run."""
+    known = plan.defaults(settings)
+    return engine.Order(
+        run_id=run.run_id,
+        statements=runs.statements(run),
+        tenants=run.options["tenants"],
+        batch_size=run.options["batch_size"],
+        max_quarantined=run.options.get("max_quarantined", known["max_quarantined"]),
+        lease_seconds=known["lease_seconds"],
+        lock_timeout_ms=known["lock_timeout_ms"],
+    )
+
+
+def check(settings: Settings, connected: Connection, run: runs.Run) -> None:
+    """TrueupError where the plan is stale or a table cannot be migrated in place any more."""
+    plan.check_fresh(settings, connected, run)
+    scope = plan.Scope(tuple(run.options["tables"]), tuple(run.options["columns"]))
+    _, _, findings = plan.examine(settings, connected, plan.entries(settings, scope))
+    plan.refuse(findings)
+
+
+def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -> int:
+    """Close the open batches of a table up to a key; returns how many were touched.
+
+    table: may be left out where the run has one only. key: as people write it, 4711 or 4711,x.
+    Raises TrueupError where the run has no such table, or the key is none of its keys.
+    """
+    own = runs.statements(run)
+    found = own["run_columns"].run(connected, run_id=run.run_id).fetchall()
+    names = list(dict.fromkeys(name for name, _, _ in found))
+    if table is None and len(names) == 1:
+        table = names[0]
+    if table not in names:
+        raise TrueupError(
+            f"--resume-from is about one table; --table is {table or 'missing'}, "
+            f"allowed: {', '.join(names)}"
+        )
+    touched = 0
+    for name, column, bound in found:
+        if name != table:
+            continue
+        parts = key.split(",", len(bound) - 1)
+        statement = own[compiled.column_statement("skip_to", name, column)]
+        try:
+            if len(parts) != len(bound):
+                raise TrueupError(
+                    f"{key!r} has {len(parts)} parts; a key of {table} has {len(bound)}"
+                )
+            touched += len(
+                statement.run(connected, run_id=run.run_id, resume_from=parts).fetchall()
+            )
+        except psycopg.DataError as error:
+            raise TrueupError(
+                f"{key!r} is no key of {table}: {error.diag.message_primary}"
+            ) from None
+    connected.commit()
+    return touched
+
+
+def totals(connected: Connection, run: runs.Run) -> dict[str, int]:
+    """Counts of batches and rows so far, as the statement batch_totals names them."""
+    cursor = runs.statements(run)["batch_totals"].run(connected, run_id=run.run_id)
+    names = [column.name for column in cursor.description or []]
+    row = cursor.fetchone() or ()
+    return {name: int(value) for name, value in zip(names, row, strict=True)}
+
+
+def set_pace(
+    connected: Connection,
+    schema: str,
+    run: runs.Run,
+    sleep_ms: int | None,
+    target_ms: int | None,
+    max_quarantined: int | None,
+) -> None:
+    """Write down what apply was asked for beyond the plan; None leaves a number as it is."""
+    connected.execute(
+        sql.SQL(
+            "update {} set sleep_ms = coalesce(%s, sleep_ms), target_ms = coalesce(%s, target_ms)"
+            " where run_id = %s"
+        ).format(sql.Identifier(schema, "stage_migration_control")),
+        [sleep_ms, target_ms, run.run_id],
+    )
+    if max_quarantined is not None:
+        run.options["max_quarantined"] = max_quarantined
+        connected.execute(
+            sql.SQL("update {} set options = %s where run_id = %s").format(
+                sql.Identifier(schema, "migration_runs")
+            ),
+            [Jsonb(run.options), run.run_id],
+        )
+    connected.commit()
+
+
+def close(connected: Connection, schema: str, run: runs.Run, status: str) -> None:
+    """Pause or cancel a run that nobody works on."""
+    own = runs.statements(run)
+    if status == "cancelled":
+        own["close_batches"].run(connected, run_id=run.run_id)
+    if run.status not in runs.PLANNED or status == "cancelled":
+        own["set_run_status"].run(
+            connected, run_id=run.run_id, status=status, finished=status == "cancelled"
+        )
+    connected.execute(
+        sql.SQL(
+            "update {} set status = %s, requested_status = null, updated_at = now()"
+            " where run_id = %s"
+        ).format(sql.Identifier(schema, "stage_migration_control")),
+        [status, run.run_id],
+    )
+
+
+def work(settings: Settings, run: runs.Run, report: Report) -> engine.Outcome:
+    """Run the batches. Ctrl-C ends it after the current batch, a second one in the middle of it."""
+    stop = engine.Stop()
+    with _keyboard(stop, report):
+        return engine.apply(
+            lambda: connection.connect(settings, application_name="trueup apply"),
+            order(settings, run),
+            report,
+            stop,
+        )
+
+
+@contextmanager
+def _keyboard(stop: engine.Stop, report: Report) -> Iterator[None]:
+    def ask(number: int, frame: Any) -> None:
+        if stop.requested:
+            stop.cancel()
+            return
+        stop.requested = True
+        report(
+            engine.Event("stopping", "Finishing the current batch; once more cancels it.", "warn")
+        )
+
+    before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def status(
+    connected: Connection, schema: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+    """The progress view and the control rows of its run; None where there is no run at all."""
+    ledger.check(connected, schema)
+    with connected.cursor(row_factory=dict_row) as cursor:
+        view = sql.Identifier(schema, "stage_migration_progress")
+        found = cursor.execute(sql.SQL("select * from {}").format(view)).fetchone()
+        if found is None:
+            return None
+        control = sql.Identifier(schema, "stage_migration_control")
+        query = sql.SQL("select * from {} where run_id = %s order by table_name, column_name")
+        return found, cursor.execute(query.format(control), [found["run_id"]]).fetchall()

@@ -1,0 +1,468 @@
+"""`trueup plan`: what a run would change, decided and stored; no row of the application changes.
+
+All that is counted is counted in one snapshot and written to the ledger in one transaction: a plan
+is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import hashlib
+import json
+import subprocess
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import IsolationLevel, sql
+from psycopg.types.json import Jsonb
+
+from trueup import compiled, dbt, ledger, runs, tables
+from trueup.compiled import Statement, column_statement
+from trueup.connection import Connection
+from trueup.errors import TrueupError
+from trueup.settings import Settings
+
+KIND = "migrate"
+NO_TENANT = "none"  # on the command line: rows of no tenant
+EXAMPLES = 5  # rows shown per column
+SKEW = 1.5  # times its share that the fullest stripe may have before keys are hashed
+
+# (what is looked at, columns done, columns in all)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a run is about; everything where nothing is named.
+
+    tenants: ids as text, `none` for the rows of no tenant
+    """
+
+    table_names: tuple[str, ...] = ()
+    column_names: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast: rows of a transaction, pause per so many rows, its wanted duration (ms).
+
+    stripes: how many batches share a range, a power of two; 1 = contiguous; None = as it pays
+    """
+
+    batch_size: int
+    sleep_ms: int
+    target_ms: int
+    stripes: int | None = None
+
+
+@dataclass(frozen=True)
+class Value:
+    """What becomes of a value, or why nothing does: after is None then."""
+
+    before: str | None
+    after: str | None
+    match_type: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that will change."""
+
+    row_key: str
+    tenant: str | None
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """The plan of one managed column.
+
+    tenants: rows to change by tenant (None: of no tenant), where there is one
+    stripes: batches per range; why says why so many
+    """
+
+    table_name: str
+    column_name: str
+    vocabulary: str
+    rows: int
+    values: list[Value]
+    tenants: dict[str | None, int]
+    batches: int
+    stripes: int
+    hashed: bool
+    why: str
+    examples: list[Example] = field(default_factory=list)
+
+    @property
+    def rows_planned(self) -> int:
+        """Rows that will change."""
+        return sum(value.rows for value in self.values if value.after is not None)
+
+    def left(self, match_type: str) -> list[Value]:
+        """Values that stay as they are for this reason."""
+        return [v for v in self.values if v.after is None and v.match_type == match_type]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stored plan, for people."""
+
+    run_id: uuid.UUID
+    plan_sha256: str
+    columns: list[ColumnPlan]
+    findings: list[tables.Finding]
+
+    @property
+    def rows_planned(self) -> int:
+        """Rows that the plan promises to change."""
+        return sum(column.rows_planned for column in self.columns)
+
+    @property
+    def batches(self) -> int:
+        """Batches of all columns."""
+        return sum(column.batches for column in self.columns)
+
+
+def defaults(settings: Settings) -> dict[str, int]:
+    """The var `migration`: what options of plan and apply are where nobody says otherwise."""
+    found = dbt.project_variables(settings).get("migration")
+    needed = ("batch_size", "stripes", "sleep_ms", "target_ms", "max_quarantined",
+              "lease_seconds", "lock_timeout_ms", "plan_valid_hours")  # fmt: skip
+    if not isinstance(found, dict) or any(not isinstance(found.get(n), int) for n in needed):
+        raise TrueupError(
+            f"vars.migration of dbt_project.yml is {found!r:.60}; "
+            f"allowed: whole numbers for {', '.join(needed)}",
+            "docs/configuration.md explains every entry.",
+        )
+    return found
+
+
+def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
+    """The managed columns in scope; TrueupError for a table or column that is not managed."""
+    managed = dbt.project_variables(settings)["managed_columns"]
+    for what, wanted, known in (
+        ("--table", scope.table_names, [entry["table"] for entry in managed]),
+        ("--column", scope.column_names, [entry["column"] for entry in managed]),
+    ):
+        for name in wanted:
+            if name not in known:
+                raise TrueupError(
+                    f"{what} {name} is not managed; allowed: {', '.join(dict.fromkeys(known))}",
+                    "managed_columns in dbt_project.yml lists what trueup looks after.",
+                )
+    found = [
+        entry
+        for entry in managed
+        if (not scope.table_names or entry["table"] in scope.table_names)
+        and (not scope.column_names or entry["column"] in scope.column_names)
+    ]
+    if not found:
+        raise TrueupError(
+            f"no managed column is named {', '.join(scope.column_names)} in "
+            f"{', '.join(scope.table_names)}"
+        )
+    for entry in found:
+        if scope.tenants and not entry.get("tenant"):
+            raise TrueupError(
+                f"{entry['table']}.{entry['column']} has no tenant column, so --tenant cannot "
+                "narrow it",
+                "Name the tables that have one with --table.",
+            )
+    return found
+
+
+def make(
+    settings: Settings,
+    connected: Connection,
+    scope: Scope,
+    pace: Pace,
+    progress: Progress = lambda what, done, total: None,
+) -> Plan:
+    """Count, decide and store a plan. The connection must not be in autocommit mode.
+
+    Raises TrueupError where the ledger is missing or a table cannot be migrated in place.
+    """
+    managed = entries(settings, scope)
+    schema = ledger.schema(settings)
+    ledger.check(connected, schema)
+    found = compiled.statements(settings)
+    server, facts, findings = examine(settings, connected, managed)
+    refuse(finding for finding in findings)
+    own = _own_statements(found, managed)
+    run_id = uuid.uuid4()
+    connected.rollback()
+    connected.isolation_level = IsolationLevel.REPEATABLE_READ
+    versions = _versions(
+        connected, found["vocabulary_versions"], {entry["vocabulary"] for entry in managed}
+    )
+    options = {
+        "tables": list(scope.table_names),
+        "columns": list(scope.column_names),
+        "tenants": [None if tenant == NO_TENANT else tenant for tenant in scope.tenants] or None,
+        "batch_size": pace.batch_size,
+    }
+    _insert_run(settings, connected, schema, run_id, options, own, versions)
+    columns = []
+    for number, entry in enumerate(managed):
+        progress(f"{entry['table']}.{entry['column']}", number, len(managed))
+        table_facts = facts[entry["table"], entry["column"]]
+        pays, why = tables.stripes_possible(table_facts, server)
+        stripes, why = _stripes(pace, defaults(settings)["stripes"], pays, why)
+        columns.append(_column(connected, found, run_id, entry, options, pace, stripes, why))
+        _insert_control(connected, schema, run_id, entry, pace)
+    digest = _digest(options, versions, columns)
+    connected.execute(
+        sql.SQL("update {} set plan_sha256 = %s, findings = %s where run_id = %s").format(
+            sql.Identifier(schema, "migration_runs")
+        ),
+        [digest, Jsonb([dataclasses.asdict(each) for each in findings]), run_id],
+    )
+    connected.commit()
+    connected.isolation_level = None
+    return Plan(run_id, digest, columns, findings)
+
+
+def examine(
+    settings: Settings, connected: Connection, managed: Iterable[Mapping[str, Any]]
+) -> tuple[tables.ServerFacts, dict[tuple[str, str], tables.TableFacts], list[tables.Finding]]:
+    """The server and the tables of a run, with what protects or endangers it."""
+    variables = dbt.project_variables(settings)
+    app_schema = str(variables.get("app_schema", "public"))
+    server = tables.server_facts(connected, ledger.schema(settings))
+    findings = tables.judge_server(server, writes=True)
+    facts = {}
+    for entry in managed:
+        fact = tables.facts(connected, app_schema, entry)
+        facts[entry["table"], entry["column"]] = fact
+        judged = tables.judge(
+            fact,
+            server,
+            longest(settings, entry["vocabulary"]),
+            writes=True,
+            production=settings.environment == "production",
+        )
+        findings += [each for each in judged if each not in findings]
+    return server, facts, findings
+
+
+def refuse(findings: Iterable[tables.Finding]) -> None:
+    """TrueupError that lists what forbids a run."""
+    failed = [finding for finding in findings if finding.status == tables.FAIL]
+    if failed:
+        raise TrueupError(
+            "\n".join(f"{finding.subject}: {finding.found}" for finding in failed),
+            "\n".join(finding.remedy for finding in failed if finding.remedy) or None,
+        )
+
+
+def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> None:
+    """TrueupError where what was planned is not what would be planned now."""
+    hours = defaults(settings)["plan_valid_hours"]
+    old = datetime.now(timezone.utc) - run.planned_at > timedelta(hours=hours)
+    reason = None
+    if run.status in runs.PLANNED and old:
+        reason = f"it is older than {hours} hours"
+    elif run.sources_sha256 != compiled.digest(settings):
+        reason = "managed columns, statements or macros have changed since"
+    else:
+        vocabularies = {each.split(" ")[0] for each in run.vocabulary_version.split(", ")}
+        versions = _versions(connected, runs.statements(run)["vocabulary_versions"], vocabularies)
+        if versions != run.vocabulary_version:
+            reason = f"the vocabulary has changed since: {run.vocabulary_version} → {versions}"
+    if reason:
+        raise TrueupError(
+            f"the plan of run {run.short_id} is stale: {reason}",
+            f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
+        )
+
+
+def longest(settings: Settings, vocabulary: str) -> int | None:
+    """Characters of the longest canonical value of a vocabulary; None where it has none."""
+    name = dbt.project_variables(settings)["vocabularies"][vocabulary]["canonical_seed"]
+    path = settings.project / "seeds" / f"{name}.csv"
+    if not path.exists():
+        return None
+    return max((len(value) for value in _canonical_values(path)), default=None)
+
+
+def _canonical_values(path: Path) -> list[str]:
+    import csv
+
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [row["canonical_value"] for row in csv.DictReader(lines)]
+
+
+def _column(
+    connected: Connection,
+    found: Mapping[str, Statement],
+    run_id: uuid.UUID,
+    entry: Mapping[str, Any],
+    options: Mapping[str, Any],
+    pace: Pace,
+    stripes: int,
+    why: str,
+) -> ColumnPlan:
+    table, column = entry["table"], entry["column"]
+    place: dict[str, Any] = {"run_id": run_id, "tenants": options["tenants"]}
+
+    def run(purpose: str, **values: Any) -> list[tuple[Any, ...]]:
+        statement = found[column_statement(purpose, table, column)]
+        return statement.run(
+            connected, **{name: values[name] for name in statement.parameters}
+        ).fetchall()
+
+    try:
+        rows = run("plan_values", **place)
+    except psycopg.errors.NumericValueOutOfRange:
+        raise TrueupError(
+            f"{table}.{column} has more than 32,767 different spellings to change",
+            "Narrow the plan with --tenant, and run it tenant by tenant.",
+        ) from None
+    values = [
+        Value(before, after, match_type, count) for _, before, after, match_type, count in rows
+    ]
+    values.sort(key=lambda value: (-value.rows, value.before or ""))
+    total, tenants = _by_tenant(run("plan_totals", **place))
+    hashed = False
+    batches: list[tuple[Any, ...]] = []
+    examples: list[Example] = []
+    if any(value.after is not None for value in values):
+        if column_statement("plan_spread", table, column) not in found:
+            hashed = stripes > 1  # no whole number, whose low bits could choose the stripe
+        elif stripes > 1:
+            spread = run("plan_spread", stripes=stripes, hashed=False, batch_rows=pace.batch_size)
+            fullest, first = spread[0]
+            hashed = first >= 10 * stripes and int(fullest) * stripes > SKEW * int(first)
+            why += "; keys come in steps, so they are hashed" if hashed else ""
+        batches = run("plan_batches", **place, stripes=stripes, hashed=hashed,
+                      batch_rows=pace.batch_size)  # fmt: skip
+        examples = [Example(*row) for row in run("plan_examples", **place, examples=EXAMPLES)]
+    return ColumnPlan(
+        table_name=table,
+        column_name=column,
+        vocabulary=entry["vocabulary"],
+        rows=total,
+        values=values,
+        tenants=tenants,
+        batches=len(batches),
+        stripes=stripes,
+        hashed=hashed,
+        why=why,
+        examples=examples,
+    )
+
+
+def _by_tenant(rows: Collection[tuple[Any, ...]]) -> tuple[int, dict[str | None, int]]:
+    """Rows in all, and rows to change by tenant."""
+    return sum(int(row[1]) for row in rows), {row[0]: int(row[2]) for row in rows if row[2]}
+
+
+def _stripes(pace: Pace, default: int, pays: bool, why: str) -> tuple[int, str]:
+    if pace.stripes is not None:
+        return pace.stripes, "as asked for"
+    return (default, why) if pays else (1, why)
+
+
+def _own_statements(
+    found: Mapping[str, Statement], managed: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What apply will need, as the ledger keeps it."""
+    purposes = ("apply_batch", "keys_to_change", "quarantine", "remaining_values",
+                "reopen_batches", "missed_rows", "skip_to")  # fmt: skip
+    names = [
+        column_statement(purpose, entry["table"], entry["column"])
+        for entry in managed
+        for purpose in purposes
+    ]
+    books = [name for name in found if "__" not in name and name != "text_keys"]
+    return runs.stored({name: found[name] for name in [*names, *books]})
+
+
+def _versions(connected: Connection, statement: Statement, vocabularies: Collection[str]) -> str:
+    """The versions the models were built with: "stage 3f…"."""
+    rows = statement.run(connected, vocabularies=sorted(vocabularies)).fetchall()
+    if len(rows) != len(vocabularies):
+        missing = set(vocabularies) - {name for name, _ in rows}
+        raise TrueupError(
+            f"the models know no vocabulary {', '.join(sorted(missing))}", "`dbt build` makes them."
+        )
+    return ", ".join(f"{name} {version[:12]}" for name, version in rows)
+
+
+def _insert_run(
+    settings: Settings,
+    connected: Connection,
+    schema: str,
+    run_id: uuid.UUID,
+    options: Mapping[str, Any],
+    own: Mapping[str, Any],
+    versions: str,
+) -> None:
+    connected.execute(
+        sql.SQL(
+            "insert into {} (run_id, kind, status, options, statements, vocabulary_version,"
+            " sources_sha256, plan_sha256, sql_sha256, git_commit, operator, environment)"
+            " values (%s, %s, 'planned', %s, %s, %s, %s, '', %s, %s, %s, %s)"
+        ).format(sql.Identifier(schema, "migration_runs")),
+        [
+            run_id,
+            KIND,
+            Jsonb(dict(options)),
+            Jsonb(dict(own)),
+            versions,
+            compiled.digest(settings),
+            runs.statements_digest(own),
+            _git_commit(settings.project),
+            f"{getpass.getuser()} as {connected.info.user}",
+            settings.environment,
+        ],
+    )
+
+
+def _insert_control(
+    connected: Connection, schema: str, run_id: uuid.UUID, entry: Mapping[str, Any], pace: Pace
+) -> None:
+    connected.execute(
+        sql.SQL(
+            "insert into {} (run_id, table_name, column_name, target_ms, sleep_ms, workers)"
+            " values (%s, %s, %s, %s, %s, 1)"
+        ).format(sql.Identifier(schema, "stage_migration_control")),
+        [run_id, entry["table"], entry["column"], pace.target_ms, pace.sleep_ms],
+    )
+
+
+def _digest(options: Mapping[str, Any], versions: str, columns: Iterable[ColumnPlan]) -> str:
+    """SHA-256 of what was decided: two plans with the same digest do the same."""
+    decided = [
+        options,
+        versions,
+        [
+            (
+                c.table_name,
+                c.column_name,
+                c.stripes,
+                c.hashed,
+                [dataclasses.astuple(v) for v in c.values],
+            )
+            for c in columns
+        ],
+    ]
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+
+
+def _git_commit(project: Path) -> str | None:
+    """The commit of the checkout, with a + where files differ from it; None outside of git."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+        cwd=project, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() or None

@@ -1,0 +1,336 @@
+"""What people see of plans and runs: tables, log lines, a progress bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from trueup import tables, verify
+from trueup.engine import Event, Left, Outcome
+from trueup.plan import ColumnPlan, Plan, Value
+from trueup.terminal import BAR, console, new_table, percent, show_finding, visible
+
+SHOWN = 8  # values, tenants per table
+WAYS = {
+    "unknown": "unknown stage(s)",
+    "ambiguous": "ambiguous stage(s)",
+    "out_of_scope": "value(s) out of scope",
+    "broader": "narrower term(s) that are not accepted",
+}
+
+Report = Callable[[Event], None]
+
+
+def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
+    """Per column what becomes of the values, then what stays, then what endangers the run."""
+    for column in plan.columns:
+        out.print(
+            f"[bold]{escape(column.table_name)}.{escape(column.column_name)}[/]: "
+            f"{column.rows_planned:,} of {column.rows:,} rows will change"
+            f" ({percent(column.rows_planned, column.rows)}), in {column.batches:,} batches"
+        )
+        if column.rows_planned:
+            _show_changes(out, column, limit)
+        _show_left(out, column)
+        if column.batches:
+            stripes = f"{column.stripes} stripes" if column.stripes > 1 else "contiguous batches"
+            out.print(f"  [dim]{stripes}: {escape(column.why)}[/]", soft_wrap=True)
+        out.print()
+    warnings = [each for each in plan.findings if each.status != tables.OK]
+    for finding in warnings:
+        show_finding(out, finding.status, finding.subject, finding.found, finding.remedy)
+    if warnings:
+        out.print()
+
+
+def plan_lines(plan: Plan) -> Iterator[Event]:
+    """The same as log lines."""
+    yield Event("plan_started", "Creating batch plans...")
+    yield Event("plan_created", f"Created {plan.batches} batch plans")
+    yield Event("plan_recorded", "Recording batch plans in stage_migration_batches...")
+    for match_type, words in WAYS.items():
+        values = [v for column in plan.columns for v in column.left(match_type)]
+        names = list(dict.fromkeys(visible(value.before) for value in values))
+        if names:
+            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+            listed = ", ".join(names[:20])
+            yield Event(
+                "values_left", f"Found {len(names)} {words}: {listed}{more}", "warn",
+                {"matchType": match_type, "values": len(names)},
+            )  # fmt: skip
+
+
+def plan_json(plan: Plan) -> str:
+    """The plan for machines."""
+    found = {
+        "run_id": str(plan.run_id),
+        "plan_sha256": plan.plan_sha256,
+        "rows_planned": plan.rows_planned,
+        "batches": plan.batches,
+        "columns": [
+            {
+                "table_name": column.table_name,
+                "column_name": column.column_name,
+                "rows": column.rows,
+                "rows_planned": column.rows_planned,
+                "batches": column.batches,
+                "stripes": column.stripes,
+                "hashed": column.hashed,
+                "why": column.why,
+                "values": [vars(value) for value in column.values],
+                "tenants": [
+                    {"tenant": tenant, "rows_planned": rows}
+                    for tenant, rows in column.tenants.items()
+                ],
+                "examples": [vars(example) for example in column.examples],
+            }
+            for column in plan.columns
+        ],
+        "findings": [vars(finding) for finding in plan.findings],
+    }
+    return json.dumps(found, ensure_ascii=False, indent=2)
+
+
+def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
+    """How a run ended: counts, what is left, what to do next."""
+    totals = outcome.totals
+    table = new_table("batches", "done", "failed", "rows updated", "skipped", "failed", "seconds",
+                      right=range(7))  # fmt: skip
+    table.add_row(
+        f"{totals['total_batches']:,}",
+        f"{totals['completed_batches']:,}",
+        f"{totals['failed_batches']:,}",
+        f"{totals['rows_updated']:,}",
+        f"{totals['rows_skipped']:,}",
+        f"{totals['rows_failed']:,}",
+        f"{outcome.seconds:.1f}",
+    )
+    out.print(table)
+    _show_lefts(out, "were not changed although the plan promised it", outcome.missed)
+    _show_lefts(out, "were written since the plan and are not canonical", outcome.late)
+    words = {
+        "completed": f"Run {run} is completed: every promised row was changed.",
+        "completed_with_failures": f"Run {run} is over, and promised rows were not changed.\n"
+        f"`select * from stage_migration_failures` and `migration_quarantine` have the reasons; "
+        f"`trueup resume {run}` tries them again.",
+        "paused": f"Run {run} is paused; `trueup resume {run}` goes on.",
+        "interrupted": f"Run {run} is interrupted {outcome.notes};"
+        f" nothing is half done. `trueup resume {run}` goes on.",
+        "cancelled": f"Run {run} is cancelled; what was done stays done.",
+        "failed": f"Run {run} failed: {outcome.notes}\n"
+        f"`trueup resume {run}` goes on where it stopped.",
+    }
+    out.print(words[outcome.status], soft_wrap=True, markup=False)
+
+
+def show_runs(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The newest runs, one line each."""
+    table = new_table("run", "status", "planned at", "by", "rows planned", "updated", "failed",
+                      right=(4, 5, 6))  # fmt: skip
+    for row in rows:
+        table.add_row(
+            str(row["run_id"])[:8],
+            escape(row["status"]),
+            f"{row['planned_at']:%Y-%m-%d %H:%M}",
+            escape(row["operator"]),
+            f"{row['rows_planned']:,}",
+            f"{row['rows_updated']:,}",
+            f"{row['rows_failed']:,}",
+        )
+    out.print(table)
+
+
+def show_status(
+    out: Console, found: Mapping[str, Any], controls: Sequence[Mapping[str, Any]]
+) -> None:
+    """The progress view and the control rows of one run."""
+    share = float(found["completion_percent"] or 0) / 100
+    filled = int(share * BAR)
+    out.print(
+        f"run {str(found['run_id'])[:8]}  {found['status']}  "
+        f"{'█' * filled}{'░' * (BAR - filled)} {found['completion_percent']} %{_remaining(found)}"
+    )
+    table = new_table("batches", "pending", "running", "done", "failed", "rows planned", "updated",
+                      "skipped", "failed", right=range(9))  # fmt: skip
+    names = ("total_batches", "pending_batches", "running_batches", "completed_batches",
+             "failed_batches", "rows_planned", "rows_updated", "rows_skipped",
+             "rows_failed")  # fmt: skip
+    table.add_row(*(f"{found[name]:,}" for name in names))
+    out.print(table)
+    for control in controls:
+        where = f"{control['table_name']}.{control['column_name']}"
+        holder = f", held by {control['lease_owner']}" if control["lease_owner"] else ""
+        asked = (
+            f", asked to be {control['requested_status']}" if control["requested_status"] else ""
+        )
+        last = f", up to key {control['last_id']}" if control["last_id"] else ""
+        out.print(f"  {where}: {control['status']}{last}{holder}{asked}", markup=False)
+
+
+def show_verification(out: Console, found: verify.Verification, limit: int | None) -> None:
+    """Verdict, checks, and what to do; limit: offenders shown per check."""
+    rule = "=" * 80
+    passed, warned = found.count(verify.PASS), found.count(verify.WARN)
+    failed = found.count(verify.FAIL, verify.ERROR)
+    lines = [rule, "VERIFICATION REPORT", rule, "", f"run {found.run.short_id}", "", "SUMMARY",
+             f"  Total Checks: {len(found.checks)}", f"  Passed: {passed}", f"  Failed: {failed}",
+             f"  Warnings: {warned}", "", "CHECKS"]  # fmt: skip
+    marks = {verify.PASS: "✓", verify.WARN: "!", verify.FAIL: "✗", verify.ERROR: "✗"}
+    for check in found.checks:
+        lines.append(f"{marks[check.status]} {check.name}: {check.message}")
+        if check.status != verify.PASS:
+            shown = check.offenders[1 : limit or None]
+            lines += [f"    {line}" for line in shown]
+            hidden = len(check.offenders) - 1 - len(shown)
+            lines += [f"    and {hidden:,} more (--verbose)"] if hidden > 0 else []
+    unmet = [check for check in found.checks if check.status != verify.PASS]
+    if unmet:
+        lines += ["", "RECOMMENDATIONS"]
+        lines += [f"  {check.name}: {check.recommendation}" for check in unmet]
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+    if failed:
+        out.print("[ERROR] Verification FAILED: One or more checks failed", markup=False)
+    else:
+        out.print("[INFO] Verification PASSED", markup=False)
+
+
+@contextmanager
+def reporter(form: str, verbose: bool, batches: int, done: int) -> Iterator[Report]:
+    """How the events of a run are shown: as lines, as JSON lines, or as a bar on a terminal."""
+    if form == "json":
+        yield lambda event: click.echo(as_json(event))
+    elif sys.stderr.isatty() and not verbose:
+        with _bar(batches, done) as report:
+            yield report
+    else:
+        yield lambda event: click.echo(as_line(event))
+
+
+def as_line(event: Event) -> str:
+    """An event as a line of the log, in the classic form."""
+    data = f" {json.dumps(event.data, separators=(',', ':'))}" if event.data else ""
+    return f"[{event.level.upper()}] {event.message}{data}"
+
+
+def as_json(event: Event) -> str:
+    """An event as a line of JSON."""
+    now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    head = {"time": now, "level": event.level, "event": event.kind, "message": event.message}
+    return json.dumps({**head, **event.data}, ensure_ascii=False)
+
+
+def completed(outcome: Outcome) -> Event:
+    """The last line of a run."""
+    totals = outcome.totals
+    words = {"completed": "Migration completed", "paused": "Migration paused"}
+    return Event(
+        "run_ended",
+        words.get(outcome.status, f"Migration {outcome.status.replace('_', ' ')}"),
+        "info" if outcome.status in ("completed", "paused") else "error",
+        {
+            "totalBatches": totals["total_batches"],
+            "completedBatches": totals["completed_batches"],
+            "failedBatches": totals["failed_batches"],
+            "totalRowsUpdated": totals["rows_updated"],
+            "totalRowsSkipped": totals["rows_skipped"],
+            "totalRowsFailed": totals["rows_failed"],
+            "durationSeconds": round(outcome.seconds, 1),
+        },
+    )
+
+
+@contextmanager
+def _bar(batches: int, done: int) -> Iterator[Report]:
+    columns = (
+        TextColumn("batches"),
+        BarColumn(BAR),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    started = time.monotonic()
+    rows = 0
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=batches, completed=done)
+
+        def report(event: Event) -> None:
+            nonlocal rows
+            if event.kind in ("batch_completed", "batch_failed"):
+                rows += event.data.get("rowsUpdated", 0)
+                rate = rows / max(time.monotonic() - started, 0.001)
+                progress.update(task, advance=1, description=f"{rows:,} rows, {rate:,.0f}/s")
+            elif event.kind == "second_look":
+                progress.update(task, description=event.message)
+            if event.level in ("warn", "error"):
+                progress.console.print(as_line(event), markup=False)
+
+        yield report
+
+
+def _show_changes(out: Console, column: ColumnPlan, limit: int | None) -> None:
+    table = new_table("becomes", "rows", "from", right=(1,))
+    groups: dict[str, list[Value]] = {}
+    for value in column.values:
+        if value.after is not None:
+            groups.setdefault(value.after, []).append(value)
+    for after, values in sorted(groups.items(), key=lambda each: -sum(v.rows for v in each[1])):
+        names = [f"{escape(visible(v.before, 20))} {v.rows:,}" for v in values[:4]]
+        more = f" · and {len(values) - 4:,} more" if len(values) > 4 else ""
+        table.add_row(escape(after), f"{sum(v.rows for v in values):,}", " · ".join(names) + more)
+    out.print(table)
+    if any(tenant is not None for tenant in column.tenants):
+        shown = list(column.tenants.items())[: limit or None]
+        names = [f"{'no tenant' if t is None else t}: {rows:,}" for t, rows in shown]
+        more = (
+            f" and {len(column.tenants) - len(shown)} more"
+            if len(shown) < len(column.tenants)
+            else ""
+        )
+        out.print(f"  by tenant: {escape(', '.join(names))}{more}", soft_wrap=True)
+    for example in column.examples[:2]:
+        out.print(
+            f"  for example {example.row_key}: {visible(example.before)} → {example.after}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _show_left(out: Console, column: ColumnPlan) -> None:
+    for match_type in dict.fromkeys(v.match_type for v in column.values if v.after is None):
+        values = column.left(match_type)
+        rows = sum(value.rows for value in values)
+        names = ", ".join(escape(visible(value.before, 24)) for value in values[:4])
+        more = f" and {len(values) - 4:,} more" if len(values) > 4 else ""
+        label = {"null": "NULL", "out_of_scope": "out of scope"}.get(match_type, match_type)
+        listed = "" if match_type == "null" else f": {names}{more}"
+        out.print(f"  stay as they are, {label}: {rows:,} rows{listed}", soft_wrap=True)
+
+
+def _show_lefts(out: Console, words: str, lefts: Sequence[Left]) -> None:
+    if lefts:
+        rows = sum(left.rows for left in lefts)
+        names = ", ".join(
+            f"{left.table_name}.{left.column_name} {visible(left.value, 24)} {left.rows:,}"
+            for left in lefts[:SHOWN]
+        )
+        more = f" and {len(lefts) - SHOWN} more values" if len(lefts) > SHOWN else ""
+        out.print(f"{rows:,} rows {words}: {names}{more}", markup=False, soft_wrap=True)
+
+
+def _remaining(found: Mapping[str, Any]) -> str:
+    minutes = found["estimated_minutes_remaining"]
+    if not minutes:
+        return ""
+    low, high = found["estimated_minutes_low"], found["estimated_minutes_high"]
+    return f", about {minutes} minutes left ({low} to {high})"

@@ -1,0 +1,184 @@
+"""`trueup verify`: the checks of a finished run, read in one snapshot. Changes nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg import IsolationLevel
+
+from trueup import compiled, ledger, plan, runs
+from trueup.compiled import Statement, column_statement
+from trueup.connection import Connection
+from trueup.settings import Settings
+
+PASS, WARN, FAIL, ERROR = "pass", "warn", "fail", "error"
+ORDER = (PASS, WARN, FAIL, ERROR)  # the worst of several decides
+
+# id → (name, what it says when nothing is wrong, what to do otherwise)
+CHECKS = {
+    "batch_tracking": (
+        "Batch Tracking",
+        "All batches completed successfully",
+        "`select * from stage_migration_failures` names the reasons, `trueup resume` tries again",
+    ),
+    "canonical_values": (
+        "Canonical Values",
+        "Every value is canonical",
+        "decide the values with `trueup alias add`, then `dbt build` and `trueup plan`",
+    ),
+    "null_integrity": (
+        "NULL Integrity",
+        "No value became NULL or blank",
+        "look at the rows: trueup never writes NULL, so somebody else did",
+    ),
+    "row_counts": (
+        "Row Counts",
+        "As many rows as there were",
+        "trueup neither inserts nor deletes: ask who does",
+    ),
+    "audit_consistency": (
+        "Audit Consistency",
+        "Audit, counters and rows agree",
+        "rows changed since are listed; where counters differ, somebody changed the ledger",
+    ),
+}
+
+
+@dataclass
+class Check:
+    """A check and what it found: the worst status of its parts, and what was wrong."""
+
+    id: str
+    status: str = PASS
+    expected: list[str] = field(default_factory=list)
+    actual: list[str] = field(default_factory=list)
+    offenders: list[str] = field(default_factory=list)
+    duration_ms: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return CHECKS[self.id][0]
+
+    @property
+    def message(self) -> str:
+        """One sentence."""
+        if self.status == PASS:
+            return CHECKS[self.id][1]
+        return self.offenders[0] if self.offenders else "; ".join(self.actual)
+
+    @property
+    def recommendation(self) -> str:
+        """What to do where it is not met."""
+        return CHECKS[self.id][2]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The checks of one run."""
+
+    run: runs.Run
+    checks: list[Check]
+
+    def count(self, *statuses: str) -> int:
+        """Checks in one of these statuses."""
+        return sum(check.status in statuses for check in self.checks)
+
+
+def run(settings: Settings, connected: Connection, wanted: str | None) -> Verification:
+    """Verify a run, or the newest that was begun. The connection must not be in autocommit mode.
+
+    Raises TrueupError where there is no ledger or no such run.
+    """
+    schema = ledger.schema(settings)
+    ledger.check(connected, schema)
+    found = compiled.statements(settings)
+    connected.rollback()
+    connected.read_only = True
+    connected.isolation_level = IsolationLevel.REPEATABLE_READ
+    target = runs.find(connected, schema, wanted, (*runs.UNFINISHED, "completed"))
+    checks = {name: Check(name) for name in CHECKS}
+    scope = plan.Scope(tuple(target.options["tables"]), tuple(target.options["columns"]))
+    bounds = {
+        (table, column): bound
+        for table, column, bound in found["run_columns"].run(connected, run_id=target.run_id)
+    }
+    _read(checks, connected, found["verify_batch_tracking"], ["batch_tracking"],
+          run_id=target.run_id)  # fmt: skip
+    _read(checks, connected, found["verify_audit_consistency"], ["audit_consistency"],
+          run_id=target.run_id)  # fmt: skip
+    for entry in plan.entries(settings, scope):
+        place = (entry["table"], entry["column"])
+        _read(
+            checks,
+            connected,
+            found[column_statement("verify_values", *place)],
+            ["canonical_values", "null_integrity", "row_counts"],
+            run_id=target.run_id,
+            tenants=target.options["tenants"],
+            range_end=bounds.get(place),
+        )
+        if place in bounds:
+            _read(checks, connected, found[column_statement("verify_changes", *place)],
+                  ["audit_consistency"], run_id=target.run_id)  # fmt: skip
+    connected.rollback()
+    return Verification(target, list(checks.values()))
+
+
+def as_dict(found: Verification) -> dict[str, Any]:
+    """For machines."""
+    return {
+        "run_id": str(found.run.run_id),
+        "summary": {
+            "totalChecks": len(found.checks),
+            "passed": found.count(PASS),
+            "failed": found.count(FAIL, ERROR),
+            "warnings": found.count(WARN),
+        },
+        "checks": [
+            {
+                "id": check.id,
+                "name": check.name,
+                "status": check.status,
+                "message": check.message,
+                "expected": check.expected,
+                "actual": check.actual,
+                "offenders": check.offenders,
+                "duration_ms": round(check.duration_ms, 1),
+            }
+            for check in found.checks
+        ],
+        "recommendations": [
+            f"{check.name}: {check.recommendation}"
+            for check in found.checks
+            if check.status != PASS
+        ],
+    }
+
+
+def _read(
+    checks: dict[str, Check],
+    connected: Connection,
+    statement: Statement,
+    ids: list[str],
+    **values: Any,
+) -> None:
+    """Run one statement and add what it found; a statement that fails is an error of its checks."""
+    started = time.monotonic()
+    try:
+        with connected.transaction():
+            rows = statement.run(connected, **values).fetchall()
+    except psycopg.Error as error:
+        text = f"{statement.name}: {error.diag.message_primary or error}"
+        rows = [(name, ERROR, "the check can be read", text, [text]) for name in ids]
+    milliseconds = (time.monotonic() - started) * 1000
+    for name, status, expected, actual, offenders in rows:
+        check = checks[name]
+        check.status = max(check.status, status, key=ORDER.index)
+        check.expected.append(expected)
+        check.actual.append(actual)
+        check.offenders += offenders
+        check.duration_ms += milliseconds / len(rows)
