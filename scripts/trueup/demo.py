@@ -7,7 +7,22 @@ import os
 from datetime import datetime, timezone
 from typing import Any
 
-from trueup import aliases, connection, dbt, findings, findings_page, page, sample, terminal
+from trueup import (
+    aliases,
+    connection,
+    dbt,
+    findings,
+    findings_page,
+    ledger,
+    migration,
+    page,
+    plan,
+    run_terminal,
+    runs,
+    sample,
+    terminal,
+    verify,
+)
 from trueup.settings import Settings
 
 SHOWN = 8  # unknown values in the summary
@@ -66,6 +81,7 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
         ],
     )
     page.write(path, findings_page.build(found, origin, datetime.now(timezone.utc)))
+    verified = migrate(settings)
     out.print(f"The same as a page, with more of it: {os.path.relpath(path)}", soft_wrap=True)
     if own_profile:
         out.print("profiles.yml was not made by trueup and was left alone.")
@@ -73,7 +89,42 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
         "The server keeps running. `dbt build` works in this folder, `trueup unmapped` lists what\n"
         "waits for a decision, `trueup alias add` decides it, `trueup down` stops the server."
     )
-    return 0
+    return 0 if verified else 1
+
+
+def migrate(settings: Settings) -> bool:
+    """The columns themselves: plan, apply, status, verify. Returns whether every check passed."""
+    out = terminal.console()
+    pace = plan.defaults(settings)
+    schema = ledger.schema(settings)
+    with connection.connect(settings) as connected:
+        for old in runs.unfinished(connected, schema):  # of a sample that is gone
+            migration.close(connected, schema, old, "cancelled")
+        connected.commit()
+        with terminal.progress("plan") as progress:
+            made = plan.make(
+                settings,
+                connected,
+                plan.Scope(),
+                plan.Pace(pace["batch_size"], sleep_ms=0, target_ms=pace["target_ms"]),
+                progress,
+            )
+        run = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
+    out.print("In place, in short transactions: plan, apply, status, verify\n")
+    run_terminal.show_plan_summary(out, made)
+    with run_terminal.bar(made.batches) as report:
+        outcome = migration.work(settings, run, report)
+    out.print()
+    with connection.connect(settings, writes=False) as connected:
+        found = migration.status(connected, schema)
+        if found is not None:
+            run_terminal.show_status(out, *found)
+        connected.rollback()
+        verification = verify.run(settings, connected, str(made.run_id))
+    out.print()
+    run_terminal.show_verification(out, verification, 3)
+    out.print()
+    return outcome.status == "completed" and not verification.count(verify.FAIL, verify.ERROR)
 
 
 def show(found: findings.Found) -> None:

@@ -4,49 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trueup import connection, dbt, server
+from trueup import aliases, connection, dbt, ledger, server, tables
 from trueup.errors import TrueupError
 from trueup.settings import Settings
-
-OLDEST, NEWEST = 15, 18  # PostgreSQL, supported
-
-OK, WARN, FAIL = "ok", "warn", "fail"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line: what was looked at, ok, warn or fail, what was found, what mends it."""
-
-    subject: str
-    status: str
-    found: str
-    remedy: str = ""
-
-
-_COLUMNS = """
-select
-    attname::text,
-    format_type(atttypid, atttypmod),
-    typcategory::text,
-    collisdeterministic
-from pg_catalog.pg_attribute
-inner join pg_catalog.pg_type on pg_type.oid = atttypid
-left join pg_catalog.pg_collation on pg_collation.oid = attcollation
-where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped
-"""
-
-_PRIMARY_KEY = """
-select attname::text
-from pg_catalog.pg_index
-cross join lateral unnest(indkey::int2[]) with ordinality as key (attnum, position)
-inner join pg_catalog.pg_attribute on attrelid = indrelid and pg_attribute.attnum = key.attnum
-where indrelid = to_regclass(%s) and indisprimary
-order by position
-"""
+from trueup.tables import FAIL as FAIL
+from trueup.tables import OK, Finding
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -60,8 +25,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
         return
     with connected:
         yield Finding("server", OK, connection.describe(connected, settings))
-        yield from _server(connected)
-        yield from _columns(connected, settings)
+        try:
+            variables = dbt.project_variables(settings)
+        except TrueupError as error:
+            yield Finding("dbt_project.yml", FAIL, error.message, error.remedy or "")
+            variables = {}
+        schema = str(variables.get("ledger_schema", ledger.DEFAULT_SCHEMA))
+        found = tables.server_facts(connected, schema)
+        yield from tables.judge_server(found, writes=False)
+        yield from _database(connected)
+        yield from _columns(connected, settings, variables, found)
 
 
 def _environment(settings: Settings) -> Finding:
@@ -80,38 +53,23 @@ def _disk(folder: Path) -> Finding:
     return Finding("disk", status, f"{free // server.MEGABYTE:,} MB free at the project", remedy)
 
 
-def _server(connected: connection.Connection) -> Iterator[Finding]:
-    version = connected.info.server_version // 10000
-    supported = OLDEST <= version <= NEWEST
-    yield Finding(
-        "version",
-        OK if supported else FAIL,
-        f"PostgreSQL {version}",
-        "" if supported else f"use PostgreSQL {OLDEST} to {NEWEST}",
-    )
+def _database(connected: connection.Connection) -> Iterator[Finding]:
     row = _row(
         connected,
         """
         select
             current_setting('server_encoding'),
-            pg_is_in_recovery(),
             has_database_privilege(current_database(), 'create'),
             exists (select from pg_catalog.pg_extension where extname = 'fuzzystrmatch'),
             exists (select from pg_catalog.pg_available_extensions where name = 'fuzzystrmatch')
         """,
     )
-    encoding, standby, may_create, installed, available = row
+    encoding, may_create, installed, available = row
     yield Finding(
         "encoding",
         OK if encoding == "UTF8" else FAIL,
         encoding,
         "" if encoding == "UTF8" else "create the database with encoding 'UTF8' template template0",
-    )
-    yield Finding(
-        "standby",
-        FAIL if standby else OK,
-        "a read-only standby" if standby else "no standby, writable",
-        "connect to the primary" if standby else "",
     )
     yield Finding(
         "rights",
@@ -134,32 +92,40 @@ def _server(connected: connection.Connection) -> Iterator[Finding]:
     )
 
 
-def _columns(connected: connection.Connection, settings: Settings) -> Iterator[Finding]:
-    """Every managed column: does the table look as dbt_project.yml says?"""
-    try:
-        variables = dbt.project_variables(settings)
-    except TrueupError as error:
-        yield Finding("dbt_project.yml", FAIL, error.message, error.remedy or "")
-        return
-    schema = variables.get("app_schema", "public")
+def _columns(
+    connected: connection.Connection,
+    settings: Settings,
+    variables: dict[str, Any],
+    server_facts: tables.ServerFacts,
+) -> Iterator[Finding]:
+    """Every managed column: does the table look as dbt_project.yml says, what endangers a run?"""
+    schema = str(variables.get("app_schema", "public"))
     documents = variables.get("managed_documents") or []
-    for entry in [*variables["managed_columns"], *documents]:
-        subject = f"{entry.get('table', '?')}.{entry.get('column', '?')}"
+    told = set()  # what concerns a table is the same for each of its columns
+    for entry in [*variables.get("managed_columns", []), *documents]:
         wrong = _options(entry, list(variables["vocabularies"]))
         if wrong:
+            subject = f"{entry.get('table', '?')}.{entry.get('column', '?')}"
             yield Finding(subject, FAIL, wrong, "correct managed_columns in dbt_project.yml")
             continue
-        table = f"{schema}.{entry['table']}"
-        columns = {name: more for name, *more in _rows(connected, _COLUMNS, [table])}
-        if not columns:
-            yield Finding(
-                subject,
-                FAIL,
-                f"there is no table {table} that {connected.info.user} can see",
-                "correct dbt_project.yml; `trueup demo` makes a sample",
-            )
-            continue
-        yield _column(connected, subject, table, columns, entry, is_document=entry in documents)
+        findings = tables.judge(
+            tables.facts(connected, schema, entry),
+            server_facts,
+            _longest_value(settings, entry["vocabulary"]),
+            writes=False,
+            document=entry in documents,
+            production=settings.environment == "production",
+        )
+        yield from (finding for finding in findings if finding not in told)
+        told.update(findings)
+
+
+def _longest_value(settings: Settings, vocabulary: str) -> int | None:
+    """Characters of the longest canonical value; None where the vocabulary is no seed file."""
+    try:
+        return max(map(len, aliases.vocabulary(settings, vocabulary).values), default=None)
+    except (TrueupError, OSError):
+        return None
 
 
 def _options(entry: dict[str, Any], vocabularies: list[str]) -> str:
@@ -173,67 +139,5 @@ def _options(entry: dict[str, Any], vocabularies: list[str]) -> str:
     return ""
 
 
-def _column(
-    connected: connection.Connection,
-    subject: str,
-    table: str,
-    columns: dict[str, list[Any]],
-    entry: dict[str, Any],
-    is_document: bool,
-) -> Finding:
-    named = [entry["column"], *entry["key"], entry.get("tenant"), entry.get("updated_at")]
-    for name in [name for name in named if name]:
-        if name not in columns:
-            return Finding(
-                subject,
-                FAIL,
-                f"{table} has no column {name}; it has {', '.join(columns)}",
-                "correct managed_columns in dbt_project.yml",
-            )
-    key = [name for (name,) in _rows(connected, _PRIMARY_KEY, [table])]
-    if key != list(entry["key"]):
-        return Finding(
-            subject,
-            FAIL,
-            f"the primary key of {table} is ({', '.join(key) or 'missing'}), "
-            f"not ({', '.join(entry['key'])})",
-            "correct key in managed_columns, or give the table its primary key",
-        )
-    for name, kind in entry["key"].items():
-        if columns[name][0] != kind:
-            return Finding(
-                subject, FAIL, f"key {name} is {columns[name][0]}, not {kind}", "correct its type"
-            )
-    kind, category, deterministic = columns[entry["column"]]
-    if is_document and kind != "jsonb":
-        return Finding(subject, FAIL, f"is {kind}; a document is jsonb", "name a jsonb column")
-    if not is_document and category not in ("S", "E"):
-        return Finding(subject, FAIL, f"is {kind}; only text can be managed", "name a text column")
-    if deterministic is False:
-        return Finding(
-            subject, WARN, f"{kind} in a non-deterministic collation; compared byte by byte"
-        )
-    if not _row(
-        connected, "select has_column_privilege(%s, %s, 'select')", [table, entry["column"]]
-    )[0]:
-        return Finding(
-            subject,
-            FAIL,
-            f"role {connected.info.user} may not read it",
-            f"grant select on {table} to {connected.info.user}",
-        )
-    return Finding(
-        subject, OK, f"{kind}, key {', '.join(f'{n} {t}' for n, t in entry['key'].items())}"
-    )
-
-
-def _rows(
-    connected: connection.Connection, query: str, parameters: list[Any] | None = None
-) -> list[tuple[Any, ...]]:
-    return connected.execute(query, parameters).fetchall()
-
-
-def _row(
-    connected: connection.Connection, query: str, parameters: list[Any] | None = None
-) -> tuple[Any, ...]:
-    return _rows(connected, query, parameters)[0]
+def _row(connected: connection.Connection, query: str) -> tuple[Any, ...]:
+    return connected.execute(query).fetchall()[0]

@@ -170,17 +170,19 @@ def apply(
     started = time.monotonic()
     runner.take_lease()
     late: list[Left] = []
+    dirty: list[Left] = []
     missed: list[Left] = []
     notes = ""
     try:
         runner.begin()
         for attempt in range(1, PASSES + 1):
             runner.work()
-            late, reopened = runner.look_back(may_reopen=attempt < PASSES)
+            late, dirty, reopened = runner.look_back(may_reopen=attempt < PASSES)
             if not reopened:
                 break
             report(Event("second_look", f"Looking again at {reopened} batches..."))
-        late, missed = runner.tell_apart(late)
+        again, missed = runner.tell_apart(dirty)
+        late += again
         status = runner.verdict(missed)
     except _Stopped as stopped:
         status, notes = stopped.status, stopped.notes
@@ -302,12 +304,14 @@ class Runner:
                 last_id=",".join(last.range_end),
             )
 
-    def look_back(self, may_reopen: bool) -> tuple[list[Left], int]:
-        """What is not canonical at or below the bound, and how many batches are open again for it.
+    def look_back(self, may_reopen: bool) -> tuple[list[Left], list[Left], int]:
+        """What is not canonical at or below the bound, but for what the plan listed as left alone.
 
-        Only values that the plan did not list as left alone.
+        Returns values that the plan did not know, values that it promised to change, and how many
+        batches are open again for the second.
         """
         late: list[Left] = []
+        dirty: list[Left] = []
         reopened = 0
         if may_reopen:
             reopened += len(self.rows("reopen_failed", **self._hold()))
@@ -315,30 +319,28 @@ class Runner:
             self.renew()
             place = self._place(bound)
             found = self.rows(column_statement("remaining_values", table, column), **place)
-            late += [Left(table, column, value, rows) for value, rows, _ in found]
+            for value, rows, is_planned in found:
+                (dirty if is_planned else late).append(Left(table, column, value, rows))
             planned = [value for value, _, is_planned in found if is_planned]
             if planned and may_reopen:
                 statement = column_statement("reopen_batches", table, column)
                 reopened += len(self.rows(statement, **place, values_before=planned))
         self.done -= reopened
-        return late, reopened
+        return late, dirty, reopened
 
-    def tell_apart(self, late: list[Left]) -> tuple[list[Left], list[Left]]:
-        """(written since, never changed by this run): only the second breaks the plan's promise."""
+    def tell_apart(self, dirty: list[Left]) -> tuple[list[Left], list[Left]]:
+        """(written again since, never changed by this run): only the second breaks the promise."""
+        again: list[Left] = []
         missed: list[Left] = []
         for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
-            values = [left.value for left in late if left[:2] == (table, column)]
+            values = [left.value for left in dirty if left[:2] == (table, column)]
             if values:
-                found = self.rows(
-                    column_statement("missed_rows", table, column),
-                    **self._place(bound),
-                    values_before=values,
-                )
-                missed += [Left(table, column, value, never)
-                           for value, _, never, _ in found if never]  # fmt: skip
-        never_changed = {left[:3]: left.rows for left in missed}
-        written = [left._replace(rows=left.rows - never_changed.get(left[:3], 0)) for left in late]
-        return [left for left in written if left.rows > 0], missed
+                statement = column_statement("missed_rows", table, column)
+                found = self.rows(statement, **self._place(bound), values_before=values)
+                for value, rows, never_changed, _ in found:
+                    again.append(Left(table, column, value, rows - never_changed))
+                    missed.append(Left(table, column, value, never_changed))
+        return [left for left in again if left.rows], [left for left in missed if left.rows]
 
     def verdict(self, missed: list[Left]) -> str:
         """completed: every promised row was changed."""

@@ -53,6 +53,24 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
         out.print()
 
 
+def show_plan_summary(out: Console, plan: Plan) -> None:
+    """One line per column: rows, what will change, what stays."""
+    headings = ("column", "rows", "will change", "spellings", "stay, not canonical", "batches")
+    table = new_table(*headings, right=range(1, 6))
+    for column in plan.columns:
+        left = sum(value.rows for value in column.values if value.after is None)
+        spellings = sum(value.after is not None for value in column.values)
+        table.add_row(
+            escape(f"{column.table_name}.{column.column_name}"),
+            f"{column.rows:,}",
+            f"{column.rows_planned:,}",
+            f"{spellings:,}",
+            f"{left:,}",
+            f"{column.batches:,}",
+        )
+    out.print(table)
+
+
 def plan_lines(plan: Plan) -> Iterator[Event]:
     """The same as log lines."""
     yield Event("plan_started", "Creating batch plans...")
@@ -211,7 +229,7 @@ def reporter(form: str, verbose: bool, batches: int, done: int) -> Iterator[Repo
     if form == "json":
         yield lambda event: click.echo(as_json(event))
     elif sys.stderr.isatty() and not verbose:
-        with _bar(batches, done) as report:
+        with bar(batches, done) as report:
             yield report
     else:
         yield lambda event: click.echo(as_line(event))
@@ -251,7 +269,8 @@ def completed(outcome: Outcome) -> Event:
 
 
 @contextmanager
-def _bar(batches: int, done: int) -> Iterator[Report]:
+def bar(batches: int, done: int = 0) -> Iterator[Report]:
+    """A progress bar on stderr, and lines for what went wrong; only these without a terminal."""
     columns = (
         TextColumn("batches"),
         BarColumn(BAR),
@@ -261,7 +280,10 @@ def _bar(batches: int, done: int) -> Iterator[Report]:
     )
     started = time.monotonic()
     rows = 0
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+    quiet = not sys.stderr.isatty()
+    with Progress(
+        *columns, console=console(stderr=True), transient=True, disable=quiet
+    ) as progress:
         task = progress.add_task("", total=batches, completed=done)
 
         def report(event: Event) -> None:

@@ -93,6 +93,15 @@ def find(connected: Connection, schema: str, wanted: str | None, statuses: Colle
     return found[0]
 
 
+def unfinished(connected: Connection, schema: str) -> list[Run]:
+    """Plans that were not begun and runs that did not come to their end, oldest first."""
+    query = sql.SQL("select {} from {} where status = any(%s) order by planned_at").format(
+        sql.SQL(COLUMNS), sql.Identifier(schema, "migration_runs")
+    )
+    with connected.cursor(row_factory=class_row(Run)) as cursor:
+        return cursor.execute(query, [[*PLANNED, *UNFINISHED]]).fetchall()
+
+
 def recent(connected: Connection, schema: str, limit: int) -> list[dict[str, Any]]:
     """The newest runs with their totals, for people."""
     query = sql.SQL(
