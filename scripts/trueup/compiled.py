@@ -85,7 +85,7 @@ def statements(settings: Settings) -> dict[str, Statement]:
 
 def column_statement(purpose: str, table: str, column: str) -> str:
     """The name of a managed column's own statement, as the macro statement_name makes it."""
-    return "__".join((purpose, *(re.sub(r"[^a-zA-Z0-9_]", "_", name) for name in (table, column))))
+    return "__".join((purpose, _name_part(table), _name_part(column)))
 
 
 def digest(settings: Settings) -> str:
@@ -157,6 +157,13 @@ def compile_project(
         PostgresAdapter.get_relation = asked
     _raise_failures(outcome)
     return folder
+
+
+def _name_part(name: str) -> str:
+    if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
+        return name
+    digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
+    return f"{re.sub('[^a-z0-9]+', '_', name).strip('_')}_{digest}".lstrip("_")
 
 
 def _raise_failures(outcome: dbt.Outcome) -> None:

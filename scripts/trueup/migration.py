@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -122,7 +122,11 @@ def close(connected: Connection, schema: str, run: runs.Run, status: str) -> Non
         own["close_batches"].run(connected, run_id=run.run_id)
     if run.status not in runs.PLANNED or status == "cancelled":
         own["set_run_status"].run(
-            connected, run_id=run.run_id, status=status, finished=status == "cancelled"
+            connected,
+            run_id=run.run_id,
+            lease_token=None,
+            status=status,
+            finished=status == "cancelled",
         )
     connected.execute(
         sql.SQL(
@@ -152,9 +156,11 @@ def _keyboard(stop: engine.Stop, report: Report) -> Iterator[None]:
             stop.cancel()
             return
         stop.requested = True
-        report(
-            engine.Event("stopping", "Finishing the current batch; once more cancels it.", "warn")
+        event = engine.Event(
+            "stopping", "Finishing the current batch; once more cancels it.", "warn"
         )
+        with suppress(RuntimeError):  # the signal came in the middle of a line that is written
+            report(event)
 
     before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

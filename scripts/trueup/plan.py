@@ -201,6 +201,7 @@ def make(
     run_id = uuid.uuid4()
     connected.rollback()
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
+    found["begin_reading"].run(connected)
     versions = _versions(
         connected, found["vocabulary_versions"], {entry["vocabulary"] for entry in managed}
     )

@@ -139,8 +139,8 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
     words = {
         "completed": f"Run {run} is completed: every promised row was changed.",
         "completed_with_failures": f"Run {run} is over, and promised rows were not changed.\n"
-        f"`select * from stage_migration_failures` and `migration_quarantine` have the reasons; "
-        f"`trueup resume {run}` tries them again.",
+        "`stage_migration_failures` and `migration_quarantine` have the reasons. "
+        f"`trueup resume {run}` tries failed batches again; quarantined rows are for a new plan.",
         "paused": f"Run {run} is paused; `trueup resume {run}` goes on.",
         "interrupted": f"Run {run} is interrupted {outcome.notes};"
         f" nothing is half done. `trueup resume {run}` goes on.",

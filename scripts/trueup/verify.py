@@ -99,6 +99,7 @@ def run(settings: Settings, connected: Connection, wanted: str | None) -> Verifi
     connected.rollback()
     connected.read_only = True
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
+    found["begin_reading"].run(connected)
     target = runs.find(connected, schema, wanted, (*runs.UNFINISHED, "completed"))
     checks = {name: Check(name) for name in CHECKS}
     scope = plan.Scope(tuple(target.options["tables"]), tuple(target.options["columns"]))

@@ -16,6 +16,7 @@ import sqlfluff_library
 PROJECT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = Environment(extensions=["jinja2.ext.do"], undefined=StrictUndefined)
 MACRO = re.compile(r"\{%-? macro (\w+)")
+MATERIALIZATION = re.compile(r"\{%-? materialization ")  # a tag of dbt's own; needs a database
 
 
 class _Returned(Exception):
@@ -43,6 +44,7 @@ def _compiled(text: str) -> CodeType:
 def _macros(context: dict[str, Any]) -> dict[str, Callable[..., Any]]:
     """Every macro by name; they see each other, whatever file they are in, as in dbt."""
     texts = [path.read_text() for path in sorted((PROJECT / "macros").rglob("*.sql"))]
+    texts = [text for text in texts if not MATERIALIZATION.search(text)]
     found: dict[str, Callable[..., Any]] = {}
     names: dict[str, Any] = {"return": _return}
     names |= {k: v for k, v in vars(sqlfluff_library).items() if not k.startswith("_")}

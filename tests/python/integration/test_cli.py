@@ -24,7 +24,8 @@ from integration.command import SECONDS, environment, remove_server, trueup
 from integration.conftest import PROJECT, App, copy_project
 from trueup import dbt, server
 
-COMMANDS = ("", "demo", "up", "down", "doctor", "try", "unmapped", "alias", "alias add")
+COMMANDS = ("", "demo", "up", "down", "doctor", "try", "unmapped", "alias", "alias add", "ledger",
+            "ledger init")  # fmt: skip
 VALUE = ["value", "rows", "resolution", "stage", "match", "suggestion"]
 REAL = PROJECT.parent / "shared" / "data" / "indian_startup_funding.csv"
 
@@ -95,7 +96,7 @@ def trials(project: Path) -> list[str]:
 def test_help_has_an_example(shared_built: App, name: str) -> None:
     done = trueup(shared_built.project, *name.split(), "--help")
     assert done.returncode == 0
-    if name != "alias":  # its only command has them
+    if name not in ("alias", "ledger"):  # their only commands have them
         assert re.search(rf"Examples:\n+ +trueup {name}", done.stdout), done.stdout
     assert done.stdout.startswith("Usage: ")
     assert max(map(len, done.stdout.splitlines())) <= 100
@@ -396,7 +397,13 @@ def test_doctor_finds_a_sound_sample_sound(shared_built: App) -> None:
     assert "✗" not in done.stdout
     done = trueup(shared_built.project, "doctor", "--format", "json", DATABASE_URL=shared_built.url)
     found = json.loads(done.stdout)
-    assert {finding["status"] for finding in found} == {"ok"}
+    # A role without pg_monitor, and a trigger of the sample that sets other columns; another test
+    # may have a receiver of the log on the same server.
+    warned = {finding["subject"] for finding in found if finding["status"] != "ok"}
+    assert warned - {"replicas"} == {
+        "pg_monitor", "portfoliocompanies", "deal_opportunities", "investments"
+    }  # fmt: skip
+    assert {finding["status"] for finding in found} == {"ok", "warn"}
     subjects = {finding["subject"] for finding in found}
     assert {"server", "version", "encoding", "investments.round"} <= subjects
 

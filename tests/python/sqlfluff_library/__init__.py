@@ -8,6 +8,7 @@ builtins have already (ref, source, this, is_incremental, return) is not repeate
 from __future__ import annotations
 
 import re as _re
+from hashlib import md5 as _md5
 from pathlib import Path as _Path
 from types import SimpleNamespace as _SimpleNamespace
 from typing import Any as _Any
@@ -79,9 +80,16 @@ builtins = _SimpleNamespace(
     source=lambda *names: _Relation("_".join(names)),
 )
 this = _Relation("this")
-model = _SimpleNamespace(columns={"updated_at": {}})
+model = _SimpleNamespace(columns={"updated_at": {"name": "updated_at", "data_type": "timestamptz"}})
 exceptions = _SimpleNamespace(raise_compiler_error=_raise_compiler_error)
-modules = _SimpleNamespace(re=_SimpleNamespace(match=_re.match))
+modules = _SimpleNamespace(re=_SimpleNamespace(match=_re.match, sub=_re.sub))
+
+
+def local_md5(text: str) -> str:
+    """MD5 as hexadecimal digits."""
+    return _md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
 # As while dbt parses: the other nodes are not known yet.
 execute = False
 graph: dict[str, _Any] = {"nodes": {}}

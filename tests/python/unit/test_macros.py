@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dbt.adapters.postgres import PostgresAdapter
 
 from rendering import PROJECT, call
 from sqlfluff_library import CompilerError, this
@@ -36,10 +38,51 @@ VARS: dict[str, Any] = {
     "managed_documents": [],
 }  # fmt: skip
 COLUMNS = ["deal_id", "stage", "weight", "first_seen_at"]
+CONTRACT: dict[str, Any] = {
+    "run_id": {"constraints": [{"type": "not_null"}], "data_type": "uuid"},
+    "batch_id": {
+        "constraints": [
+            {"type": "not_null"},
+            {"type": "custom", "expression": "generated always as identity"},
+        ],
+        "data_type": "bigint",
+    },
+    "attempts": {
+        "constraints": [{"type": "not_null"}],
+        "data_type": "integer",
+        "config": {"meta": {"default": 0}},
+    },
+    "row_keys": {"constraints": [], "data_type": "text[]", "config": {"meta": {}}},
+}
+CONTRACT = {name: {"name": name, **column} for name, column in CONTRACT.items()}
+
+
+class Relation(str):
+    """A relation is its name."""
+
+    @property
+    def identifier(self) -> str:
+        return self
+
+    def include(self, **parts: bool) -> Relation:
+        return self
 
 
 def render(macro: str, *arguments: Any, variables: dict[str, Any] = VARS, **context: Any) -> Any:
     return call(macro, *arguments, var=lambda name: variables[name], **context)
+
+
+class Config:
+    """The config of a model with one column that is written once."""
+
+    def __init__(self, complete_keys: Any) -> None:
+        self.known = {
+            "merge_exclude_columns": ["first_seen_at"],
+            "meta": {"complete_keys": complete_keys},
+        }
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.known.get(name, default)
 
 
 TEXTS: dict[str, Callable[[], str]] = {
@@ -59,6 +102,9 @@ TEXTS: dict[str, Callable[[], str]] = {
     "read_in_place": lambda: render("read_in_place"),
     "changed_rows": lambda: render(
         "changed_rows", "computed", this, "deal_id", COLUMNS
+    ),
+    "changed_rows__with_gone_keys": lambda: render(
+        "changed_rows", "computed", this, "deal_id", COLUMNS, config=Config("changed_rows")
     ),
     "row_key": lambda: render("row_key", {"id": "bigint"}, "deals"),
     "row_key__two_columns": lambda: render("row_key", {"fund": "text", "id": "uuid"}, "deals"),
@@ -91,6 +137,20 @@ TEXTS: dict[str, Callable[[], str]] = {
         "merge_changed", "mart", "computed", ["deal_id"], COLUMNS, [],
         {"model": "stg_app__deals", "key": "id"},
     ),
+    "merge_changed__complete_keys_of_changed_rows": lambda: render(
+        "merge_changed", "mart", "computed", ["deal_id"], COLUMNS, ["first_seen_at"],
+        "changed_rows",
+    ),
+    "ledger_shape": lambda: render("ledger_shape", model=SimpleNamespace(columns=CONTRACT)),
+    "ledger_elements": lambda: ",\n".join(render(
+        "ledger_elements", CONTRACT, [{"type": "primary_key", "columns": ["run_id", "batch_id"]}],
+        adapter=PostgresAdapter,
+    )),
+    "ledger_indexes": lambda: ";\n".join(render(
+        "ledger_indexes", Relation("batches"),
+        [{"columns": ["run_id", "status"]}, {"columns": ["fund_id"]}, {"columns": ["run_id"]}],
+        ["batches_fund_id_idx"],
+    )),
 }  # fmt: skip
 
 
@@ -118,28 +178,36 @@ def test_texts_start_and_end_where_they_are_put(name: str) -> None:
 
 
 def test_strategy_gets_what_dbt_knows() -> None:
-    class Config:
-        def get(self, name: str, default: Any = None) -> Any:
-            known = {
-                "merge_exclude_columns": ["first_seen_at"],
-                "meta": {"complete_keys": "this_run"},
-            }
-            return known.get(name, default)
-
-    def strategy(unique_key: Any) -> Any:
-        arguments = {
-            "target_relation": "mart",
-            "temp_relation": "computed",
-            "unique_key": unique_key,
-            "dest_columns": [{"name": name} for name in COLUMNS],
-        }
-        return render("get_incremental_merge_changed_sql", arguments, config=Config())
-
     expected = render(
         "merge_changed", "mart", "computed", ["deal_id"], COLUMNS, ["first_seen_at"], "this_run"
     )
     assert strategy("deal_id") == strategy(["deal_id"]) == expected
     assert "deal_id" not in strategy("stage").partition("when matched")[0]
+
+
+def strategy(unique_key: Any, complete_keys: Any = "this_run", **context: Any) -> Any:
+    arguments = {
+        "target_relation": "mart",
+        "temp_relation": "computed",
+        "unique_key": unique_key,
+        "dest_columns": [{"name": name} for name in COLUMNS],
+    }
+    return render(
+        "get_incremental_merge_changed_sql", arguments, config=Config(complete_keys), **context
+    )
+
+
+def test_gone_keys_need_a_column_that_is_never_null() -> None:
+    """Without one a row of which nothing is known looks like one that is gone."""
+
+    def model(not_null: str) -> dict[str, Any]:
+        columns = {name: {"name": name, "constraints": []} for name in COLUMNS}
+        columns[not_null]["constraints"] = [{"type": "not_null"}]
+        return {"name": "fct_deals", "columns": columns}
+
+    assert "then delete" in strategy("deal_id", "changed_rows", model=model("stage"))
+    with pytest.raises(CompilerError, match=r"^fct_deals: complete_keys 'changed_rows'"):
+        strategy("deal_id", "changed_rows", model=model("deal_id"))
 
 
 # ------------------------------------------------------------------------------------ configuration
@@ -245,7 +313,7 @@ def test_a_wrong_vocabulary_is_named_with_what_is_allowed(
     [
         (None, None, "unique_key 'missing'", "one or several columns"),
         (["deal"], None, "unique_key 'deal'", ", ".join(COLUMNS)),
-        (["deal_id"], "all", "complete_keys 'all'", "this_run, {model: name, key: column}"),
+        (["deal_id"], "all", "complete_keys 'all'", "{model: name, key: column}, changed_rows"),
         (["deal_id"], {"model": "a"}, "complete_keys '{'model': 'a'}'", "this_run"),
         (["deal_id", "stage"], {"model": "a", "key": "id"}, "complete_keys", "this_run"),
     ],

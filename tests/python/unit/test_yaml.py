@@ -23,6 +23,11 @@ STRATEGIES = [
     for path in (PROJECT / "macros/materializations").glob("*.sql")
     if f"get_incremental_{path.stem}_sql" in path.read_text()
 ]
+MATERIALIZATIONS = [
+    path.stem
+    for path in (PROJECT / "macros/materializations").glob("*.sql")
+    if f"materialization {path.stem}," in path.read_text()
+]
 
 
 def faults(content: Any, schema: dict[str, Any]) -> list[str]:
@@ -43,13 +48,15 @@ def innermost(error: Any) -> Iterator[Any]:
 
 
 def project() -> Any:
-    """dbt_project.yml; the schema knows no incremental strategies of a project's own."""
+    """dbt_project.yml; the schema knows no strategies and materializations of a project's own."""
     content = yaml.safe_load(PROJECT_FILE.read_text())
     settings = [content["models"]]
     for setting in settings:
         settings += [value for value in setting.values() if isinstance(value, dict)]
         if setting.get("+incremental_strategy") in STRATEGIES:
             setting["+incremental_strategy"] = "merge"
+        if setting.get("+materialized") in MATERIALIZATIONS:
+            setting["+materialized"] = "table"
     return content
 
 

@@ -1,0 +1,230 @@
+-- How far is the run, and how long will it still take? One row: the newest run that is not
+-- finished, else the newest. Reads batches only, so it is quick while a run is under way.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+judged_runs as (
+    select
+        runs.run_id,
+        runs.kind,
+        runs.status,
+        runs.planned_at,
+        runs.status in (
+            'planned', 'running', 'paused', 'interrupted', 'failed'
+        ) as is_unfinished
+    from runs
+),
+
+shown_run as (
+    select
+        judged_runs.run_id,
+        judged_runs.kind,
+        judged_runs.status,
+        judged_runs.is_unfinished
+    from judged_runs
+    order by
+        judged_runs.is_unfinished desc,
+        judged_runs.planned_at desc,
+        judged_runs.run_id asc
+    limit 1
+),
+
+shown_batches as (
+    select
+        batches.batch_id,
+        batches.status,
+        batches.rows_in_batch,
+        batches.rows_planned,
+        batches.rows_updated,
+        batches.rows_skipped,
+        batches.rows_failed,
+        batches.completed_at,
+        coalesce(
+            batches.duration_ms / 1000,
+            extract(epoch from batches.completed_at - batches.started_at)
+        ) as own_seconds
+    from batches
+    inner join shown_run on batches.run_id = shown_run.run_id
+),
+
+totals as (
+    select
+        count(*) as total_batches,
+        count(*) filter (where shown_batches.status = 'pending') as pending_batches,
+        count(*) filter (where shown_batches.status = 'running') as running_batches,
+        count(*) filter (where shown_batches.status = 'completed') as completed_batches,
+        count(*) filter (where shown_batches.status = 'failed') as failed_batches,
+        count(*) filter (where shown_batches.status = 'cancelled') as cancelled_batches,
+        coalesce(sum(shown_batches.rows_planned), 0) as rows_planned,
+        coalesce(sum(shown_batches.rows_updated), 0) as rows_updated,
+        coalesce(sum(shown_batches.rows_skipped), 0) as rows_skipped,
+        coalesce(sum(shown_batches.rows_failed), 0) as rows_failed,
+        coalesce(sum(shown_batches.rows_in_batch), 0) as all_rows,
+        coalesce(
+            sum(shown_batches.rows_in_batch)
+            filter (where shown_batches.status = 'completed'),
+            0
+        ) as done_rows,
+        coalesce(
+            sum(shown_batches.rows_in_batch)
+            filter (where shown_batches.status in ('pending', 'running')),
+            0
+        ) as remaining_rows
+    from shown_batches
+),
+
+recent_batches as (
+    select
+        shown_batches.batch_id,
+        shown_batches.rows_in_batch,
+        shown_batches.completed_at,
+        shown_batches.own_seconds
+    from shown_batches
+    where
+        shown_batches.status = 'completed'
+        and shown_batches.completed_at is not null
+    order by
+        shown_batches.completed_at desc,
+        shown_batches.batch_id desc
+    limit 50
+),
+
+recent_gaps as (
+    select
+        recent_batches.rows_in_batch,
+        recent_batches.own_seconds,
+        extract(
+            epoch from recent_batches.completed_at
+            - lag(recent_batches.completed_at) over (
+                order by recent_batches.completed_at asc, recent_batches.batch_id asc
+            )
+        ) as gap_seconds,
+        ntile(5) over (
+            order by recent_batches.completed_at asc, recent_batches.batch_id asc
+        ) as fifth
+    from recent_batches
+),
+
+-- From completion to completion, so that pauses count and workers share the time. A batch counts
+-- with its own time where no completion came before it, or where the run stood still: stopped by
+-- someone for more than a minute and resumed.
+recent_times as (
+    select
+        recent_gaps.fifth,
+        recent_gaps.rows_in_batch,
+        case
+            when recent_gaps.gap_seconds <= recent_gaps.own_seconds + 60
+                then recent_gaps.gap_seconds
+            else recent_gaps.own_seconds
+        end as seconds
+    from recent_gaps
+),
+
+fifths as (
+    select
+        recent_times.fifth,
+        sum(recent_times.seconds) as seconds,
+        sum(recent_times.rows_in_batch) as batch_rows
+    from recent_times
+    group by recent_times.fifth
+),
+
+mean_rate as (
+    select sum(fifths.seconds) / nullif(sum(fifths.batch_rows), 0) as seconds_per_row
+    from fifths
+),
+
+-- as fast as in the quickest fifth of the recent batches, as slow as in the slowest; NULL where
+-- nothing is known yet
+rates as (
+    select
+        mean_rate.seconds_per_row,
+        least(
+            min(fifths.seconds / nullif(fifths.batch_rows, 0)),
+            mean_rate.seconds_per_row
+        ) as least_seconds_per_row,
+        greatest(
+            max(fifths.seconds / nullif(fifths.batch_rows, 0)),
+            mean_rate.seconds_per_row
+        ) as most_seconds_per_row
+    from mean_rate
+    left join fifths on true
+    group by mean_rate.seconds_per_row
+),
+
+progress as (
+    select
+        shown_run.run_id,
+        shown_run.kind,
+        shown_run.status,
+        totals.total_batches,
+        totals.pending_batches,
+        totals.running_batches,
+        totals.completed_batches,
+        totals.failed_batches,
+        totals.cancelled_batches,
+        totals.rows_planned,
+        totals.rows_updated,
+        totals.rows_skipped,
+        totals.rows_failed,
+        totals.all_rows,
+        totals.done_rows,
+        rates.seconds_per_row,
+        rates.least_seconds_per_row,
+        rates.most_seconds_per_row,
+        -- a run that is finished takes up nothing it has left
+        case when shown_run.is_unfinished then totals.remaining_rows else 0 end as remaining_rows
+    from shown_run
+    cross join totals
+    cross join rates
+),
+
+final as (
+    select
+        progress.run_id,
+        progress.kind,
+        progress.status,
+        progress.total_batches,
+        progress.pending_batches,
+        progress.running_batches,
+        progress.completed_batches,
+        progress.failed_batches,
+        progress.cancelled_batches,
+        cast(progress.rows_planned as bigint) as rows_planned,
+        cast(progress.rows_updated as bigint) as rows_updated,
+        cast(progress.rows_skipped as bigint) as rows_skipped,
+        cast(progress.rows_failed as bigint) as rows_failed,
+        -- rounded down: 100 is all
+        cast(
+            case
+                when progress.all_rows = 0 then 100
+                else floor(10000 * progress.done_rows / progress.all_rows) / 100
+            end as numeric(5, 2)
+        ) as completion_percent,
+        cast(
+            case
+                when progress.remaining_rows = 0 then 0
+                else progress.remaining_rows * progress.seconds_per_row / 60
+            end as numeric(12, 2)
+        ) as estimated_minutes_remaining,
+        cast(
+            case
+                when progress.remaining_rows = 0 then 0
+                else progress.remaining_rows * progress.least_seconds_per_row / 60
+            end as numeric(12, 2)
+        ) as estimated_minutes_low,
+        cast(
+            case
+                when progress.remaining_rows = 0 then 0
+                else progress.remaining_rows * progress.most_seconds_per_row / 60
+            end as numeric(12, 2)
+        ) as estimated_minutes_high
+    from progress
+)
+
+select * from final

@@ -1,0 +1,187 @@
+-- How far is the run of stage_migration_progress for each fund? Rows of no fund are the line whose
+-- fund_id is NULL. Where batches are not cut by fund, the audit says whose rows are done; that
+-- reads all of the run's audit.
+with progress as (
+    select * from {{ ref('stage_migration_progress') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+baselines as (
+    select * from {{ ref('migration_baselines') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+shown_run as (
+    select
+        progress.run_id,
+        progress.estimated_minutes_remaining,
+        coalesce(bool_or(batches.fund_id is not null), false) as is_cut_by_fund,
+        coalesce(
+            sum(batches.rows_in_batch) filter (where batches.status in ('pending', 'running')),
+            0
+        ) as remaining_rows
+    from progress
+    left join batches on progress.run_id = batches.run_id
+    group by
+        progress.run_id,
+        progress.estimated_minutes_remaining
+),
+
+by_batch as (
+    select
+        shown_run.run_id,
+        batches.fund_id,
+        count(*) as total_batches,
+        count(*) filter (where batches.status = 'pending') as pending_batches,
+        count(*) filter (where batches.status = 'running') as running_batches,
+        count(*) filter (where batches.status = 'completed') as completed_batches,
+        count(*) filter (where batches.status = 'failed') as failed_batches,
+        sum(batches.rows_planned) as rows_planned,
+        sum(batches.rows_updated) as rows_updated,
+        sum(batches.rows_skipped) as rows_skipped,
+        sum(batches.rows_failed) as rows_failed,
+        case
+            when sum(batches.rows_in_batch) = 0 then 1
+            else
+                coalesce(
+                    sum(batches.rows_in_batch) filter (where batches.status = 'completed'),
+                    0
+                ) / sum(batches.rows_in_batch)
+        end as share_done,
+        -- the fund's share of the time that is left
+        case
+            when shown_run.remaining_rows = 0 then 0
+            else
+                coalesce(
+                    sum(batches.rows_in_batch)
+                    filter (where batches.status in ('pending', 'running')),
+                    0
+                ) * shown_run.estimated_minutes_remaining / shown_run.remaining_rows
+        end as minutes_remaining
+    from shown_run
+    inner join batches on shown_run.run_id = batches.run_id
+    where shown_run.is_cut_by_fund
+    group by
+        shown_run.run_id,
+        shown_run.estimated_minutes_remaining,
+        shown_run.remaining_rows,
+        batches.fund_id
+),
+
+planned_rows as (
+    select
+        baselines.tenant as fund_id,
+        cast(baselines.row_counts ->> value_map.value_before as bigint) as rows_planned,
+        0 as rows_updated
+    from shown_run
+    inner join baselines on shown_run.run_id = baselines.run_id
+    left join value_map
+        on
+            baselines.run_id = value_map.run_id
+            and baselines.table_name = value_map.table_name
+            and baselines.column_name = value_map.column_name
+            and value_map.map_id is not null
+    where not shown_run.is_cut_by_fund
+),
+
+updated_rows as (
+    select
+        changed.tenant as fund_id,
+        0 as rows_planned,
+        count(*) as rows_updated
+    from shown_run
+    inner join changes on shown_run.run_id = changes.run_id
+    cross join lateral unnest(changes.tenants) as changed (tenant)
+    where not shown_run.is_cut_by_fund
+    group by changed.tenant
+),
+
+rows_by_fund as (
+    select * from planned_rows
+    union all
+    select * from updated_rows
+),
+
+counts_by_fund as (
+    select
+        rows_by_fund.fund_id,
+        coalesce(sum(rows_by_fund.rows_planned), 0) as rows_planned,
+        sum(rows_by_fund.rows_updated) as rows_updated
+    from rows_by_fund
+    group by rows_by_fund.fund_id
+),
+
+by_audit as (
+    select
+        shown_run.run_id,
+        counts_by_fund.fund_id,
+        counts_by_fund.rows_planned,
+        counts_by_fund.rows_updated,
+        case
+            when counts_by_fund.rows_planned = 0 and counts_by_fund.rows_updated = 0 then 1
+            else
+                least(
+                    counts_by_fund.rows_updated / nullif(counts_by_fund.rows_planned, 0),
+                    1
+                )
+        end as share_done,
+        -- a walk along the key comes to the last row of every fund near its end
+        case
+            when counts_by_fund.rows_updated < counts_by_fund.rows_planned
+                then shown_run.estimated_minutes_remaining
+            else 0
+        end as minutes_remaining
+    from counts_by_fund
+    cross join shown_run
+),
+
+funds as (
+    select * from by_batch
+    union all
+    select
+        by_audit.run_id,
+        by_audit.fund_id,
+        null as total_batches,
+        null as pending_batches,
+        null as running_batches,
+        null as completed_batches,
+        null as failed_batches,
+        by_audit.rows_planned,
+        by_audit.rows_updated,
+        null as rows_skipped,
+        null as rows_failed,
+        by_audit.share_done,
+        by_audit.minutes_remaining
+    from by_audit
+),
+
+final as (
+    select
+        funds.run_id,
+        funds.fund_id,
+        funds.total_batches,
+        funds.pending_batches,
+        funds.running_batches,
+        funds.completed_batches,
+        funds.failed_batches,
+        cast(funds.rows_planned as bigint) as rows_planned,
+        cast(funds.rows_updated as bigint) as rows_updated,
+        cast(funds.rows_skipped as bigint) as rows_skipped,
+        cast(funds.rows_failed as bigint) as rows_failed,
+        -- rounded down: 100 is all
+        cast(floor(10000 * funds.share_done) / 100 as numeric(5, 2)) as completion_percent,
+        cast(funds.minutes_remaining as numeric(12, 2)) as estimated_minutes_remaining
+    from funds
+)
+
+select * from final
