@@ -1,10 +1,14 @@
 -- Named statements of `trueup apply`: one set per managed column. apply_batch is the only statement
 -- that changes rows of the application. They are stored in the plan and run as they stand here.
 {%- for entry in managed_columns() %}
-{%- set table_text = entry.table | replace("'", "''") %}
-{%- set column_text = entry.column | replace("'", "''") %}
+{%- set table_text = literal(entry.table) %}
+{%- set column_text = literal(entry.column) %}
+{%- set key = numbered_key(entry.key) %}
+{%- set resume_from = key_columns(key, 'resume_key') %}
 
--- name: {{ statement_name('apply_batch', entry) }}(batch_id, lease_token, range_start, range_end, stripe, stripes, tenants, values_before, values_after, map_ids{{ ', hashed' if is_integer_key(entry.key) }})
+-- name: {{ statement_name('apply_batch', entry) }}(batch_id, lease_token, range_start,
+--     range_end, stripe, stripes, tenants, values_before, values_after, map_ids
+--     {{ ', hashed' if is_integer_key(entry.key) }})
 -- One batch, or a piece of one: the rows of one stripe of one key range whose value is in the plan.
 -- Rows, audit entry and progress are one statement: all of it happens, or nothing.
 with fence as (
@@ -36,6 +40,8 @@ changed as (
     returning
         {{ key_text(entry.key, 'application') }} as row_key,
         {{ tenant_text('application', entry.tenant) }} as tenant,
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as value_now,
+        value_map.value_after,
         value_map.map_id
 ),
 
@@ -48,7 +54,13 @@ recorded as (
         fence.batch_id,
         array_agg(changed.row_key) as row_keys,
         array_agg(changed.tenant) as tenants,
-        array_agg(changed.map_id) as map_ids,
+        array_agg(
+            case
+                when changed.value_now = changed.value_after then changed.map_id
+                -- a trigger wrote something else: an error on this row, which undoes the change
+                else cast('a trigger wrote ' || coalesce(changed.value_now, 'NULL') as smallint)
+            end
+        ) as map_ids,
         'update' as action
     from fence
     cross join changed
@@ -63,10 +75,11 @@ set rows_updated = batches.rows_updated + coalesce(recorded.rows_changed, 0)
 from fence
 left join recorded on true
 where batches.batch_id = fence.batch_id
-returning coalesce(recorded.rows_changed, 0) as rows_changed
+returning coalesce(recorded.rows_changed, 0) as rows_changed;
 
--- name: {{ statement_name('keys_to_change', entry) }}(range_start, range_end, stripe, stripes, tenants, values_before{{ ', hashed' if is_integer_key(entry.key) }})
--- The keys of the rows that a batch, or a piece of one, would change, in their order: where to cut it.
+-- name: {{ statement_name('keys_to_change', entry) }}(range_start, range_end, stripe, stripes,
+--     tenants, values_before{{ ', hashed' if is_integer_key(entry.key) }})
+-- The keys of the rows that a batch, or a piece of one, would change, in order: where to cut it.
 select {{ key_texts(entry.key, 'application') }} as key_texts
 from {{ application_table(entry) }} as application
 where
@@ -74,9 +87,10 @@ where
     and {{ stripe_of(entry.key, 'application', '$4', '$7') | indent(4) }} = cast($3 as bigint)
     and {{ in_scope(entry.tenant, 'application', '$5') | indent(4) }}
     and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($6 as text[]))
-order by {{ key_columns(entry.key, 'application') }}
+order by {{ key_columns(entry.key, 'application') }};
 
--- name: {{ statement_name('quarantine', entry) }}(batch_id, lease_token, range_end, sqlstate, error_message)
+-- name: {{ statement_name('quarantine', entry) }}(batch_id, lease_token, range_end, sqlstate,
+--     error_message)
 -- The one row that the database refuses to change: written down with its value and the reason.
 with refused as (
     select
@@ -86,14 +100,33 @@ with refused as (
     where ({{ key_columns(entry.key, 'application') }}) = ({{ key_values(entry.key, '$3') }})
 ),
 
+-- Once, although the answer may be lost or the batch run again.
+new_refusals as (
+    select refused.*
+    from refused
+    where
+        not exists (
+            select 1 as found
+            from {{ ref('migration_quarantine') }} as quarantined
+            where
+                quarantined.batch_id = $1
+                and quarantined.row_key = refused.row_key
+        )
+),
+
 held as (
     update {{ ref('stage_migration_batches') }} as batches
     set rows_failed = batches.rows_failed + 1
+    from new_refusals
     where
         batches.batch_id = $1
         and batches.lease_token = $2
         and batches.status = 'running'
-    returning batches.run_id, batches.batch_id
+    returning
+        batches.run_id,
+        batches.batch_id,
+        new_refusals.row_key,
+        new_refusals.value_before
 )
 
 insert into {{ ref('migration_quarantine') }} (
@@ -102,24 +135,14 @@ insert into {{ ref('migration_quarantine') }} (
 select
     held.run_id,
     held.batch_id,
-    '{{ table_text }}' as table_name,
-    '{{ column_text }}' as column_name,
-    refused.row_key,
-    refused.value_before,
+    {{ table_text }} as table_name,
+    {{ column_text }} as column_name,
+    held.row_key,
+    held.value_before,
     $4 as sqlstate,
     $5 as error_message
 from held
-cross join refused
-where
-    not exists (
-        select 1 as found
-        from {{ ref('migration_quarantine') }} as quarantined
-        where
-            quarantined.run_id = held.run_id
-            and quarantined.batch_id = held.batch_id
-            and quarantined.row_key = refused.row_key
-    )
-returning row_key
+returning row_key;
 
 -- name: {{ statement_name('remaining_values', entry) }}(run_id, tenants, range_end)
 -- After the last batch: which values at or below the frozen bound are not canonical and were not
@@ -152,8 +175,8 @@ left join planned_values
     on
         counted_values.raw_value = planned_values.value_before
         and planned_values.run_id = $1
-        and planned_values.table_name = '{{ table_text }}'
-        and planned_values.column_name = '{{ column_text }}'
+        and planned_values.table_name = {{ table_text }}
+        and planned_values.column_name = {{ column_text }}
 where
     counted_values.raw_value is not null
     and (planned_values.run_id is null or planned_values.map_id is not null)
@@ -166,16 +189,15 @@ where
     )
 order by
     counted_values.row_count desc,
-    counted_values.raw_value
+    counted_values.raw_value asc;
 
--- name: {{ statement_name('reopen_batches', entry) }}(run_id, tenants, range_end, values_before)
+-- name: {{ statement_name('reopen_batches', entry) }}(run_id, tenants, range_end,
+--     values_before, lease_token)
 -- Batches that still hold a planned value are open again: rows that somebody held or changed when
 -- their batch came by, or that were written since. Quarantined rows stay where they are.
 with dirty_rows as (
     select
-        {%- for column in entry.key %}
-        application.{{ quoted(column) }} as key_{{ loop.index }},
-        {%- endfor %}
+        {{ numbered_columns(entry.key, 'application') }},
         {{ key_text(entry.key, 'application') }} as row_key
     from {{ application_table(entry) }} as application
     where
@@ -197,8 +219,8 @@ open_rows as (
             from quarantined
             where
                 quarantined.run_id = $1
-                and quarantined.table_name = '{{ table_text }}'
-                and quarantined.column_name = '{{ column_text }}'
+                and quarantined.table_name = {{ table_text }}
+                and quarantined.column_name = {{ column_text }}
                 and quarantined.row_key = dirty_rows.row_key
         )
 ),
@@ -208,13 +230,23 @@ open_batches as (
     from {{ ref('stage_migration_batches') }} as batches
     inner join open_rows
         on
-            {{ stripe_of(numbered_key(entry.key), 'open_rows', 'batches.stripes', 'batches.hashed') | indent(12) }} = batches.stripe
-            and {{ key_in_range(numbered_key(entry.key), 'open_rows', 'batches.range_start', 'batches.range_end') | indent(12) }}
+            {{ stripe_of(key, 'open_rows', 'batches.stripes', 'batches.hashed') | indent(12) }}
+            = batches.stripe
+            and {{ key_in_range(
+                key, 'open_rows', 'batches.range_start', 'batches.range_end'
+            ) | indent(12) }}
     where
         batches.run_id = $1
-        and batches.table_name = '{{ table_text }}'
-        and batches.column_name = '{{ column_text }}'
+        and batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
         and batches.status in ('completed', 'failed')
+        and exists (
+            select 1 as found
+            from {{ ref('stage_migration_control') }} as control
+            where
+                control.run_id = $1
+                and control.lease_token = $5
+        )
     group by batches.batch_id
 )
 
@@ -227,7 +259,7 @@ set
     error_message = null
 from open_batches
 where batches.batch_id = open_batches.batch_id
-returning batches.batch_id
+returning batches.batch_id;
 
 -- name: {{ statement_name('missed_rows', entry) }}(run_id, tenants, range_end, values_before)
 -- Rows that still have a planned value at the very end: never changed by this run, or changed and
@@ -240,8 +272,8 @@ with changed_rows as (
     cross join unnest(changes.row_keys) as changed_keys (row_key)
     where
         changes.run_id = $1
-        and batches.table_name = '{{ table_text }}'
-        and batches.column_name = '{{ column_text }}'
+        and batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
     group by changed_keys.row_key
 ),
 
@@ -267,32 +299,41 @@ left join changed_rows
 group by dirty_rows.raw_value
 order by
     row_count desc,
-    dirty_rows.raw_value
+    dirty_rows.raw_value asc;
 
 -- name: {{ statement_name('skip_to', entry) }}(run_id, resume_from)
 -- `--resume-from KEY`: batches up to the key are closed without being run, the one that holds it
--- begins behind it.
+-- begins behind it. The table's own collation decides what comes after what.
+with resume_key as (
+    select {{ numbered_columns(entry.key, 'application') }}
+    from {{ application_table(entry) }} as application
+    where false
+    union all
+    select {{ key_values(entry.key, '$2') }}
+)
+
 update {{ ref('stage_migration_batches') }} as batches
 set
     error_message = 'skipped by --resume-from',
     status = case
-        when ({{ key_values(entry.key, 'batches.range_end') }}) <= ({{ key_values(entry.key, '$2') }})
+        when ({{ key_values(entry.key, 'batches.range_end') }}) <= ({{ resume_from }})
             then 'cancelled'
         else batches.status
     end,
     range_start = case
-        when ({{ key_values(entry.key, 'batches.range_end') }}) <= ({{ key_values(entry.key, '$2') }})
+        when ({{ key_values(entry.key, 'batches.range_end') }}) <= ({{ resume_from }})
             then batches.range_start
         else cast($2 as text[])
     end
+from resume_key
 where
     batches.run_id = $1
-    and batches.table_name = '{{ table_text }}'
-    and batches.column_name = '{{ column_text }}'
+    and batches.table_name = {{ table_text }}
+    and batches.column_name = {{ column_text }}
     and batches.status in ('pending', 'failed')
     and (
         batches.range_start is null
-        or ({{ key_values(entry.key, 'batches.range_start') }}) < ({{ key_values(entry.key, '$2') }})
+        or ({{ key_values(entry.key, 'batches.range_start') }}) < ({{ resume_from }})
     )
-returning batches.batch_id
+returning batches.batch_id;
 {%- endfor %}

@@ -2,14 +2,62 @@
 -- application's tables and write only to the ledger.
 {%- for entry in managed_columns() %}
 
--- name: {{ statement_name('plan_values', entry) }}(run_id, tenants)
--- What does each value of {{ entry.table }}.{{ entry.column }} mean, and how many rows have it? One pass over the table.
--- Written down: per tenant what there was (the baseline), per value what becomes of it.
+-- name: {{ statement_name('plan_values', entry) }}(tenants)
+-- What does each value of {{ entry.table }}.{{ entry.column }} mean, how many rows have it?
+-- One pass over the table.
+-- Values that will change are numbered, the commonest first: the number stands in the audit.
 with vocabulary_keys as (
     select * from {{ ref('int_vocabulary_keys') }}
 ),
 
-counted_values as {{ computed_once() }} (
+observed_values as {{ computed_once() }} (
+    select
+        '{{ entry.vocabulary }}' as vocabulary,
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
+        count(*) as row_count
+    from {{ application_table(entry) }} as application
+    where
+        {{ in_scope(entry.tenant, 'application', '$1') | indent(8) }}
+    group by {{ binary_text('application.' ~ quoted(entry.column)) }}
+),
+
+{{ resolve('observed_values') }},
+
+judged_values as (
+    select
+        resolved_values.raw_value,
+        resolved_values.row_count,
+        resolved_values.resolution,
+        case
+            when resolved_values.resolution <> 'canonical' then resolved_values.canonical_value
+        end as value_after
+    from resolved_values
+)
+
+select
+    judged_values.raw_value,
+    judged_values.value_after,
+    judged_values.resolution,
+    judged_values.row_count,
+    case
+        when judged_values.value_after is not null
+            then row_number() over (
+                partition by judged_values.value_after is not null
+                order by judged_values.row_count desc, judged_values.raw_value asc
+            )
+    end as map_id
+from judged_values
+order by
+    judged_values.row_count desc,
+    judged_values.raw_value asc;
+
+-- name: {{ statement_name('plan_baselines', entry) }}(run_id, tenants)
+-- What there was before the run, by tenant: rows, NULLs, blanks, rows per value.
+with planned_values as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+counted_values as (
     select
         {{ tenant_text('application', entry.tenant) }} as tenant,
         {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
@@ -20,79 +68,36 @@ counted_values as {{ computed_once() }} (
     group by
         {{ tenant_text('application', entry.tenant) }},
         {{ binary_text('application.' ~ quoted(entry.column)) }}
-),
-
-observed_values as (
-    select
-        '{{ entry.vocabulary }}' as vocabulary,
-        counted_values.raw_value,
-        cast(sum(counted_values.row_count) as bigint) as row_count
-    from counted_values
-    group by counted_values.raw_value
-),
-
-{{ resolve('observed_values') }},
-
--- Values that will change are numbered, the commonest first: the number stands in the audit.
-numbered_values as (
-    select
-        resolved_values.raw_value,
-        resolved_values.row_count,
-        resolved_values.resolution,
-        case
-            when resolved_values.resolution <> 'canonical' then resolved_values.canonical_value
-        end as value_after,
-        row_number() over (
-            partition by
-                resolved_values.canonical_value is not null
-                and resolved_values.resolution <> 'canonical'
-            order by resolved_values.row_count desc, resolved_values.raw_value
-        ) as position
-    from resolved_values
-),
-
-baselines as (
-    insert into {{ ref('migration_baselines') }} (
-        run_id, table_name, column_name, tenant, rows, nulls, blanks, row_counts
-    )
-    select
-        cast($1 as uuid) as run_id,
-        '{{ entry.table | replace("'", "''") }}' as table_name,
-        '{{ entry.column | replace("'", "''") }}' as column_name,
-        counted_values.tenant,
-        sum(counted_values.row_count) as row_total,
-        coalesce(
-            sum(counted_values.row_count) filter (where counted_values.raw_value is null), 0
-        ) as null_total,
-        coalesce(
-            sum(counted_values.row_count) filter (where numbered_values.resolution = 'blank'), 0
-        ) as blank_total,
-        coalesce(
-            jsonb_object_agg(counted_values.raw_value, counted_values.row_count)
-            filter (where counted_values.raw_value is not null),
-            '{}'
-        ) as row_counts
-    from counted_values
-    left join numbered_values
-        on counted_values.raw_value = numbered_values.raw_value
-    group by counted_values.tenant
 )
 
-insert into {{ ref('migration_value_map') }} (
-    run_id, table_name, column_name, map_id, value_before, value_after, match_type, rows_planned
+insert into {{ ref('migration_baselines') }} (
+    run_id, table_name, column_name, tenant, rows, nulls, blanks, row_counts
 )
 select
     cast($1 as uuid) as run_id,
-    '{{ entry.table | replace("'", "''") }}' as table_name,
-    '{{ entry.column | replace("'", "''") }}' as column_name,
-    case when numbered_values.value_after is not null then numbered_values.position end as map_id,
-    numbered_values.raw_value,
-    numbered_values.value_after,
-    numbered_values.resolution,
-    numbered_values.row_count
-from numbered_values
-where numbered_values.resolution <> 'canonical'
-returning map_id, value_before, value_after, match_type, rows_planned
+    {{ literal(entry.table) }} as table_name,
+    {{ literal(entry.column) }} as column_name,
+    counted_values.tenant,
+    sum(counted_values.row_count) as row_total,
+    coalesce(
+        sum(counted_values.row_count) filter (where counted_values.raw_value is null), 0
+    ) as null_total,
+    coalesce(
+        sum(counted_values.row_count) filter (where planned_values.match_type = 'blank'), 0
+    ) as blank_total,
+    coalesce(
+        jsonb_object_agg(counted_values.raw_value, counted_values.row_count)
+        filter (where counted_values.raw_value is not null),
+        '{}'
+    ) as row_counts
+from counted_values
+left join planned_values
+    on
+        counted_values.raw_value = planned_values.value_before
+        and planned_values.run_id = $1
+        and planned_values.table_name = {{ literal(entry.table) }}
+        and planned_values.column_name = {{ literal(entry.column) }}
+group by counted_values.tenant;
 
 -- name: {{ statement_name('plan_totals', entry) }}(run_id)
 -- Rows by tenant, and how many of them will change; read from the ledger.
@@ -107,33 +112,34 @@ planned_values as (
 select
     baselines.tenant,
     baselines.rows as row_count,
-    coalesce(sum(cast(counts.value as bigint)) filter (
+    coalesce(sum(cast(counts.row_text as bigint)) filter (
         where planned_values.map_id is not null
     ), 0) as planned_count
 from baselines
-left join jsonb_each_text(baselines.row_counts) as counts (raw_value, value) on true
+left join jsonb_each_text(baselines.row_counts) as counts (raw_value, row_text) on true
 left join planned_values
     on
         counts.raw_value = planned_values.value_before
-        and planned_values.run_id = baselines.run_id
-        and planned_values.table_name = baselines.table_name
-        and planned_values.column_name = baselines.column_name
+        and baselines.run_id = planned_values.run_id
+        and baselines.table_name = planned_values.table_name
+        and baselines.column_name = planned_values.column_name
 where
     baselines.run_id = $1
-    and baselines.table_name = '{{ entry.table | replace("'", "''") }}'
-    and baselines.column_name = '{{ entry.column | replace("'", "''") }}'
+    and baselines.table_name = {{ literal(entry.table) }}
+    and baselines.column_name = {{ literal(entry.column) }}
 group by
     baselines.tenant,
     baselines.rows
 order by
     planned_count desc,
-    baselines.tenant
+    baselines.tenant asc;
 {%- if is_integer_key(entry.key) %}
 
 -- name: {{ statement_name('plan_spread', entry) }}(stripes, hashed, batch_rows)
 -- Of the first rows by key, how many fall into the fullest stripe?
 with first_rows as (
-    select {{ stripe_of(entry.key, 'application', '$1', '$2') | indent(8) }} as stripe
+    select
+        {{ stripe_of(entry.key, 'application', '$1', '$2') | indent(8) }} as stripe
     from {{ application_table(entry) }} as application
     order by {{ key_columns(entry.key, 'application') }}
     limit cast($3 as bigint) * cast($1 as bigint)
@@ -148,11 +154,13 @@ stripe_sizes as (
 select
     coalesce(max(stripe_sizes.row_count), 0) as fullest,
     coalesce(sum(stripe_sizes.row_count), 0) as row_total
-from stripe_sizes
+from stripe_sizes;
 {%- endif %}
 
--- name: {{ statement_name('plan_batches', entry) }}(run_id, tenants, stripes, hashed, batch_rows)
--- Cut {{ entry.table }} into ranges of the key, by rows and not by key width, and each range into stripes.
+-- name: {{ statement_name('plan_batches', entry) }}(run_id, tenants, stripes,
+--     hashed, batch_rows)
+-- Cut {{ entry.table }} into ranges of the key, by rows and not by key width, and each range into
+-- stripes.
 -- The end of the last range is the last key there is now: what comes later is not in this run.
 with planned_values as (
     select * from {{ ref('migration_value_map') }}
@@ -160,10 +168,8 @@ with planned_values as (
 
 placed_rows as (
     select
-        {%- for column in entry.key %}
-        application.{{ quoted(column) }} as key_{{ loop.index }},
-        {%- endfor %}
-        row_number() over (order by {{ key_columns(entry.key, 'application') }}) as position,
+        {{ numbered_columns(entry.key, 'application') }},
+        row_number() over (order by {{ key_columns(entry.key, 'application') }}) as place,
         {{ stripe_of(entry.key, 'application', '$3', '$4') | indent(8) }} as stripe,
         planned_values.map_id is not null as is_planned
     from {{ application_table(entry) }} as application
@@ -171,8 +177,8 @@ placed_rows as (
         on
             {{ binary_text('application.' ~ quoted(entry.column)) }} = planned_values.value_before
             and planned_values.run_id = $1
-            and planned_values.table_name = '{{ entry.table | replace("'", "''") }}'
-            and planned_values.column_name = '{{ entry.column | replace("'", "''") }}'
+            and planned_values.table_name = {{ literal(entry.table) }}
+            and planned_values.column_name = {{ literal(entry.column) }}
             and planned_values.map_id is not null
     where
         {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
@@ -180,16 +186,16 @@ placed_rows as (
 
 counted_stripes as (
     select
-        (placed_rows.position - 1) / (cast($5 as bigint) * cast($3 as bigint)) as range_no,
+        (placed_rows.place - 1) / (cast($5 as bigint) * cast($3 as bigint)) as range_no,
         placed_rows.stripe,
         count(*) as row_count,
         count(*) filter (where placed_rows.is_planned) as planned_count,
         max({{ key_texts(numbered_key(entry.key), 'placed_rows') }}) filter (
-            where placed_rows.position % (cast($5 as bigint) * cast($3 as bigint)) = 0
+            where placed_rows.place % (cast($5 as bigint) * cast($3 as bigint)) = 0
         ) as last_key
     from placed_rows
     group by
-        (placed_rows.position - 1) / (cast($5 as bigint) * cast($3 as bigint)),
+        (placed_rows.place - 1) / (cast($5 as bigint) * cast($3 as bigint)),
         placed_rows.stripe
 ),
 
@@ -197,10 +203,7 @@ counted_stripes as (
 last_rows as (
     select {{ key_texts(entry.key, 'application') }} as last_key
     from {{ application_table(entry) }} as application
-    order by
-        {%- for column in entry.key %}
-        application.{{ quoted(column) }} desc{{ ',' if not loop.last }}
-        {%- endfor %}
+    order by {{ key_columns(entry.key, 'application', 'desc') }}
     limit 1
 ),
 
@@ -216,8 +219,8 @@ range_ends as (
 ranges as (
     select
         range_ends.range_no,
-        lag(range_ends.range_end) over (order by range_ends.range_no) as range_start,
-        range_ends.range_end
+        range_ends.range_end,
+        lag(range_ends.range_end) over (order by range_ends.range_no) as range_start
     from range_ends
 ),
 
@@ -232,8 +235,8 @@ insert into {{ ref('stage_migration_batches') }} (
 )
 select
     cast($1 as uuid) as run_id,
-    '{{ entry.table | replace("'", "''") }}' as table_name,
-    '{{ entry.column | replace("'", "''") }}' as column_name,
+    {{ literal(entry.table) }} as table_name,
+    {{ literal(entry.column) }} as column_name,
     ranges.range_no,
     ranges.range_start,
     ranges.range_end,
@@ -251,7 +254,7 @@ left join counted_stripes
 order by
     ranges.range_no,
     stripe_numbers.stripe
-returning range_no, range_start, range_end, stripe, rows_in_batch, rows_planned
+returning range_no, range_start, range_end, stripe, rows_in_batch, rows_planned;
 
 -- name: {{ statement_name('plan_examples', entry) }}(run_id, tenants, examples)
 -- The first rows that will change, for a person to look at.
@@ -270,10 +273,10 @@ inner join planned_values
         {{ binary_text('application.' ~ quoted(entry.column)) }} = planned_values.value_before
 where
     planned_values.run_id = $1
-    and planned_values.table_name = '{{ entry.table | replace("'", "''") }}'
-    and planned_values.column_name = '{{ entry.column | replace("'", "''") }}'
+    and planned_values.table_name = {{ literal(entry.table) }}
+    and planned_values.column_name = {{ literal(entry.column) }}
     and planned_values.map_id is not null
     and {{ in_scope(entry.tenant, 'application', '$2') | indent(4) }}
 order by {{ key_columns(entry.key, 'application') }}
-limit cast($3 as integer)
+limit cast($3 as integer);
 {%- endfor %}

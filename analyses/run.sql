@@ -1,12 +1,25 @@
--- Named statements that keep a run's books: who works on it, which batch is next, how it ended. They
--- touch the ledger only. Plain SQL, the same for every managed column.
+-- Named statements that keep a run's books: who works on it, which batch is next, how it ended.
+-- They touch the ledger only. Plain SQL, the same for every managed column.
 
--- name: begin_batch(lock_timeout, statement_timeout)
--- First in every transaction of a batch; both in milliseconds, for this transaction only.
+-- name: begin_batch(lock_timeout, statement_timeout, transaction_timeout)
+-- First in every transaction of a batch; all in milliseconds, for this transaction only. The last
+-- one (from PostgreSQL 17 on) lets go of the rows where a runner hangs before its COMMIT.
 select
     set_config('lock_timeout', $1, true) as lock_timeout,
     set_config('statement_timeout', $2, true) as statement_timeout,
-    set_config('jit', 'off', true) as jit
+    case
+        when current_setting('transaction_timeout', true) is not null
+            then set_config('transaction_timeout', $3, true)
+    end as transaction_timeout,
+    set_config('jit', 'off', true) as jit;
+
+-- name: begin_reading()
+-- First in transactions that join the ledger with a whole table. Nobody analyzes the ledger between
+-- a plan and its run, so the planner takes a map of thousands of values for one row, and a nested
+-- loop over it takes minutes where a hash join takes a second.
+select
+    set_config('enable_nestloop', 'off', true) as enable_nestloop,
+    set_config('jit', 'off', true) as jit;
 
 -- name: vocabulary_versions(vocabularies)
 -- What the values mean by now: a plan made with another version is stale.
@@ -15,7 +28,31 @@ select
     vocabularies.vocabulary_version
 from {{ ref('dim_vocabularies') }} as vocabularies
 where vocabularies.vocabulary = any(cast($1 as text[]))
-order by vocabularies.vocabulary
+order by vocabularies.vocabulary;
+
+-- name: store_values(run_id, table_name, column_name, map_ids, values_before, values_after,
+--     match_types, rows_planned)
+-- The decisions of a plan: what becomes of every value that is not canonical.
+insert into {{ ref('migration_value_map') }} (
+    run_id, table_name, column_name, map_id, value_before, value_after, match_type, rows_planned
+)
+select
+    cast($1 as uuid) as run_id,
+    $2 as table_name,
+    $3 as column_name,
+    decisions.map_id,
+    decisions.value_before,
+    decisions.value_after,
+    decisions.match_type,
+    decisions.rows_planned
+from
+    unnest(
+        cast($4 as smallint[]),
+        cast($5 as text[]),
+        cast($6 as text[]),
+        cast($7 as text[]),
+        cast($8 as bigint[])
+    ) as decisions (map_id, value_before, value_after, match_type, rows_planned);
 
 -- name: run_columns(run_id)
 -- What the run works on, and how far: the frozen bound is the end of the last range.
@@ -30,7 +67,7 @@ with bounds as (
         row_number() over (
             partition by batches.table_name, batches.column_name
             order by batches.range_no desc
-        ) as position
+        ) as place
     from {{ ref('stage_migration_batches') }} as batches
     where batches.run_id = $1
 )
@@ -40,8 +77,8 @@ select
     bounds.column_name,
     bounds.range_end
 from bounds
-where bounds.position = 1
-order by bounds.first_batch
+where bounds.place = 1
+order by bounds.first_batch;
 
 -- name: value_map(run_id, table_name, column_name)
 -- The planned changes of a column.
@@ -55,7 +92,7 @@ where
     and value_map.table_name = $2
     and value_map.column_name = $3
     and value_map.map_id is not null
-order by value_map.map_id
+order by value_map.map_id;
 
 -- name: other_runners(run_id)
 -- Runs that somebody works on right now, in the same columns.
@@ -72,7 +109,7 @@ inner join {{ ref('stage_migration_control') }} as theirs
         and ours.column_name = theirs.column_name
 where
     ours.run_id = $1
-    and theirs.lease_until >= now()
+    and theirs.lease_until >= now();
 
 -- name: take_lease(run_id, lease_token, lease_owner, lease_seconds)
 -- One runner per run: taken where nobody holds it, or where the holder has not been heard of in
@@ -92,7 +129,7 @@ where
         or control.lease_until < now()
         or control.lease_token = $2
     )
-returning control.table_name, control.column_name
+returning control.table_name, control.column_name;
 
 -- name: renew_lease(run_id, lease_token, lease_seconds)
 -- No row: the lease is lost, somebody else works on the run.
@@ -115,12 +152,13 @@ where
     and control.lease_token = $2
 returning
     control.table_name,
-    (select count(*) as held_batches from renewed) as held_batches
+    (select count(*) as held_batches from renewed) as held_batches;
 
 -- name: claim_range(run_id, lease_token, lease_seconds)
--- The next key range with its open batches. Those of a runner that is not heard of any more are
--- open too: its token is replaced, so it can do nothing when it comes back. So are those that were
--- given to this runner in an answer which it never got.
+-- The next key range with its open batches, for the runner that holds the run. Batches that are
+-- running belong to one that is not heard of any more: its token is replaced, so it can do nothing
+-- when it comes back; what it has begun in the database is waited for. Or they were given to this
+-- runner in an answer which it never got.
 with next_batch as (
     select
         batches.table_name,
@@ -129,13 +167,7 @@ with next_batch as (
     from {{ ref('stage_migration_batches') }} as batches
     where
         batches.run_id = $1
-        and (
-            batches.status = 'pending'
-            or (
-                batches.status = 'running'
-                and (batches.lease_until < now() or batches.lease_token = $2)
-            )
-        )
+        and batches.status in ('pending', 'running')
         and exists (
             select 1 as found
             from {{ ref('stage_migration_control') }} as control
@@ -145,7 +177,7 @@ with next_batch as (
         )
     order by batches.batch_id
     limit 1
-    for update skip locked
+    for update
 )
 
 update {{ ref('stage_migration_batches') }} as batches
@@ -162,13 +194,7 @@ where
     and batches.table_name = next_batch.table_name
     and batches.column_name = next_batch.column_name
     and batches.range_no = next_batch.range_no
-    and (
-        batches.status = 'pending'
-        or (
-            batches.status = 'running'
-            and (batches.lease_until < now() or batches.lease_token = $2)
-        )
-    )
+    and batches.status in ('pending', 'running')
 returning
     batches.batch_id,
     batches.table_name,
@@ -178,14 +204,14 @@ returning
     batches.stripe,
     batches.stripes,
     batches.hashed,
-    batches.rows_in_batch
+    batches.rows_in_batch;
 
 -- name: finish_piece(batch_id, lease_token, is_last, error_message)
 -- In the transaction of the batch: how long it took, whether it is done, what the operator wants.
 update {{ ref('stage_migration_batches') }} as batches
 set
     duration_ms = coalesce(batches.duration_ms, 0)
-        + extract(epoch from clock_timestamp() - now()) * 1000,
+    + extract(epoch from clock_timestamp() - now()) * 1000,
     rows_skipped = greatest(batches.rows_in_batch - batches.rows_updated - batches.rows_failed, 0),
     status = case
         when not cast($3 as boolean) then batches.status
@@ -210,7 +236,7 @@ returning
     batches.duration_ms,
     control.requested_status,
     control.target_ms,
-    control.sleep_ms
+    control.sleep_ms;
 
 -- name: batch_state(batch_id, lease_token)
 -- After a lost connection: was the batch finished, and is it still ours?
@@ -218,7 +244,7 @@ select
     batches.status,
     batches.lease_token = $2 as is_ours
 from {{ ref('stage_migration_batches') }} as batches
-where batches.batch_id = $1
+where batches.batch_id = $1;
 
 -- name: reopen_failed(run_id, lease_token)
 -- Failed batches are tried again.
@@ -239,7 +265,7 @@ where
             control.run_id = $1
             and control.lease_token = $2
     )
-returning batches.batch_id
+returning batches.batch_id;
 
 -- name: release(run_id, lease_token, status, notes)
 -- The runner stops: what it held and had not begun is open again.
@@ -270,7 +296,7 @@ where
     and control.lease_token = $2
 returning
     control.table_name,
-    (select count(*) as released_batches from released) as released_batches
+    (select count(*) as released_batches from released) as released_batches;
 
 -- name: note_progress(run_id, lease_token, table_name, column_name, last_id)
 -- How far the walk over a table has come, for people to read.
@@ -282,15 +308,31 @@ where
     control.run_id = $1
     and control.lease_token = $2
     and control.table_name = $3
-    and control.column_name = $4
+    and control.column_name = $4;
 
--- name: set_run_status(run_id, status, finished)
+-- name: set_run_status(run_id, lease_token, status, finished)
+-- Only for the runner that holds the run; without a token, only where nobody does.
 update {{ ref('migration_runs') }} as runs
 set
-    status = $2,
+    status = $3,
     started_at = coalesce(runs.started_at, now()),
-    finished_at = case when cast($3 as boolean) then now() end
-where runs.run_id = $1
+    finished_at = case when cast($4 as boolean) then now() end
+where
+    runs.run_id = $1
+    and exists (
+        select 1 as found
+        from {{ ref('stage_migration_control') }} as control
+        where
+            control.run_id = $1
+            and (
+                control.lease_token = $2
+                or (
+                    cast($2 as uuid) is null
+                    and coalesce(control.lease_until < now(), true)
+                )
+            )
+    )
+returning runs.run_id;
 
 -- name: close_batches(run_id)
 -- A cancelled run: what was not done will not be done.
@@ -301,7 +343,7 @@ set
     lease_until = null
 where
     batches.run_id = $1
-    and batches.status in ('pending', 'running', 'failed')
+    and batches.status in ('pending', 'running', 'failed');
 
 -- name: batch_totals(run_id)
 select
@@ -310,10 +352,12 @@ select
     count(*) filter (where batches.status = 'failed') as failed_batches,
     count(*) filter (where batches.status = 'cancelled') as cancelled_batches,
     coalesce(sum(batches.rows_in_batch), 0) as row_total,
-    coalesce(sum(batches.rows_in_batch) filter (where batches.status = 'completed'), 0) as rows_done,
+    coalesce(
+        sum(batches.rows_in_batch) filter (where batches.status = 'completed'), 0
+    ) as rows_done,
     coalesce(sum(batches.rows_planned), 0) as rows_planned,
     coalesce(sum(batches.rows_updated), 0) as rows_updated,
     coalesce(sum(batches.rows_skipped), 0) as rows_skipped,
     coalesce(sum(batches.rows_failed), 0) as rows_failed
 from {{ ref('stage_migration_batches') }} as batches
-where batches.run_id = $1
+where batches.run_id = $1;

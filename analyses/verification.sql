@@ -1,5 +1,5 @@
--- Named statements of `trueup verify`: is the data what it should be, and did nothing else move? Each
--- returns rows (check_id, status, expected, actual, offenders); all are run in one snapshot.
+-- Named statements of `trueup verify`: is the data what it should be, and did nothing else move?
+-- Each returns rows (check_id, status, expected, actual, offenders); all are run in one snapshot.
 
 -- name: verify_batch_tracking(run_id)
 -- Every batch of the run is completed, nothing failed, nothing is quarantined.
@@ -30,16 +30,22 @@ batch_findings as (
 select
     'batch_tracking' as check_id,
     case when batch_findings.offenders is null then 'pass' else 'fail' end as status,
-    cast(batch_findings.batch_total as text) || ' batches completed, 0 rows quarantined' as expected,
+    cast(batch_findings.batch_total as text)
+    || ' batches completed, 0 rows quarantined' as expected,
     cast(batch_findings.batches_completed as text) || ' batches completed, '
     || cast(batch_findings.rows_failed as text) || ' rows quarantined' as actual,
     coalesce(batch_findings.offenders, cast('{}' as text[])) as offenders
-from batch_findings
+from batch_findings;
 
 -- name: verify_audit_consistency(run_id)
 -- For every batch, the counter in the books is the number of rows in the audit.
 with batches as (
     select * from {{ ref('stage_migration_batches') }}
+),
+
+run_batches as (
+    select * from batches
+    where batches.run_id = $1
 ),
 
 changes as (
@@ -50,11 +56,10 @@ audited_batches as (
     select
         changes.batch_id,
         sum(cardinality(changes.row_keys)) as rows_audited,
-        count(*) filter (
-            where
-                cardinality(changes.row_keys) <> cardinality(changes.map_ids)
-                or cardinality(changes.row_keys) <> cardinality(changes.tenants)
-        ) as uneven_entries
+        bool_or(
+            cardinality(changes.row_keys) <> cardinality(changes.map_ids)
+            or cardinality(changes.row_keys) <> cardinality(changes.tenants)
+        ) as has_uneven_entries
     from changes
     where changes.run_id = $1
     group by changes.batch_id
@@ -67,8 +72,8 @@ compared_batches as (
         coalesce(audited_batches.rows_audited, 0) as rows_audited,
         batches.batch_id is null
         or batches.rows_updated <> coalesce(audited_batches.rows_audited, 0)
-        or coalesce(audited_batches.uneven_entries, 0) > 0 as is_wrong
-    from (select * from batches where batches.run_id = $1) as batches
+        or coalesce(audited_batches.has_uneven_entries, false) as is_wrong
+    from run_batches as batches
     full outer join audited_batches
         on batches.batch_id = audited_batches.batch_id
 )
@@ -88,22 +93,30 @@ select
         ) filter (where compared_batches.is_wrong),
         cast('{}' as text[])
     ) as offenders
-from compared_batches
+from compared_batches;
 {%- for entry in managed_columns() %}
-{%- set table_text = entry.table | replace("'", "''") %}
-{%- set column_text = entry.column | replace("'", "''") %}
-{%- set cell_text = table_text ~ '.' ~ column_text %}
+{%- set table_text = literal(entry.table) %}
+{%- set column_text = literal(entry.column) %}
+{%- set cell = entry.table ~ '.' ~ entry.column %}
 
 -- name: {{ statement_name('verify_values', entry) }}(run_id, tenants, range_end)
--- Three checks from one pass over {{ entry.table }}.{{ entry.column }}, rows up to the frozen bound: every value is
--- canonical or was listed in the plan; no NULL and no blank where there was a value; as many rows
--- as there were.
+-- Three checks from one pass over {{ entry.table }}.{{ entry.column }}, up to the frozen bound:
+-- every value is canonical or was listed in the plan; no NULL and no blank where there was a value;
+-- as many rows as there were.
 with planned_values as (
     select * from {{ ref('migration_value_map') }}
 ),
 
 baselines as (
     select * from {{ ref('migration_baselines') }}
+),
+
+run_baselines as (
+    select * from baselines
+    where
+        baselines.run_id = $1
+        and baselines.table_name = {{ table_text }}
+        and baselines.column_name = {{ column_text }}
 ),
 
 vocabulary_keys as (
@@ -138,8 +151,8 @@ odd_values as (
         on
             counted_values.raw_value = planned_values.value_before
             and planned_values.run_id = $1
-            and planned_values.table_name = '{{ table_text }}'
-            and planned_values.column_name = '{{ column_text }}'
+            and planned_values.table_name = {{ table_text }}
+            and planned_values.column_name = {{ column_text }}
     where
         counted_values.raw_value is not null
         and not exists (
@@ -178,8 +191,8 @@ canonical_values as (
             when bool_or(judged_values.status = 'warn') then 'warn'
             else 'pass'
         end as status,
-        '{{ cell_text }}: only canonical values, or listed in the plan' as expected,
-        '{{ cell_text }}: '
+        {{ literal(cell ~ ': canonical, or listed in the plan') }} as expected,
+        {{ literal(cell ~ ': ') }}
         || coalesce(
             cast(
                 sum(judged_values.row_count) filter (where judged_values.status = 'fail') as text
@@ -194,13 +207,24 @@ canonical_values as (
         ) || ' rows left or written since' as actual,
         coalesce(
             array_agg(
-                '{{ cell_text }} ''' || judged_values.raw_value || ''': '
+                {{ literal(cell ~ ' \'') }}
+                || judged_values.raw_value || ''': '
                 || cast(judged_values.row_count as text) || ' rows, ' || judged_values.reason
-                order by judged_values.status, judged_values.row_count desc, judged_values.raw_value
+                order by
+                    judged_values.status asc,
+                    judged_values.row_count desc,
+                    judged_values.raw_value asc
             ) filter (where judged_values.status <> 'pass'),
             cast('{}' as text[])
         ) as offenders
     from judged_values
+),
+
+judged_counts as (
+    select
+        counted_values.*,
+        {{ is_blank('counted_values.raw_value') | indent(8) }} as is_blank
+    from counted_values
 ),
 
 counted_tenants as (
@@ -211,13 +235,9 @@ counted_tenants as (
             sum(counted_values.row_count) filter (where counted_values.raw_value is null), 0
         ) as null_total,
         coalesce(
-            sum(counted_values.row_count) filter (
-                where
-                    {{ is_blank('counted_values.raw_value') | indent(20) }}
-            ),
-            0
+            sum(counted_values.row_count) filter (where counted_values.is_blank), 0
         ) as blank_total
-    from counted_values
+    from judged_counts as counted_values
     group by counted_values.tenant
 ),
 
@@ -231,84 +251,73 @@ compared_tenants as (
         coalesce(baselines.nulls, 0) as nulls_before,
         coalesce(baselines.blanks, 0) as blanks_before
     from counted_tenants
-    full outer join (
-        select baselines.*
-        from baselines
-        where
-            baselines.run_id = $1
-            and baselines.table_name = '{{ table_text }}'
-            and baselines.column_name = '{{ column_text }}'
-    ) as baselines
+    full outer join run_baselines as baselines
         on coalesce('=' || counted_tenants.tenant, '') = coalesce('=' || baselines.tenant, '')
+),
+
+judged_tenants as (
+    select
+        compared_tenants.*,
+        compared_tenants.nulls_now > compared_tenants.nulls_before
+        or compared_tenants.blanks_now > compared_tenants.blanks_before as is_emptier,
+        compared_tenants.rows_now <> compared_tenants.rows_before as has_other_rows
+    from compared_tenants
 ),
 
 null_integrity as (
     select
         'null_integrity' as check_id,
-        case
-            when
-                count(*) filter (
-                    where
-                        compared_tenants.nulls_now > compared_tenants.nulls_before
-                        or compared_tenants.blanks_now > compared_tenants.blanks_before
-                ) = 0
-                then 'pass'
-            else 'fail'
-        end as status,
-        '{{ cell_text }}: at most ' || cast(sum(compared_tenants.nulls_before) as text)
-        || ' NULL and ' || cast(sum(compared_tenants.blanks_before) as text) || ' blank'
+        case when bool_or(judged_tenants.is_emptier) then 'fail' else 'pass' end as status,
+        {{ literal(cell ~ ': at most ') }}
+        || cast(sum(judged_tenants.nulls_before) as text)
+        || ' NULL and ' || cast(sum(judged_tenants.blanks_before) as text) || ' blank'
             as expected,
-        '{{ cell_text }}: ' || cast(sum(compared_tenants.nulls_now) as text) || ' NULL and '
-        || cast(sum(compared_tenants.blanks_now) as text) || ' blank' as actual,
+        {{ literal(cell ~ ': ') }}
+        || cast(sum(judged_tenants.nulls_now) as text) || ' NULL and '
+        || cast(sum(judged_tenants.blanks_now) as text) || ' blank' as actual,
         coalesce(
             array_agg(
-                '{{ cell_text }}, tenant ' || compared_tenants.tenant || ': '
-                || cast(compared_tenants.nulls_now as text) || ' NULL and '
-                || cast(compared_tenants.blanks_now as text) || ' blank, before '
-                || cast(compared_tenants.nulls_before as text) || ' and '
-                || cast(compared_tenants.blanks_before as text)
-                order by compared_tenants.tenant
-            ) filter (
-                where
-                    compared_tenants.nulls_now > compared_tenants.nulls_before
-                    or compared_tenants.blanks_now > compared_tenants.blanks_before
-            ),
+                {{ literal(cell ~ ', tenant ') }}
+                || judged_tenants.tenant || ': '
+                || cast(judged_tenants.nulls_now as text) || ' NULL and '
+                || cast(judged_tenants.blanks_now as text) || ' blank, before '
+                || cast(judged_tenants.nulls_before as text) || ' and '
+                || cast(judged_tenants.blanks_before as text)
+                order by judged_tenants.tenant
+            ) filter (where judged_tenants.is_emptier),
             cast('{}' as text[])
         ) as offenders
-    from compared_tenants
+    from judged_tenants
 ),
 
 row_counts as (
     select
         'row_counts' as check_id,
-        case
-            when
-                count(*) filter (
-                    where compared_tenants.rows_now <> compared_tenants.rows_before
-                ) = 0
-                then 'pass'
-            else 'warn'
-        end as status,
-        '{{ cell_text }}: ' || cast(sum(compared_tenants.rows_before) as text) || ' rows'
-            as expected,
-        '{{ cell_text }}: ' || cast(sum(compared_tenants.rows_now) as text) || ' rows' as actual,
+        case when bool_or(judged_tenants.has_other_rows) then 'warn' else 'pass' end as status,
+        {{ literal(cell ~ ': ') }}
+        || cast(sum(judged_tenants.rows_before) as text)
+        || ' rows' as expected,
+        {{ literal(cell ~ ': ') }}
+        || cast(sum(judged_tenants.rows_now) as text)
+        || ' rows' as actual,
         coalesce(
             array_agg(
-                '{{ cell_text }}, tenant ' || compared_tenants.tenant || ': '
-                || cast(compared_tenants.rows_now as text) || ' rows, before '
-                || cast(compared_tenants.rows_before as text)
-                order by compared_tenants.tenant
-            ) filter (where compared_tenants.rows_now <> compared_tenants.rows_before),
+                {{ literal(cell ~ ', tenant ') }}
+                || judged_tenants.tenant || ': '
+                || cast(judged_tenants.rows_now as text) || ' rows, before '
+                || cast(judged_tenants.rows_before as text)
+                order by judged_tenants.tenant
+            ) filter (where judged_tenants.has_other_rows),
             cast('{}' as text[])
         ) as offenders
-    from compared_tenants
+    from judged_tenants
 )
 
 select * from canonical_values
 union all
 select * from null_integrity
 union all
-select * from row_counts
+select * from row_counts;
 
 -- name: {{ statement_name('verify_changes', entry) }}(run_id)
 -- What the run wrote last into a row is still there, or somebody has changed the row since.
@@ -333,7 +342,7 @@ audited_rows as (
         row_number() over (
             partition by entries.row_key
             order by changes.run_at desc, changes.batch_id desc
-        ) as position
+        ) as place
     from changes
     inner join batches
         on changes.batch_id = batches.batch_id
@@ -342,12 +351,12 @@ audited_rows as (
         on
             entries.map_id = planned_values.map_id
             and planned_values.run_id = $1
-            and planned_values.table_name = '{{ table_text }}'
-            and planned_values.column_name = '{{ column_text }}'
+            and planned_values.table_name = {{ table_text }}
+            and planned_values.column_name = {{ column_text }}
     where
         changes.run_id = $1
-        and batches.table_name = '{{ table_text }}'
-        and batches.column_name = '{{ column_text }}'
+        and batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
 ),
 
 current_rows as (
@@ -371,13 +380,13 @@ judged_rows as (
     from audited_rows
     left join current_rows
         on audited_rows.row_key = current_rows.row_key
-    where audited_rows.position = 1
+    where audited_rows.place = 1
 ),
 
 shown_rows as (
     select
         judged_rows.*,
-        row_number() over (order by judged_rows.status asc, judged_rows.row_key asc) as position
+        row_number() over (order by judged_rows.status asc, judged_rows.row_key asc) as place
     from judged_rows
     where judged_rows.status <> 'pass'
 )
@@ -389,8 +398,10 @@ select
         when count(*) filter (where judged_rows.status = 'warn') > 0 then 'warn'
         else 'pass'
     end as status,
-    '{{ cell_text }}: ' || cast(count(*) as text) || ' rows hold what was written' as expected,
-    '{{ cell_text }}: '
+    {{ literal(cell ~ ': ') }}
+    || cast(count(*) as text)
+    || ' rows hold what was written' as expected,
+    {{ literal(cell ~ ': ') }}
     || cast(count(*) filter (where judged_rows.status = 'pass') as text)
     || ' rows hold what was written, '
     || cast(count(*) filter (where judged_rows.status <> 'pass') as text)
@@ -399,16 +410,17 @@ select
         (
             select
                 array_agg(
-                    '{{ cell_text }}, row ' || shown_rows.row_key || ': '''
+                    {{ literal(cell ~ ', row ') }}
+                    || shown_rows.row_key || ': '''
                     || coalesce(shown_rows.value_before, '?') || ''' → '''
                     || coalesce(shown_rows.value_after, '?') || ''', now '
                     || coalesce('''' || shown_rows.value_now || '''', 'NULL or deleted')
-                    order by shown_rows.position
-                ) as lines
+                    order by shown_rows.place
+                ) as shown
             from shown_rows
-            where shown_rows.position <= 100
+            where shown_rows.place <= 100
         ),
         cast('{}' as text[])
     ) as offenders
-from judged_rows
+from judged_rows;
 {%- endfor %}

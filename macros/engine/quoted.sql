@@ -22,7 +22,7 @@
         'trailing', 'true', 'union', 'unique', 'user', 'using', 'variadic', 'verbose', 'when',
         'where', 'window', 'with',
     ] -%}
-    {%- if modules.re.match('^[a-z_][a-z0-9_]*$', name) and name not in reserved -%}
+    {%- if modules.re.match('[a-z_][a-z0-9_]*\\Z', name) and name not in reserved -%}
         {{- name -}}
     {%- else -%}
         {{- '"' ~ name | replace('"', '""') ~ '"' -}}

@@ -4,6 +4,6 @@
 -#}
 {%- macro row_key(key, relation) -%}
 {%- for column in key -%}
-{{ "\n|| ',' || " if not loop.first }}cast({{ relation }}.{{ column }} as text)
+{{ "\n|| ',' || " if not loop.first }}cast({{ relation }}.{{ trueup.quoted(column) }} as text)
 {%- endfor -%}
 {%- endmacro -%}

@@ -4,5 +4,5 @@
     tenant_text('deals', none)      → cast(null as text)
 -#}
 {%- macro tenant_text(relation, tenant) -%}
-    cast({{ relation ~ '.' ~ tenant if tenant else 'null' }} as text)
+    cast({{ relation ~ '.' ~ trueup.quoted(tenant) if tenant else 'null' }} as text)
 {%- endmacro -%}

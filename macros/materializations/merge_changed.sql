@@ -7,20 +7,40 @@
     not there any more are deleted in the same transaction:
         complete_keys: {model: stg_app__investments, key: id}   that model's rows are all there is
         complete_keys: this_run                                 the run computed all rows there are
+        complete_keys: changed_rows                             the macro changed_rows found them in
+                                                                its pass: rows with a key only
     Columns in config merge_exclude_columns are written on insert only and never count as a
     difference.
-    Traps: key columns must not be NULL (a NULL never matches and would be inserted
-    again at every run); a `json` column cannot be compared (use jsonb); what --empty puts in place
-    of a ref cannot have an alias, hence render().
+    Traps: key columns must not be NULL (a NULL never matches and would be inserted again at every
+    run); with changed_rows a column besides the key must be not_null, else a row of which nothing
+    is known would look like one that is gone; a `json` column cannot be compared (use jsonb); what
+    --empty puts in place of a ref cannot have an alias, hence render().
 -#}
 {%- macro get_incremental_merge_changed_sql(arg_dict) -%}
+    {%- set complete_keys = config.get('meta', {}).get('complete_keys') -%}
+    {%- set unique_key =
+        [arg_dict.unique_key] if arg_dict.unique_key is string else arg_dict.unique_key -%}
+    {%- if complete_keys == 'changed_rows' -%}
+        {%- set not_null = [] -%}
+        {%- for column in model.columns.values() if column.name not in unique_key -%}
+            {%- for constraint in column.constraints if constraint.type == 'not_null' -%}
+                {%- do not_null.append(column.name) -%}
+            {%- endfor -%}
+        {%- endfor -%}
+        {%- if not not_null -%}
+            {{- trueup.raise_wrong_input(
+                model.name, 'complete_keys', complete_keys,
+                ['a constraint not_null on a column besides the key']
+            ) -}}
+        {%- endif -%}
+    {%- endif -%}
     {{- return(trueup.merge_changed(
         arg_dict.target_relation,
         arg_dict.temp_relation,
-        [arg_dict.unique_key] if arg_dict.unique_key is string else arg_dict.unique_key,
+        unique_key,
         arg_dict.dest_columns | map(attribute='name') | list,
         config.get('merge_exclude_columns') or [],
-        config.get('meta', {}).get('complete_keys')
+        complete_keys
     )) -}}
 {%- endmacro -%}
 
@@ -41,6 +61,14 @@ using {{ source }} as computed
         {{ 'and ' if not loop.first }}target.{{ column }} = computed.{{ column }}
         {%- endfor %}
     )
+{%- if complete_keys == 'changed_rows' %}
+-- nothing but a key: the row has left the source
+when matched
+    and (
+        computed.{{ columns | reject('in', unique_key) | join(',\n        computed.') }}
+    ) is null
+then delete
+{%- endif %}
 {%- if compared %}
 when matched
     and (
@@ -58,7 +86,7 @@ when not matched then insert (
 ) values (
     computed.{{ columns | join(',\n    computed.') }}
 )
-{%- if complete_keys -%}
+{%- if complete_keys and complete_keys != 'changed_rows' -%}
 ;
 {% if complete_keys is string and complete_keys == 'this_run' %}
 delete from {{ target }} as target
@@ -78,7 +106,8 @@ where not exists (
 )
 {%- else -%}
     {{- trueup.raise_wrong_input(
-        'merge_changed', 'complete_keys', complete_keys, ['this_run', '{model: name, key: column}']
+        'merge_changed', 'complete_keys', complete_keys,
+        ['this_run', '{model: name, key: column}', 'changed_rows']
     ) -}}
 {%- endif %}
 {%- endif %}

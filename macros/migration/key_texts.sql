@@ -1,11 +1,15 @@
 {#-
     The key of a row as an array of texts, one per column: how the ledger stores the ends of ranges.
-    key_texts({'id': 'bigint'}, 'rows') → array[cast(rows.id as text)]
+    Texts beside others lose their collation: an array of several collations has none to compare by.
+    key_texts({'id': 'bigint'}, 'rows')              → array[cast(rows.id as text)]
+    key_texts({'a': 'text', 'b': 'uuid'}, 'rows')    →
+        array[cast(rows.a as text) collate "C", cast(rows.b as text)]
 -#}
 {%- macro key_texts(key, relation) -%}
     array[
-    {%- for column in key -%}
+    {%- for column, type in key.items() -%}
         {{- 'cast(' ~ relation ~ '.' ~ trueup.quoted(column) ~ ' as text)' -}}
+        {{- ' collate "C"' if type == 'text' and key | length > 1 -}}
         {{- ', ' if not loop.last -}}
     {%- endfor -%}
     ]

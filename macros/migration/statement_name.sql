@@ -1,9 +1,21 @@
 {#-
-    The name of a managed column's own statement; letters, digits and underscores only.
+    The name of a managed column's own statement: letters, digits and underscores. Other names than
+    plain ones get a digest, so that no two columns share a statement: `a-b` and `a_b`, or a.b__c
+    and a__b.c.
     statement_name('apply_batch', {'table': 'investments', 'column': 'round'}) →
         apply_batch__investments__round
+    statement_name('apply_batch', {'table': 'Order', 'column': 'round'}) →
+        apply_batch__rder_a240fa27__round
 -#}
 {%- macro statement_name(purpose, entry) -%}
-    {{- purpose }}__{{ modules.re.sub('[^a-zA-Z0-9_]', '_', entry.table) -}}
-    __{{- modules.re.sub('[^a-zA-Z0-9_]', '_', entry.column) -}}
+    {{- purpose }}__{{ trueup._name_part(entry.table) }}__{{ trueup._name_part(entry.column) -}}
+{%- endmacro -%}
+
+{%- macro _name_part(name) -%}
+    {%- if modules.re.match('[a-z0-9]+(_[a-z0-9]+)*\\Z', name) -%}
+        {{- name -}}
+    {%- else -%}
+        {%- set words = modules.re.sub('[^a-z0-9]+', ' ', name).split() -%}
+        {{- (words + [local_md5(name)[:8]]) | join('_') -}}
+    {%- endif -%}
 {%- endmacro -%}

@@ -1,7 +1,8 @@
 {#-
     A var that lists columns, checked; managed_columns() and managed_documents() say what an entry
-    holds. Called while parsing, so a wrong entry stops `dbt parse`; a column that the staging model
-    does not have is found as soon as the project is known, before any SQL runs.
+    holds. The application's names are any that PostgreSQL can have. Called while parsing, so a
+    wrong entry stops `dbt parse`; a column that the staging model does not have is found as soon as
+    the project is known, before any SQL runs.
 -#}
 {%- macro managed_entries(variable) -%}
     {%- set known = [
@@ -40,11 +41,29 @@
         {%- endfor -%}
         {%- set optional = [entry.get('tenant'), entry.get('updated_at')] | select | list -%}
         {%- set columns = [entry.column] + optional + entry.key.keys() | list -%}
-        {%- for identifier in [entry.table] + columns
-            if not modules.re.match('^[a-z_][a-z0-9_]*$', identifier) -%}
-            {{- trueup.raise_wrong_input(where, 'name', identifier, ['lower-case snake names']) -}}
+        {#- a longer name PostgreSQL would cut, a line break would end a comment in compiled SQL -#}
+        {%- for name in [entry.table] + columns
+            if name is not string
+            or not modules.re.match('[^\\x00-\\x1f\\x7f]+\\Z', name)
+            or name.encode('utf-8') | length > 63 -%}
+            {{- trueup.raise_wrong_input(
+                where, 'name', name, ['1 to 63 bytes, no control characters']
+            ) -}}
         {%- endfor -%}
         {%- set model_name = entry.get('model', 'stg_app__' ~ entry.table) -%}
+        {%- set ours = [['model', model_name]] -%}
+        {%- if entry.get('mart') -%}
+            {%- set ours = ours + [['mart', entry.mart], ['mart_key', entry.mart_key]] -%}
+        {%- endif -%}
+        {%- for option, name in ours if not modules.re.match('[a-z_][a-z0-9_]*\\Z', name) -%}
+            {{- trueup.raise_wrong_input(where, option, name, ['lower-case snake names']) -}}
+        {%- endfor -%}
+        {%- for other in entries
+            if other.table == entry.table and other.column == entry.column -%}
+            {{- trueup.raise_wrong_input(
+                where, 'column', entry.column, ['one entry per column']
+            ) -}}
+        {%- endfor -%}
         {{- trueup._check_staged(where, model_name, columns) -}}
         {%- do entries.append({
             'table': entry.table,

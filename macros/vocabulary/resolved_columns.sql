@@ -5,11 +5,11 @@
     → companies.stage as stage_raw, stage_values.canonical_value as stage, ... as stage_resolution
 -#}
 {%- macro resolved_columns(source_rows, column, resolved_values) -%}
-{{ source_rows }}.{{ column }} as {{ column }}_raw,
-{{ resolved_values }}.canonical_value as {{ column }},
+{{ source_rows }}.{{ trueup.quoted(column) }} as {{ trueup.quoted(column ~ '_raw') }},
+{{ resolved_values }}.canonical_value as {{ trueup.quoted(column) }},
 case
-    when {{ source_rows }}.{{ column }} is null then 'null'
+    when {{ source_rows }}.{{ trueup.quoted(column) }} is null then 'null'
     -- a value that appeared since int_values was built is unknown until the next run
     else coalesce({{ resolved_values }}.resolution, 'unknown')
-end as {{ column }}_resolution
+end as {{ trueup.quoted(column ~ '_resolution') }}
 {%- endmacro -%}

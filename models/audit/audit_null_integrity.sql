@@ -15,22 +15,23 @@ with resolved_values as (
 -- rows that were edited after the mart was built are left out: the next run shows them
 paired_values as (
     {%- for entry in managed_columns() if entry.mart %}
+    {%- set key = quoted(entry.key.keys() | first) %}
     select
-        '{{ entry.table }}' as table_name,
-        '{{ entry.column }}' as column_name,
+        {{ literal(entry.table) }} as table_name,
+        {{ literal(entry.column) }} as column_name,
         {{ tenant_text(entry.model, entry.tenant) }} as tenant,
         '{{ entry.vocabulary }}' as vocabulary,
-        {{ entry.model }}.{{ entry.column }} as source_value,
-        {{ entry.mart }}.{{ entry.column }}_raw as mart_value,
-        {{ entry.mart }}.{{ entry.column }} as canonical_value,
-        {{ entry.mart }}.{{ entry.column }}_resolution as resolution
+        {{ entry.model }}.{{ quoted(entry.column) }} as source_value,
+        {{ entry.mart }}.{{ quoted(entry.column ~ '_raw') }} as mart_value,
+        {{ entry.mart }}.{{ quoted(entry.column) }} as canonical_value,
+        {{ entry.mart }}.{{ quoted(entry.column ~ '_resolution') }} as resolution
     from {{ entry.model }}
     inner join {{ entry.mart }}
-        on {{ entry.model }}.{{ entry.key.keys() | first }} = {{ entry.mart }}.{{ entry.mart_key }}
+        on {{ entry.model }}.{{ key }} = {{ entry.mart }}.{{ entry.mart_key }}
     {%- if entry.updated_at %}
     where
-        {{ entry.model }}.{{ entry.updated_at }}
-        is not distinct from {{ entry.mart }}.{{ entry.updated_at }}
+        {{ entry.model }}.{{ quoted(entry.updated_at) }}
+        is not distinct from {{ entry.mart }}.{{ quoted(entry.updated_at) }}
     {%- endif %}
     {%- if not loop.last %}
     union all

@@ -12,7 +12,7 @@ with
 {%- if entry.updated_at %}
 
 newest_{{ entry.mart }} as (
-    select max({{ entry.mart }}.{{ entry.updated_at }}) as updated_at
+    select max({{ entry.mart }}.{{ quoted(entry.updated_at) }}) as updated_at
     from {{ entry.mart }}
 ),
 {%- endif %}
@@ -21,25 +21,25 @@ newest_{{ entry.mart }} as (
 paired_rows as (
     {%- for entry in marts() %}
     select
-        '{{ entry.table }}' as table_name,
+        {{ literal(entry.table) }} as table_name,
         '{{ entry.mart }}' as mart_name,
         {%- if entry.tenant %}
         cast(
             coalesce(
-                {{ entry.model }}.{{ entry.tenant }},
-                {{ entry.mart }}.{{ entry.tenant }}
+                {{ entry.model }}.{{ quoted(entry.tenant) }},
+                {{ entry.mart }}.{{ quoted(entry.tenant) }}
             ) as text
         ) as tenant,
         {%- else %}
         cast(null as text) as tenant,
         {%- endif %}
-        {{ entry.model }}.{{ entry.key }} is not null as is_in_source,
+        {{ entry.model }}.{{ quoted(entry.key) }} is not null as is_in_source,
         {{ entry.mart }}.{{ entry.mart_key }} is not null as is_in_mart,
         {%- if entry.updated_at %}
-        {{ entry.model }}.{{ entry.updated_at }}
+        {{ entry.model }}.{{ quoted(entry.updated_at) }}
         > newest_{{ entry.mart }}.updated_at as is_newer_than_mart,
-        {{ entry.model }}.{{ entry.updated_at }}
-        <> {{ entry.mart }}.{{ entry.updated_at }} as is_another_version
+        {{ entry.model }}.{{ quoted(entry.updated_at) }}
+        <> {{ entry.mart }}.{{ quoted(entry.updated_at) }} as is_another_version
         {%- else %}
         false as is_newer_than_mart,
         false as is_another_version
@@ -47,10 +47,10 @@ paired_rows as (
     from {{ entry.model }}
     full join {{ entry.mart }}
         on
-            {{ entry.model }}.{{ entry.key }} = {{ entry.mart }}.{{ entry.mart_key }}
+            {{ entry.model }}.{{ quoted(entry.key) }} = {{ entry.mart }}.{{ entry.mart_key }}
             {%- if entry.tenant %}
-            and coalesce('=' || {{ entry.model }}.{{ entry.tenant }}, '')
-            = coalesce('=' || {{ entry.mart }}.{{ entry.tenant }}, '')
+            and coalesce('=' || {{ entry.model }}.{{ quoted(entry.tenant) }}, '')
+            = coalesce('=' || {{ entry.mart }}.{{ quoted(entry.tenant) }}, '')
             {%- endif %}
     {%- if entry.updated_at %}
     cross join newest_{{ entry.mart }}

@@ -10,21 +10,21 @@ with
 final as (
     {%- for entry in documents %}
     select
-        '{{ entry.table }}' as owner_table,
-        '{{ entry.column }}' as owner_column,
+        {{ literal(entry.table) }} as owner_table,
+        {{ literal(entry.column) }} as owner_column,
         '{{ entry.vocabulary }}' as vocabulary,
         {{ row_key(entry.key, entry.model) | indent(8) }} as owner_key,
         {{ tenant_text(entry.model, entry.tenant) }} as tenant,
         {{ binary_text('members.stage_name') }} as stage_name,
         {{ json_number('members.weight_value') | indent(8) }} as weight,
         {%- if entry.updated_at %}
-        {{ entry.model }}.{{ entry.updated_at }} as updated_at
+        {{ entry.model }}.{{ quoted(entry.updated_at) }} as updated_at
         {%- else %}
         cast(null as timestamp with time zone) as updated_at
         {%- endif %}
     from {{ entry.model }}
     left join
-        {{ json_members(entry.model ~ '.' ~ entry.column, 'members') | indent(8) }}
+        {{ json_members(entry.model ~ '.' ~ quoted(entry.column), 'members') | indent(8) }}
         on true
     {%- if not loop.last %}
     union all

@@ -11,14 +11,14 @@ with
 final as (
     {%- for entry in columns %}
     select
-        '{{ entry.table }}' as table_name,
-        '{{ entry.column }}' as column_name,
+        {{ literal(entry.table) }} as table_name,
+        {{ literal(entry.column) }} as column_name,
         '{{ entry.vocabulary }}' as vocabulary,
         {{ row_key(entry.key, entry.model) | indent(8) }} as row_key,
         {{ tenant_text(entry.model, entry.tenant) }} as tenant,
-        {{ binary_text(entry.model ~ '.' ~ entry.column) }} as raw_value,
+        {{ binary_text(entry.model ~ '.' ~ quoted(entry.column)) }} as raw_value,
         {%- if entry.updated_at %}
-        {{ entry.model }}.{{ entry.updated_at }} as updated_at
+        {{ entry.model }}.{{ quoted(entry.updated_at) }} as updated_at
         {%- else %}
         cast(null as timestamp with time zone) as updated_at
         {%- endif %}

@@ -1,5 +1,6 @@
--- How far is the run, and how long will it still take? One row: the newest run that is not
--- finished, else the newest. Reads batches only, so it is quick while a run is under way.
+-- How far is the run, and how long will it still take? One row: the run that is running, else the
+-- newest that is not finished, else the newest. Reads batches only, so it is quick while a run is
+-- under way.
 with runs as (
     select * from {{ ref('migration_runs') }}
 ),
@@ -14,6 +15,7 @@ judged_runs as (
         runs.kind,
         runs.status,
         runs.planned_at,
+        runs.status = 'running' as is_running,
         runs.status in (
             'planned', 'running', 'paused', 'interrupted', 'failed'
         ) as is_unfinished
@@ -28,6 +30,7 @@ shown_run as (
         judged_runs.is_unfinished
     from judged_runs
     order by
+        judged_runs.is_running desc,
         judged_runs.is_unfinished desc,
         judged_runs.planned_at desc,
         judged_runs.run_id asc

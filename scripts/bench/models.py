@@ -1,7 +1,7 @@
-"""`make bench`: what a run of the models costs, beside the same SQL without dbt.
+"""What a run of the models costs, beside the same SQL without dbt; `make bench` calls it.
 
 An embedded server of its own with default settings, a sample of a million companies, rounds of
-full, incremental (1 % of the companies changed) and no-change runs, one model at a time. Figures
+full, no-change and incremental (1 % of the companies changed) runs, one model at a time. Figures
 are medians with their range; ratios are of figures of the same round. Nothing passes or fails.
 """
 
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,10 @@ from trueup.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 MART = "fct_portfolio_company_stages"
-RUNS = ("full", "incremental", "no change")
+RUNS = ("full", "no change", "incremental")
+SLOWEST = 5
+
+# One company in a hundred, spread over all pages: the kind of change that is dearest.
 CHANGE = """
     update public.portfoliocompanies set stage = case when %s then 'Hot deal' else 'hot deal' end
     where id %% 100 = 7
@@ -31,29 +36,36 @@ WRITTEN = """
     select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)
     from pg_stat_user_tables where schemaname = 'trueup'
 """
+# In a run of dbt other models have read the table before the mart does.
+READ_BEFORE = "select count(stage) from public.portfoliocompanies"
+
+# (run or node, what was measured) → one value per round; seconds, rows, a ratio or a load
+Figures = dict[tuple[str, str], list[float]]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--companies", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args(arguments)
     state = PROJECT / ".trueup" / "bench"
     address = server.start(state)
     try:
         with psycopg.connect(address.conninfo(), autocommit=True) as connection:
-            bench(connection, state, address, options.companies, options.rounds)
+            figures = measure(connection, state, address, options.companies, options.rounds)
+            sys.stdout.write(report(figures, connection, options.companies, options.rounds))
     finally:
         server.stop(state)
 
 
-def bench(
+def measure(
     connection: psycopg.Connection[Any],
     state: Path,
     address: server.Address,
     companies: int,
     rounds: int,
-) -> None:
+) -> Figures:
+    """Make the sample in the connection's database, run the rounds, return what they took."""
     sample.load(connection, companies=companies, deals=companies // 5,
                 investments=companies // 20, cascade=True)  # fmt: skip
     settings = Settings(PROJECT, state, "development", "", "text")
@@ -71,8 +83,10 @@ def bench(
         return outcome
 
     build()
+    build()  # the second run leaves the text of an incremental one
     connection.execute("vacuum analyze")
-    figures: dict[tuple[str, str], list[float]] = {}
+    texts = _texts(state)
+    figures: Figures = {}
 
     def note(run: str, what: str, value: float) -> None:
         figures.setdefault((run, what), []).append(value)
@@ -81,60 +95,112 @@ def bench(
         for run in RUNS:
             if run == "incremental":
                 connection.execute(CHANGE, [number % 2 == 0])
-            before = written(connection)
+            # a full build makes the tables anew, and their counters
+            before = 0 if run == "full" else _written(connection)
             started = time.monotonic()
             outcome = build(*(["--full-refresh"] if run == "full" else []))
             note(run, "wall", time.monotonic() - started)
-            note(run, "models", sum(outcome.timings.values()))
+            note(run, "nodes", sum(outcome.timings.values()))
             note(run, "mart", outcome.timings[MART])
-            note(run, "written", written(connection) - before)
-            note(run, "sql", plain(connection, state, full=run == "full"))
-        note("full", "ratio", figures["incremental", "mart"][-1] / figures["full", "mart"][-1])
-    report(figures, companies, rounds)
+            note(run, "written", _written(connection) - before)
+            if run == "full":
+                for name, seconds in outcome.timings.items():
+                    note(name, "node", seconds)
+                note(run, "sql", _plain_full(connection, state))
+            else:
+                if run == "incremental":
+                    connection.execute(CHANGE, [number % 2 != 0])
+                    connection.execute(READ_BEFORE)
+                note(run, "sql", _plain_incremental(connection, *texts))
+            note(run, "dbt", figures[run, "mart"][-1] - figures[run, "sql"][-1])
+            note(run, "load", os.getloadavg()[0])
+            note(run, "ratio", figures[run, "mart"][-1] / figures["full", "mart"][-1])
+    return figures
 
 
-def plain(connection: psycopg.Connection[Any], state: Path, full: bool) -> float:
-    """Seconds for the mart's compiled SQL alone: all rows into a table with its indexes, or the
-    rows that are due into a temporary one."""
-    folder = state / "target" / "compiled"
-    text = next(folder.rglob(f"{MART}.sql")).read_text()
+def _texts(state: Path) -> tuple[str, str]:
+    """The mart's incremental select as compiled, and the merge as dbt ran it."""
+    compiled, ran = (
+        next((state / "target" / kind).rglob(f"{MART}.sql")).read_text()
+        for kind in ("compiled", "run")
+    )
+    return compiled, re.sub(rf"\b{MART}__dbt_tmp\w+", "bench_due", ran)
+
+
+def _plain_full(connection: psycopg.Connection[Any], state: Path) -> float:
+    """Seconds for the select of a full build into a table with a primary key, and an index."""
+    text = next((state / "target" / "compiled").rglob(f"{MART}.sql")).read_text()
     started = time.monotonic()
-    if full:
-        connection.execute(f"create table bench_copy (like trueup.{MART} including all)")
-        connection.execute(f"insert into bench_copy {text}")  # type: ignore[arg-type]
-    else:
-        connection.execute(f"create temporary table bench_copy as {text}")  # type: ignore[arg-type]
+    with connection.transaction():
+        connection.execute(f"create table bench_copy (like trueup.{MART} including constraints)")
+        connection.execute("alter table bench_copy add primary key (company_id)")
+        connection.execute(f"insert into bench_copy {text}".encode())
+        connection.execute("create index on bench_copy (fund_id)")
     seconds = time.monotonic() - started
     connection.execute("drop table bench_copy")
     return seconds
 
 
-def written(connection: psycopg.Connection[Any]) -> int:
+def _plain_incremental(connection: psycopg.Connection[Any], compiled: str, ran: str) -> float:
+    """Seconds for the rows that are due into a temporary table, and the merge of them."""
+    started = time.monotonic()
+    with connection.transaction():
+        connection.execute(f"create temporary table bench_due as {compiled}".encode())
+        connection.execute(ran.encode())
+    seconds = time.monotonic() - started
+    connection.execute("drop table bench_due")
+    return seconds
+
+
+def _written(connection: psycopg.Connection[Any]) -> int:
     connection.execute("select pg_stat_force_next_flush()")
     time.sleep(1.1)  # the statistics of sessions that have ended arrive within a second
     row = connection.execute(WRITTEN).fetchone()
     return int(row[0]) if row else 0
 
 
-def report(figures: dict[tuple[str, str], list[float]], companies: int, rounds: int) -> None:
+def report(
+    figures: Figures, connection: psycopg.Connection[Any], companies: int, rounds: int
+) -> str:
+    """The figures as Markdown, as docs/performance.md shows them."""
+
     def show(run: str, what: str, form: str = ".2f") -> str:
         values = figures[run, what]
         middle, low, high = statistics.median(values), min(values), max(values)
+        if low == high:
+            return f"{middle:{form}}"
         return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
-    out = sys.stdout.write
-    out(f"{companies:,} companies, {rounds} rounds, load {os.getloadavg()[0]:.1f}\n\n")
-    out(
-        "| run | rows written | all models, s | wall, s | the mart in dbt, s | its SQL alone, s |\n"
-    )
-    out("|---|---:|---:|---:|---:|---:|\n")
+    server_version = connection.info.parameter_status("server_version")
+    loads = [load for run in RUNS for load in figures[run, "load"]]
+    lines = [
+        f"{companies:,} companies, {rounds} rounds, PostgreSQL {server_version}, "
+        f"{os.cpu_count()} cores, load {min(loads):.1f} to {max(loads):.1f}",
+        "",
+        "| run | rows written | the mart in dbt, s | share of full | its SQL alone, s "
+        "| dbt's part, s | all nodes, s | whole command, s |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
     for run in RUNS:
-        cells = [
-            show(run, "written", ",.0f"),
-            *(show(run, w) for w in ("models", "wall", "mart", "sql")),
-        ]
-        out(f"| {run} | " + " | ".join(cells) + " |\n")
-    out(f"\nincremental / full, of the mart: {show('full', 'ratio')}\n")
+        cells = [run, show(run, "written", ",.0f")]
+        cells += [show(run, what) for what in ("mart", "ratio", "sql", "dbt", "nodes", "wall")]
+        lines.append(f"| {' | '.join(cells)} |")
+
+    nodes = {name: statistics.median(v) for (name, what), v in figures.items() if what == "node"}
+    layers: dict[str, float] = {}
+    for name, seconds in nodes.items():
+        model = next((PROJECT / "models").rglob(f"{name}.sql"), None)
+        layer = model.relative_to(PROJECT / "models").parts[0] if model else "seeds"
+        layers[layer] = layers.get(layer, 0.0) + seconds
+    lines += ["", "| full build, by layer | s |", "|---|---:|"]
+    lines += [f"| {name} | {seconds:.2f} |" for name, seconds in _longest(layers)]
+    lines += ["", f"| its {SLOWEST} slowest nodes | s |", "|---|---:|"]
+    lines += [f"| {name} | {show(name, 'node')} |" for name, _ in _longest(nodes)[:SLOWEST]]
+    return "\n".join(lines) + "\n"
+
+
+def _longest(seconds: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(seconds.items(), key=lambda item: -item[1])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import shutil
 import sys
 from collections.abc import Callable
@@ -27,6 +28,10 @@ LIMIT = click.option(
     show_default=True,
     help="Rows to show; 0 = all.",
 )
+
+
+# psycopg tells of a pipeline that ends with an error; we tell of the error.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class Group(click.Group):

@@ -100,7 +100,8 @@ def plan(form: str, all_values: bool, **options: Any) -> None:
     short = str(made.run_id)[:8]
     if made.rows_planned:
         click.echo(
-            f"Plan {short}: {made.rows_planned:,} rows in {made.batches:,} batches."
+            f"Plan {short}: {terminal.counted(made.rows_planned, 'row')} in"
+            f" {terminal.counted(made.batches, 'batch')}."
             f" Nothing has been changed. `trueup apply {short}` carries it out."
         )
     else:
@@ -179,9 +180,7 @@ trueup pause 3f2a91c0
 """)
 def pause(run: str | None) -> None:
     """Ask the runner of a run to stop after its current batch; `trueup resume` goes on."""
-    from trueup import runs
-
-    _request(run, "paused", ("running",) if run is None else (*runs.PLANNED, *runs.UNFINISHED))
+    _request(run, "paused", ("running",))
 
 
 @click.command()
@@ -260,16 +259,19 @@ def runs(form: str, limit: int) -> None:
 @click.command()
 @RUN
 @FORMAT
+@click.option("--strict", is_flag=True, help="A warning counts as a failure.")
 @click.option("--verbose", is_flag=True, help="All offenders, not only the first ten of a check.")
 @examples("""
 trueup verify
+trueup verify --strict
 trueup verify 3f2a91c0 --verbose
 trueup verify --format json
 """)
-def verify(run: str | None, form: str, verbose: bool) -> None:
+def verify(run: str | None, form: str, strict: bool, verbose: bool) -> None:
     """Check a run, or the newest: canonical values, NULLs, row counts, audit against the rows.
 
     Reads everything in one snapshot. Exit code 1 where a check failed or could not be read.
+    Warnings are what a person should look at: values left as planned, rows written since.
     """
     from trueup import connection, run_terminal
     from trueup import verify as job
@@ -281,8 +283,9 @@ def verify(run: str | None, form: str, verbose: bool) -> None:
     if form == "json":
         click.echo(json.dumps(job.as_dict(found), ensure_ascii=False, indent=2))
     else:
-        run_terminal.show_verification(terminal.console(), found, None if verbose else 10)
-    sys.exit(1 if found.count(job.FAIL, job.ERROR) else 0)
+        limit = None if verbose else 10
+        run_terminal.show_verification(terminal.console(), found, limit, strict)
+    sys.exit(1 if found.failed(strict) else 0)
 
 
 def _plan(
@@ -341,16 +344,18 @@ def _work(
         totals = migration.totals(connected, run)
         database = connected.info.dbname
         left = totals["rows_planned"] - totals["rows_updated"]
+        batches_left = totals["total_batches"] - totals["completed_batches"]
         _ask(
             yes,
-            f"{verb} run {run.short_id}: change {max(left, 0):,} rows in"
-            f" {totals['total_batches'] - totals['completed_batches']:,} batches of database"
-            f" {database}?",
+            f"{verb} run {run.short_id}: change {terminal.counted(max(left, 0), 'row')} in"
+            f" {terminal.counted(batches_left, 'batch')} of database {database}?",
         )
         migration.set_pace(connected, schema, run, **pace)
         if resume_from is not None:
             touched = migration.skip_to(connected, run, table, resume_from)
-            click.echo(f"{touched} batches skipped or shortened", err=form == "json")
+            click.echo(
+                f"{terminal.counted(touched, 'batch')} skipped or shortened", err=form == "json"
+            )
     batches = totals["total_batches"]
     try:
         with run_terminal.reporter(form, verbose, batches, totals["completed_batches"]) as report:

@@ -21,7 +21,7 @@ from trueup import dbt
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
-HEADER = re.compile(r"^-- name: (\w+)\(([\w, ]*)\)[ \t]*\n", re.MULTILINE)
+HEADER = re.compile(r"^-- name: (\w+)\(((?:[\w, ]|\n--  )*)\)[ \t]*\n", re.MULTILINE)
 TARGET = "statements"  # folder below the state folder
 SOURCES = ("dbt_project.yml", "analyses", "macros")  # what the compiled text is made from
 VARIABLES = ("managed_columns", "vocabularies", "app_schema", "ledger_schema")  # and the vars
@@ -54,7 +54,7 @@ def read(path: Path) -> dict[str, Statement]:
                 f"two statements are named {name}",
                 "Give the tables or columns of managed_columns names that differ in letters.",
             )
-        parameters = tuple(word.strip() for word in words.split(",") if word.strip())
+        parameters = tuple(re.findall(r"\w+", words))
         found[name] = Statement(name, parameters, sql)
     return found
 
@@ -163,7 +163,7 @@ def _name_part(name: str) -> str:
     if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):
         return name
     digest = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()[:8]
-    return f"{re.sub('[^a-z0-9]+', '_', name).strip('_')}_{digest}".lstrip("_")
+    return "_".join([*re.findall("[a-z0-9]+", name), digest])
 
 
 def _raise_failures(outcome: dbt.Outcome) -> None:

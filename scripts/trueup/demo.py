@@ -124,7 +124,7 @@ def migrate(settings: Settings) -> bool:
     out.print()
     run_terminal.show_verification(out, verification, 3)
     out.print()
-    return outcome.status == "completed" and not verification.count(verify.FAIL, verify.ERROR)
+    return outcome.status == "completed" and not verification.failed()
 
 
 def show(found: findings.Found) -> None:

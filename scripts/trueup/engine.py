@@ -13,7 +13,7 @@ import socket
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -27,7 +27,7 @@ PASSES = 3  # over rows that could not be changed when their batch came by
 MAX_STRIPES = 64  # pieces of a range; beyond, a batch is cut by key
 RECONNECT_SECONDS = 60.0  # how long a server may be away
 RETRIES = 30  # of a statement of the books that others hold up
-LOSSES = 3  # of the connection under one piece, before it is cut smaller
+LOSSES = 5  # of the connection under one piece, before it is cut smaller
 TIMEOUT_SHARE = 0.8  # of deadlock_timeout: we give up before the application becomes a victim
 
 # What the database may say of a transaction, by SQLSTATE or its class (the first two characters).
@@ -54,12 +54,16 @@ class Batch(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What one transaction takes of a batch; the whole of it, as a rule."""
+    """What one transaction takes of a batch; the whole of it, as a rule.
+
+    is_row: it has been cut down to one row
+    """
 
     range_start: Key | None
     range_end: Key
     stripe: int
     stripes: int
+    is_row: bool = False
 
 
 class State(NamedTuple):
@@ -172,7 +176,11 @@ def apply(
     """
     runner = Runner(connect, order, report, stop)
     started = time.monotonic()
-    runner.take_lease()
+    try:
+        runner.take_lease()
+    except BaseException:
+        runner.close()
+        raise
     late: list[Left] = []
     dirty: list[Left] = []
     missed: list[Left] = []
@@ -231,7 +239,7 @@ class Runner:
 
     def take_lease(self) -> None:
         """Raises TrueupError that says who holds the run."""
-        self._leave_to_others()
+        leave_to_others(self.rows("other_runners", run_id=self.order.run_id))
         taken = self.rows(
             "take_lease",
             run_id=self.order.run_id,
@@ -240,21 +248,12 @@ class Runner:
             lease_seconds=self.order.lease_seconds,
         )
         if not taken:
-            self._leave_to_others()
+            leave_to_others(self.rows("other_runners", run_id=self.order.run_id))
             raise TrueupError(
                 "another runner has just taken this run", "`trueup status` shows how it goes."
             )
         self.holds_lease = True
         self.renewed = time.monotonic()
-
-    def _leave_to_others(self) -> None:
-        for theirs in self.rows("other_runners", run_id=self.order.run_id):
-            run_id, table, column, holder, until = theirs
-            raise TrueupError(
-                f"run {str(run_id)[:8]} on {table}.{column} is held by {holder}"
-                f" until {until:%H:%M:%S}, unless that runner is heard of before",
-                "Wait for it or `trueup pause` it. The lease of a runner that died ends by itself.",
-            )
 
     def renew(self) -> None:
         """Be heard of, now and then; raises LeaseLost."""
@@ -340,7 +339,8 @@ class Runner:
                 (dirty if is_planned else late).append(Left(table, column, value, rows))
             planned = [value for value, _, is_planned in found if is_planned]
             if planned and may_reopen:
-                again = self.scan("reopen_batches", (table, column), **place, values_before=planned)
+                again = self.scan("reopen_batches", (table, column), **place,
+                                  values_before=planned, lease_token=self.token)  # fmt: skip
                 reopened += len(again)
         self.done -= reopened
         return late, dirty, reopened
@@ -399,13 +399,13 @@ class Runner:
             self.losses = 0
             finished = last
             self._adapt(time.monotonic() - started, state.target_ms)
-            self._pause(batch, state)
         if not finished:
             state = self._finish(batch, held)
         if state is not None:
             self._report_batch(state, held)
             if state.requested_status in ("paused", "cancelled"):
                 raise _Stopped(state.requested_status, "on request")
+            self._pause(batch, state.sleep_ms)
         if self.stop.requested:
             raise _Stopped("interrupted", "by the person at the keyboard")
 
@@ -427,7 +427,7 @@ class Runner:
             if self._is_finished(batch):
                 return True
             self.losses += 1
-            if self.losses < LOSSES:
+            if self.losses % LOSSES:
                 pieces.appendleft(piece)
                 return False
             kind = "retry"  # it may be the piece that the connection does not survive
@@ -441,7 +441,7 @@ class Runner:
         smaller = self._cut(batch, piece, by_key=kind == "bad row")
         if len(smaller) > 1:
             pieces.extendleft(reversed(smaller))
-        elif smaller and smaller[0].range_end != piece.range_end:
+        elif smaller and not piece.is_row:
             pieces.appendleft(smaller[0])  # alone: another row may have been the bad one
         elif smaller and kind == "bad row":
             self._quarantine(batch, smaller[0], error)
@@ -506,8 +506,9 @@ class Runner:
             )
         ]
         if len(keys) < 2:
-            return [piece._replace(range_end=key) for key in keys]
+            return [piece._replace(range_end=key, is_row=True) for key in keys]
         middle = keys[len(keys) // 2 - 1]
+        piece = piece._replace(is_row=False)
         return [piece._replace(range_end=middle), piece._replace(range_start=middle)]
 
     def _quarantine(self, batch: Batch, piece: Piece, error: psycopg.Error) -> None:
@@ -562,12 +563,12 @@ class Runner:
         elif seconds * 1000 < target_ms / 2 and self.pieces > 1:
             self.pieces //= 2
 
-    def _pause(self, batch: Batch, state: State) -> None:
+    def _pause(self, batch: Batch, sleep_ms: int) -> None:
         """Sleep in proportion to the rows that were looked at."""
-        share = batch.rows_in_batch / self.order.batch_size / self.pieces
-        until = time.monotonic() + state.sleep_ms / 1000 * min(share, 1)
-        if state.sleep_ms and not self.stop.requested:
-            self.report(Event("sleeping", f"Sleeping {state.sleep_ms}ms before next batch..."))
+        share = min(batch.rows_in_batch / self.order.batch_size, 1)
+        until = time.monotonic() + sleep_ms / 1000 * share
+        if sleep_ms and not self.stop.requested:
+            self.report(Event("sleeping", f"Sleeping {sleep_ms}ms before next batch..."))
         while (left := until - time.monotonic()) > 0 and not self.stop.requested:
             time.sleep(min(left, 0.2))
             self.renew()
@@ -641,15 +642,18 @@ class Runner:
     def _kind(self, error: psycopg.Error) -> str:
         """What an error means, after the transaction has been rolled back.
 
-        A trigger may raise what a lost connection says; lost is one that nothing comes from.
+        A trigger may raise what a lost connection says; lost is one that answers no more.
         """
+        kind = classify(error)
         try:
             self.connection.rollback()
+            if kind == "lost":
+                self.connection.execute("select")
+                self.connection.rollback()
         except psycopg.Error:
             self.connection.close()
         if self.connection.closed:
             return "lost"
-        kind = classify(error)
         return "stop" if kind == "lost" else kind
 
     def _reconnect(self, error: psycopg.Error) -> None:
@@ -730,6 +734,16 @@ class Runner:
         """Only the runner that holds the run speaks for it; raises LeaseLost."""
         if not self.rows("set_run_status", **self._hold(), status=status, finished=finished):
             raise LeaseLost
+
+
+def leave_to_others(found: Iterable[tuple[Any, ...]]) -> None:
+    """TrueupError that says who holds the run; found: what `other_runners` returned."""
+    for run_id, table, column, holder, until in found:
+        raise TrueupError(
+            f"run {str(run_id)[:8]} on {table}.{column} is held by {holder}"
+            f" until {until:%H:%M:%S}, unless that runner is heard of before",
+            "Wait for it or `trueup pause` it. The lease of a runner that died ends by itself.",
+        )
 
 
 def classify(error: psycopg.Error) -> str:

@@ -96,7 +96,12 @@ def set_pace(
     target_ms: int | None,
     max_quarantined: int | None,
 ) -> None:
-    """Write down what apply was asked for beyond the plan; None leaves a number as it is."""
+    """Write down what apply was asked for beyond the plan; None leaves a number as it is.
+
+    Raises TrueupError where a runner is at work: its pace is changed by `stage_migration_control`.
+    """
+    found = runs.statements(run)["other_runners"].run(connected, run_id=run.run_id)
+    engine.leave_to_others(found.fetchall())
     connected.execute(
         sql.SQL(
             "update {} set sleep_ms = coalesce(%s, sleep_ms), target_ms = coalesce(%s, target_ms)"
@@ -116,7 +121,7 @@ def set_pace(
 
 
 def close(connected: Connection, schema: str, run: runs.Run, status: str) -> None:
-    """Pause or cancel a run that nobody works on."""
+    """Pause or cancel a run that nobody works on; a runner that hangs may not come back to it."""
     own = runs.statements(run)
     if status == "cancelled":
         own["close_batches"].run(connected, run_id=run.run_id)
@@ -130,8 +135,15 @@ def close(connected: Connection, schema: str, run: runs.Run, status: str) -> Non
         )
     connected.execute(
         sql.SQL(
-            "update {} set status = %s, requested_status = null, updated_at = now()"
-            " where run_id = %s"
+            "update {} set status = 'pending', lease_token = null, lease_until = null"
+            " where run_id = %s and status = 'running'"
+        ).format(sql.Identifier(schema, "stage_migration_batches")),
+        [run.run_id],
+    )
+    connected.execute(
+        sql.SQL(
+            "update {} set status = %s, requested_status = null, lease_token = null,"
+            " lease_owner = null, lease_until = null, updated_at = now() where run_id = %s"
         ).format(sql.Identifier(schema, "stage_migration_control")),
         [status, run.run_id],
     )

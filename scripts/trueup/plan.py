@@ -18,7 +18,6 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from psycopg import IsolationLevel, sql
 from psycopg.types.json import Jsonb
 
@@ -31,6 +30,7 @@ from trueup.settings import Settings
 KIND = "migrate"
 NO_TENANT = "none"  # on the command line: rows of no tenant
 EXAMPLES = 5  # rows shown per column
+MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
 SKEW = 1.5  # times its share that the fullest stripe may have before keys are hashed
 
 # (what is looked at, columns done, columns in all)
@@ -321,22 +321,28 @@ def _column(
             connected, **{name: values[name] for name in statement.parameters}
         ).fetchall()
 
-    try:
-        rows = run("plan_values", **place)
-    except psycopg.errors.NumericValueOutOfRange:
+    rows = run("plan_values", tenants=options["tenants"])
+    total = sum(row[3] for row in rows)
+    decided = [row for row in rows if row[2] != "canonical"]
+    if any((row[4] or 0) > MOST_SPELLINGS for row in decided):
         raise TrueupError(
-            f"{table}.{column} has more than 32,767 different spellings to change",
+            f"{table}.{column} has more than {MOST_SPELLINGS:,} different spellings to change",
             "Narrow the plan with --tenant, and run it tenant by tenant.",
-        ) from None
-    values = [
-        Value(before, after, match_type, count) for _, before, after, match_type, count in rows
-    ]
-    values.sort(key=lambda value: (-value.rows, value.before or ""))
-    total, tenants = _by_tenant(run("plan_totals", **place))
+        )
+    before, after, match_types, counts, map_ids = ([row[n] for row in decided] for n in range(5))
+    found["store_values"].run(
+        connected, run_id=run_id, table_name=table, column_name=column, map_ids=map_ids,
+        values_before=before, values_after=after, match_types=match_types, rows_planned=counts,
+    )  # fmt: skip
+    values = [Value(*row[:4]) for row in decided]
+    tenants: dict[str | None, int] = {}
     hashed = False
     batches: list[tuple[Any, ...]] = []
     examples: list[Example] = []
     if any(value.after is not None for value in values):
+        found[column_statement("plan_baselines", table, column)].run(connected, **place)
+        tenants = {tenant: int(planned) for tenant, _, planned in run("plan_totals", **place)
+                   if planned}  # fmt: skip
         if column_statement("plan_spread", table, column) not in found:
             hashed = stripes > 1  # no whole number, whose low bits could choose the stripe
         elif stripes > 1:
@@ -360,11 +366,6 @@ def _column(
         why=why,
         examples=examples,
     )
-
-
-def _by_tenant(rows: Collection[tuple[Any, ...]]) -> tuple[int, dict[str | None, int]]:
-    """Rows in all, and rows to change by tenant."""
-    return sum(int(row[1]) for row in rows), {row[0]: int(row[2]) for row in rows if row[2]}
 
 
 def _stripes(pace: Pace, default: int, pays: bool, why: str) -> tuple[int, str]:

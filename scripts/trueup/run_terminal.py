@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from trueup import tables, verify
 from trueup.engine import Event, Left, Outcome
 from trueup.plan import ColumnPlan, Plan, Value
-from trueup.terminal import BAR, console, new_table, percent, show_finding, visible
+from trueup.terminal import BAR, console, counted, new_table, percent, show_finding, visible
 
 SHOWN = 8  # values, tenants per table
 WAYS = {
@@ -37,7 +37,7 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
         out.print(
             f"[bold]{escape(column.table_name)}.{escape(column.column_name)}[/]: "
             f"{column.rows_planned:,} of {column.rows:,} rows will change"
-            f" ({percent(column.rows_planned, column.rows)}), in {column.batches:,} batches"
+            f" ({percent(column.rows_planned, column.rows)}), in {counted(column.batches, 'batch')}"
         )
         if column.rows_planned:
             _show_changes(out, column, limit)
@@ -195,7 +195,9 @@ def show_status(
         out.print(f"  {where}: {control['status']}{last}{holder}{asked}", markup=False)
 
 
-def show_verification(out: Console, found: verify.Verification, limit: int | None) -> None:
+def show_verification(
+    out: Console, found: verify.Verification, limit: int | None, strict: bool = False
+) -> None:
     """Verdict, checks, and what to do; limit: offenders shown per check."""
     rule = "=" * 80
     passed, warned = found.count(verify.PASS), found.count(verify.WARN)
@@ -217,7 +219,7 @@ def show_verification(out: Console, found: verify.Verification, limit: int | Non
         lines += [f"  {check.name}: {check.recommendation}" for check in unmet]
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
-    if failed:
+    if found.failed(strict):
         out.print("[ERROR] Verification FAILED: One or more checks failed", markup=False)
     else:
         out.print("[INFO] Verification PASSED", markup=False)
@@ -336,7 +338,7 @@ def _show_left(out: Console, column: ColumnPlan) -> None:
         more = f" and {len(values) - 4:,} more" if len(values) > 4 else ""
         label = {"null": "NULL", "out_of_scope": "out of scope"}.get(match_type, match_type)
         listed = "" if match_type == "null" else f": {names}{more}"
-        out.print(f"  stay as they are, {label}: {rows:,} rows{listed}", soft_wrap=True)
+        out.print(f"  stay as they are, {label}: {counted(rows, 'row')}{listed}", soft_wrap=True)
 
 
 def _show_lefts(out: Console, words: str, lefts: Sequence[Left]) -> None:
@@ -347,7 +349,7 @@ def _show_lefts(out: Console, words: str, lefts: Sequence[Left]) -> None:
             for left in lefts[:SHOWN]
         )
         more = f" and {len(lefts) - SHOWN} more values" if len(lefts) > SHOWN else ""
-        out.print(f"{rows:,} rows {words}: {names}{more}", markup=False, soft_wrap=True)
+        out.print(f"{counted(rows, 'row')} {words}: {names}{more}", markup=False, soft_wrap=True)
 
 
 def _remaining(found: Mapping[str, Any]) -> str:

@@ -567,14 +567,14 @@ def _refusing(facts: TableFacts, column: Column) -> Iterator[Part]:
             WARN,
             f"domain {column.type} has checks ({_listed(column.domain_checks)}) that may refuse "
             "values",
-            "trueup plan --rehearse",
+            "try it on one tenant first: trueup plan --tenant ID",
         )
     for each in facts.constraints:
         if each.kind in ("check", "foreign key", "referenced by"):
             yield (
                 WARN,
                 f"{each.kind} {each.name} of {each.relation} may refuse values",
-                "trueup plan --rehearse",
+                "try it on one tenant first: trueup plan --tenant ID",
             )
     if facts.computed_columns:
         yield WARN, f"generated columns change with it: {_listed(facts.computed_columns)}", ""
@@ -628,7 +628,7 @@ def _triggers(facts: TableFacts) -> Iterator[Part]:
             yield (
                 WARN,
                 f"{name} fires before update and may change other columns{sets}",
-                "trueup plan --rehearse",
+                "try it on one tenant first: trueup plan --tenant ID",
             )
         else:
             level = "row" if trigger.is_row else "batch"

@@ -87,6 +87,12 @@ def percent(part: int, whole: int) -> str:
     return f"{share:.1f} %"
 
 
+def counted(number: int, word: str) -> str:
+    """A number and what it counts: 1 row, 2,000 rows, 3 batches."""
+    ending = "" if number == 1 else "es" if word.endswith("ch") else "s"
+    return f"{number:,} {word}{ending}"
+
+
 def show_flow(out: Console, found: Sequence[Value], stages: Sequence[Stage]) -> None:
     """What the values mean: one row per canonical value, then what has none and why."""
     headings = ("what they mean", "rows", "canonical now", "spellings", "for example")

@@ -83,6 +83,10 @@ class Verification:
     run: runs.Run
     checks: list[Check]
 
+    def failed(self, strict: bool = False) -> bool:
+        """Whether a check failed or could not be read; strict: or warned."""
+        return self.count(FAIL, ERROR, *([WARN] if strict else [])) > 0
+
     def count(self, *statuses: str) -> int:
         """Checks in one of these statuses."""
         return sum(check.status in statuses for check in self.checks)

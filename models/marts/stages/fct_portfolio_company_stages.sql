@@ -9,7 +9,7 @@ int_values as (
 ),
 
 -- what each spelling means is decided there, once, and only looked up here
-stage_values as (
+stage_values as {{ read_in_place() }} (
     select * from int_values
     where int_values.vocabulary = 'stage'
 ),

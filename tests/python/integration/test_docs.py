@@ -5,18 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pty
 import re
 import shutil
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import yaml
 
+from integration import migration
 from integration.command import environment, trueup
 from integration.conftest import PROJECT, App
 from integration.test_runs import contents, versions, written
-from trueup import dbt
+from trueup import dbt, plan
 
 PAGES = [
     PROJECT / "README.md",
@@ -25,10 +32,12 @@ PAGES = [
 ]
 REVIEWING = PROJECT / "docs" / "reviewing.md"
 PACKAGE = PROJECT / "docs" / "package.md"
+RUNBOOK = PROJECT / "docs" / "runbook.md"
 CONSUMER = PROJECT / "tests" / "python" / "consumer"
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`((?:make|\.venv/bin/\w+) [^`]+)`")
+SHORT = re.compile(r"`(trueup [^`]+)`")  # as the runbook's sentences name commands
 # Makefile targets must not set the virtual environment up again in the middle of a test run.
 MAKE = re.compile(r"\bmake (?=\w)")
 
@@ -36,6 +45,7 @@ NOT_RUN = {
     "make demo": "test_readme.py runs the command behind it and compares what it prints",
     "make test": "runs these tests",
     "make check": "runs the unit tests; the same CI run does",
+    "make bench": "takes minutes and gives figures, not a verdict",
     "make lock": "resolves all packages anew and needs a package index",
     ".venv/bin/trueup try indian_startup_funding.csv --column InvestmentType":
         "test_readme.py runs it where the public file is at hand",
@@ -56,7 +66,27 @@ def commands(page: Path) -> list[str]:
     return [command for command in [*typed, *INLINE.findall(sentences)] if command]
 
 
-OTHERS = sorted({c for page in PAGES if page != REVIEWING for c in commands(page)} - set(NOT_RUN))
+OTHERS = sorted(
+    {command for page in PAGES if page != REVIEWING for command in commands(page)}
+    - set(commands(RUNBOOK))
+    - set(NOT_RUN)
+)
+
+# What operators have always asked; each stands in the runbook as it is here.
+CLASSIC = (
+    "select stage, count(*) from portfoliocompanies group by stage order by stage",
+    "select * from stage_migration_progress",
+    "select * from stage_migration_progress_by_fund",
+    "select * from stage_migration_failures",
+    "select estimated_minutes_remaining, completion_percent, pending_batches"
+    " from stage_migration_progress",
+    "select batch_id, fund_id, rows_updated, rows_skipped, rows_failed, duration_ms"
+    " from stage_migration_batches where status = 'completed' order by completed_at desc limit 10",
+    "select table_name, row_id, stage_before, stage_after, run_at from stage_normalization_log"
+    " where run_at > now() - interval '1 day' order by run_at desc",
+    "select * from stage_normalization_log where normalized_stage is null",
+    "select * from stage_migration_control order by updated_at desc limit 1",
+)
 
 
 def checkout(app: App) -> Path:
@@ -76,6 +106,35 @@ def shell(app: App, script: str, codes: tuple[int, ...] = (0,)) -> str:
     )  # fmt: skip
     assert done.returncode in codes, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout
+
+
+@contextmanager
+def at_a_terminal(app: App, script: str, codes: tuple[int, ...]) -> Iterator[list[str]]:
+    """Begin a script whose questions are answered with yes; what it printed is there afterwards."""
+    keyboard, terminal = pty.openpty()
+    process = subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=app.project, env=environment(**app.environment), text=True,
+        stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.write(keyboard, b"y\n")
+    printed: list[str] = []
+    try:
+        yield printed
+        out, err = process.communicate(timeout=120)
+        printed += out.splitlines()
+        assert process.returncode in codes, f"{script}\n{out[-3000:]}\n{err[-3000:]}"
+    finally:
+        process.kill()
+        os.close(keyboard)
+        os.close(terminal)
+
+
+def answered(app: App, script: str, codes: tuple[int, ...] = (0,)) -> str:
+    """The same, to its end."""
+    with at_a_terminal(app, script, codes) as printed:
+        pass
+    return "\n".join(printed)
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -150,15 +209,102 @@ def test_the_review_of_a_seed_change(built: App) -> None:
     difference = shell(built, compare, codes=(1,))
     changed = re.findall(r"^\+\+\+ compiled/(\S+)", difference, re.MULTILINE)
     assert sorted(changed) == [
+        "first/analyses/plan.sql",
         "first/models/audit/audit_pending_changes.sql",
         "first/models/intermediate/int_values.sql",
     ]
-    assert re.findall(r"^[-+] .*", difference, re.MULTILINE) == 2 * [
+    lines = re.findall(r"^[-+] .*", difference, re.MULTILINE)
+    assert len(lines) >= 2 * len(changed) and lines == len(lines) // 2 * [
         "-            and char_length(rest_of_key.alias_key) >= 2",
         "+            and char_length(rest_of_key.alias_key) >= 3",
     ]
     for path in re.findall(r"`(compiled/\S+?)`", REVIEWING.read_text()):
         assert (project / path).exists(), path
+
+
+def test_the_runbook(built: App) -> None:
+    """docs/runbook.md from top to bottom: every command and every query, in its order."""
+    checkout(built)
+    built.query("drop schema trueup_ledger cascade")
+    session = built.connect()
+
+    def rows(block: str) -> list[tuple[Any, ...]]:
+        """The rows of a block's last statement."""
+        cursor: psycopg.Cursor[tuple[Any, ...]] = session.execute(block.encode())
+        while cursor.nextset():
+            pass
+        return cursor.fetchall() if cursor.description else []
+
+    def wait(condition: str) -> None:
+        until = time.monotonic() + 60
+        while not rows(f"select 1 where exists ({condition})"):
+            assert time.monotonic() < until, condition
+            time.sleep(0.05)
+
+    (search_path, prepare, counts, plan_all, mappings, plan_one, apply, watch, views, pause,
+     pause_row, pace_row, close, refused, verify, counts_after) = (
+        text for _, text in blocks(RUNBOOK, "sh", "sql")
+    )  # fmt: skip
+    show_status, watch_status = watch.splitlines()
+    pause_command, resume_command = pause.splitlines()
+
+    rows(search_path)
+    shell(built, prepare)
+    before = dict(rows(counts))
+    assert "Nothing has been changed" in shell(built, plan_all)
+    (first,) = rows("select left(cast(run_id as text), 8), status from migration_runs")
+    assert len(rows(mappings)) > 100
+    assert "portfoliocompanies" in shell(built, plan_one)
+    assert dict(rows(counts)) == before
+
+    # slow enough to be watched
+    rows("update stage_migration_control set sleep_ms = 1500")
+    with at_a_terminal(built, apply, codes=(1,)) as applied:
+        wait("select from stage_migration_batches where status = 'completed'")
+        assert "running" in shell(built, show_status)
+        with at_a_terminal(built, watch_status, codes=(0,)):
+            shell(built, pause_command)
+    assert "y/N" in "".join(applied) and "is paused" in "".join(applied)
+    asked = [query.strip() for query in re.sub("^--.*", "", views, flags=re.M).split(";")]
+    assert sorted([counts.strip().rstrip(";"), *filter(None, asked)]) == sorted(CLASSIC)
+    for query in CLASSIC:
+        assert rows(query) or query.endswith(("failures", "null")), query
+
+    # on it goes, with another pace
+    at_work = "select from stage_migration_control where status = 'running'"
+    with at_a_terminal(built, resume_command, codes=(1,)):
+        wait(at_work)
+        rows(pause_row)
+    assert rows("select 1 from migration_runs where status = 'paused'")
+    with at_a_terminal(built, resume_command, codes=(0,)):
+        wait(at_work)
+        rows(pace_row)
+        assert rows("select 1 from stage_migration_control where sleep_ms = 500 and target_ms = 20")
+
+    # what else was planned is closed
+    assert first[0] in answered(built, close.replace("RUN", first[0]))
+    assert rows("select status from migration_runs order by planned_at") == [
+        ("cancelled",), ("completed",)
+    ]  # fmt: skip
+    assert rows(refused) == []
+    assert "Verification PASSED" in shell(built, verify)
+    after = dict(rows(counts_after))
+    assert len(after) < len(before) / 3 and sum(after.values()) == sum(before.values())
+
+    # the commands in its sentences
+    others = plan.Scope(("deal_opportunities", "investments"))
+    made = migration.make_plan(built, others)
+    shown = {command.removeprefix(".venv/bin/") for page in PAGES for command in commands(page)}
+    named = [name for name in SHORT.findall(RUNBOOK.read_text()) if name not in shown]
+    assert len(named) > 5
+    for command in dict.fromkeys(named):
+        if "--resume-from" in command:  # the key is beyond the sample's
+            rows("update migration_runs set status = 'paused' where status = 'planned'")
+        elif command.startswith("trueup plan"):
+            rows("update portfoliocompanies set stage = 'Series A' where id % 3 = 0")
+        script = f".venv/bin/{command.replace('RUN', str(made.run_id))}"
+        answered(built, script, codes=(1,) if "--resume-from" in command else (0,))
+    session.close()
 
 
 @pytest.fixture(scope="module")

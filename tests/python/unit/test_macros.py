@@ -37,6 +37,7 @@ VARS: dict[str, Any] = {
     ],
     "managed_documents": [],
 }  # fmt: skip
+COMPOSITE = {"Fund": "text", "id": "uuid"}
 COLUMNS = ["deal_id", "stage", "weight", "first_seen_at"]
 CONTRACT: dict[str, Any] = {
     "run_id": {"constraints": [{"type": "not_null"}], "data_type": "uuid"},
@@ -69,7 +70,10 @@ class Relation(str):
 
 
 def render(macro: str, *arguments: Any, variables: dict[str, Any] = VARS, **context: Any) -> Any:
-    return call(macro, *arguments, var=lambda name: variables[name], **context)
+    def var(name: str, *default: Any) -> Any:
+        return variables[name] if name in variables or not default else default[0]
+
+    return call(macro, *arguments, var=var, **context)
 
 
 class Config:
@@ -151,6 +155,29 @@ TEXTS: dict[str, Callable[[], str]] = {
         [{"columns": ["run_id", "status"]}, {"columns": ["fund_id"]}, {"columns": ["run_id"]}],
         ["batches_fund_id_idx"],
     )),
+    "quoted": lambda: "\n".join(
+        render("quoted", name) for name in ("stage", "Stage", "order", 'My "x"', "2nd", "a$1")
+    ),
+    "literal": lambda: render("literal", "it's"),
+    "application_table": lambda: render("application_table", {"table": "My Deals"}),
+    "statement_name": lambda: "\n".join(
+        render("statement_name", "apply_batch", {"table": table, "column": column})
+        for table, column in (("deals", "stage"), ("Order", "é"), ("a", "b__c"), ("a__b", "c"))
+    ),
+    "in_scope": lambda: render("in_scope", "fund_id", "deals", "$1"),
+    "in_scope__no_tenant": lambda: render("in_scope", None, "deals", "$1"),
+    "key_columns": lambda: render("key_columns", COMPOSITE, "deals"),
+    "key_columns__descending": lambda: render("key_columns", COMPOSITE, "deals", "desc"),
+    "key_in_range": lambda: render("key_in_range", {"id": "bigint"}, "deals", "$1", "$2"),
+    "key_in_range__two_columns": lambda: render("key_in_range", COMPOSITE, "deals", "$1", "$2"),
+    "key_text": lambda: render("key_text", {"id": "text"}, "deals"),
+    "key_text__two_columns": lambda: render("key_text", COMPOSITE, "deals"),
+    "key_texts": lambda: render("key_texts", {"id": "text"}, "deals"),
+    "key_texts__two_columns": lambda: render("key_texts", COMPOSITE, "deals"),
+    "key_values": lambda: render("key_values", COMPOSITE, "$1"),
+    "numbered_columns": lambda: render("numbered_columns", COMPOSITE, "deals"),
+    "stripe_of": lambda: render("stripe_of", {"id": "bigint"}, "deals", "$1", "$2"),
+    "stripe_of__two_columns": lambda: render("stripe_of", COMPOSITE, "deals", "$1", "$2"),
 }  # fmt: skip
 
 
@@ -201,7 +228,7 @@ def test_gone_keys_need_a_column_that_is_never_null() -> None:
     """Without one a row of which nothing is known looks like one that is gone."""
 
     def model(not_null: str) -> dict[str, Any]:
-        columns = {name: {"name": name, "constraints": []} for name in COLUMNS}
+        columns: dict[str, Any] = {name: {"name": name, "constraints": []} for name in COLUMNS}
         columns[not_null]["constraints"] = [{"type": "not_null"}]
         return {"name": "fct_deals", "columns": columns}
 
@@ -246,9 +273,14 @@ MISSING = object()
         ("key", "id", "key 'id'", "{id: bigint}"),
         ("key", {}, "key '{}'", "{id: bigint}"),
         ("key", {"id": "int8"}, "type of key id 'int8'", "integer, bigint, uuid, text"),
-        ("column", "Stage", "name 'Stage'", "lower-case snake names"),
-        ("table", "deals; drop", "name 'deals; drop'", "lower-case snake names"),
-        ("tenant", "fund-id", "name 'fund-id'", "lower-case snake names"),
+        ("column", "", "name ''", "1 to 63 bytes, no control characters"),
+        ("column", "é" * 32, f"name '{'é' * 32}'", "1 to 63 bytes"),
+        ("column", "two\nlines", "name 'two\nlines'", "no control characters"),
+        ("column", "stage\n", "name 'stage\n'", "no control characters"),
+        ("key", {"a\0": "bigint"}, "name 'a\0'", "no control characters"),
+        ("tenant", 5, "name '5'", "1 to 63 bytes"),
+        ("table", "Deals", "model 'stg_app__Deals'", "lower-case snake names"),
+        ("mart_key", "Deal", "mart_key 'Deal'", "lower-case snake names"),
         ("mart_key", MISSING, "mart 'fct_deals'", "a mart with mart_key"),
         ("key", {"id": "bigint", "fund": "text"}, "mart 'fct_deals'", "a key of one column"),
     ],
@@ -266,6 +298,27 @@ def test_a_wrong_entry_is_named_with_what_is_allowed(
     assert str(caught.value).startswith("managed_columns entry 1 (")
     assert f"{what} is not allowed; allowed: " in str(caught.value)
     assert allowed in str(caught.value)
+
+
+def test_any_name_that_postgresql_can_have() -> None:
+    variables = copy.deepcopy(VARS)
+    names = {"table": "My Deals", "column": 'St"age', "key": {"é" * 31: "bigint"}, "tenant": "user"}
+    variables["managed_columns"][0].update(names, model="stg_app__deals")
+    assert render("managed_columns", variables=variables)[0].items() >= names.items()
+
+
+def test_a_column_is_managed_once() -> None:
+    variables = copy.deepcopy(VARS)
+    variables["managed_columns"][1]["column"] = "stage"
+    with pytest.raises(CompilerError, match=r"^managed_columns entry 2 .*one entry per column"):
+        render("managed_columns", variables=variables)
+
+
+def test_keys_by_name() -> None:
+    assert render("is_integer_key", {"id": "bigint"}) and render("is_integer_key", {"i": "integer"})
+    assert not render("is_integer_key", {"id": "uuid"})
+    assert not render("is_integer_key", {"a": "bigint", "b": "bigint"})
+    assert render("numbered_key", COMPOSITE) == {"key_1": "text", "key_2": "uuid"}
 
 
 def test_a_column_that_the_staging_model_does_not_have() -> None:

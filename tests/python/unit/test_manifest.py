@@ -317,6 +317,10 @@ def test_vars_are_defined_and_used() -> None:
         path for f in folders for e in ("sql", "yml") for path in (PROJECT / f).rglob(f"*.{e}")
     ]
     text = "\n".join(path.read_text() for path in files)
+    # what only the command reads
+    text += "\n".join(path.read_text() for path in (PROJECT / "scripts").rglob("*.py")).replace(
+        '"', "'"
+    )
     assert [name for name in defined if f"'{name}'" not in text] == []
     used = re.findall(r"\bvar\(\s*['\"](\w+)['\"]\s*([,)])", text)
     assert used

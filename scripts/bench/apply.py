@@ -1,0 +1,456 @@
+"""What an in-place migration costs, beside what people would do without it; see `make bench`.
+
+An embedded server of its own with default settings. Every case starts from the same table, freshly
+written, vacuumed, analyzed, after a checkpoint; the cases of a round run one after the other, and
+ratios are of figures of the same round. Nothing passes or fails.
+
+The table is portfoliocompanies of the sample without its trigger and without the index on
+updated_at, as a table of which no index changes; the case `as the sample is` has both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from trueup import dbt, engine, migration, plan, runs, sample, server
+from trueup.settings import Settings
+
+PROJECT = Path(__file__).resolve().parents[2]
+SCOPE = plan.Scope(("portfoliocompanies",), ("stage",))
+TABLE = "public.portfoliocompanies"
+WRITER_SECONDS = 20
+
+# case → what was measured → one value per round
+Figures = dict[str, dict[str, list[float]]]
+
+
+class Bench:
+    """A server with the sample, the models, and a pristine copy of the table."""
+
+    def __init__(self, companies: int, dirty_share: float) -> None:
+        self.state = PROJECT / ".trueup" / "bench-apply"
+        self.address = server.start(self.state)
+        self.settings = Settings(PROJECT, self.state, "development", "", "text")
+        self.environment = {
+            "PGHOST": self.address.host,
+            "PGPORT": str(self.address.port),
+            "PGUSER": self.address.user,
+            "PGPASSWORD": self.address.password,
+            "PGDATABASE": self.address.dbname,
+            "PGSSLMODE": "disable",
+        }
+        self.root = psycopg.connect(self.address.conninfo(), user=server.SUPERUSER, autocommit=True)
+        with self.connect() as connection:
+            sample.load(connection, companies=companies, deals=100, investments=100,
+                        dirty_share=dirty_share, cascade=True)  # fmt: skip
+        outcome = dbt.run(
+            self.settings, self.environment, "build", "--exclude", "resource_type:test",
+            "resource_type:unit_test", "resource_type:snapshot",
+        )  # fmt: skip
+        assert not outcome.failures, outcome.failures
+        self.root.execute("drop table if exists public.bench_rows")
+        self.root.execute(f"create table public.bench_rows as select * from {TABLE} order by id")
+        self.root.execute("drop table if exists public.bench_map")
+        self.root.execute(
+            "create table public.bench_map as select raw_value as value_before,"
+            " canonical_value as value_after from trueup_intermediate.int_values"
+            " where canonical_value is not null and resolution <> 'canonical'"
+        )
+        self.root.execute("analyze public.bench_map")
+        self.root.execute(f"grant all on public.bench_map to {self.address.user}")
+        self.root.execute("alter table public.investments drop constraint if exists"
+                          " investments_company_id_fkey")  # fmt: skip
+        self.plain = True
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.address.conninfo(), prepare_threshold=None, **options)
+
+    def reset(self, rows: int | None = None, plain: bool = True, analyze: bool = True) -> None:
+        """The table as it was, its first rows or all of them."""
+        self.root.execute(f"truncate {TABLE}")
+        self.root.execute("drop index if exists public.portfoliocompanies_updated_at_idx")
+        self.root.execute(f"alter table {TABLE} disable trigger user")
+        self.root.execute(
+            f"insert into {TABLE} select * from public.bench_rows"
+            + (f" order by id limit {rows}" if rows else "")
+        )
+        if not plain:
+            self.root.execute(f"create index portfoliocompanies_updated_at_idx on {TABLE}"
+                              " (updated_at)")  # fmt: skip
+            self.root.execute(f"alter table {TABLE} enable trigger user")
+        self.root.execute(f"vacuum (freeze, analyze {str(analyze).lower()}) {TABLE}")
+        self.root.execute("checkpoint")
+
+    def make_plan(self, **pace: Any) -> plan.Plan:
+        known = plan.defaults(self.settings)
+        wanted = {"batch_size": known["batch_size"], "sleep_ms": 0,
+                  "target_ms": known["target_ms"], **pace}  # fmt: skip
+        with self.connect() as connection:
+            return plan.make(self.settings, connection, SCOPE, plan.Pace(**wanted))
+
+    def apply(self, made: plan.Plan) -> engine.Outcome:
+        with self.connect() as connection:
+            run = runs.find(connection, "trueup_ledger", str(made.run_id), runs.PLANNED)
+        return engine.apply(
+            self.connect, migration.order(self.settings, run), lambda event: None, engine.Stop()
+        )
+
+    def measured(self, work: Callable[[], object]) -> dict[str, float]:
+        """Seconds, log bytes, HOT share and growth of one piece of work on the table."""
+        before = self._counters()
+        started = time.monotonic()
+        work()
+        seconds = time.monotonic() - started
+        after = self._counters()
+        updates = after["updates"] - before["updates"]
+        return {
+            "seconds": seconds,
+            "rows": updates,
+            "wal": (after["wal"] - before["wal"]) / max(updates, 1),
+            "hot": 100 * (after["hot"] - before["hot"]) / max(updates, 1),
+            "growth": 100 * (after["heap"] / before["heap"] - 1),
+        }
+
+    def _counters(self) -> dict[str, float]:
+        wal = self._one("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+        time.sleep(1.2)  # statistics of other sessions arrive within a second
+        self.root.execute("select pg_stat_clear_snapshot()")
+        row = self.root.execute(
+            "select n_tup_upd, n_tup_hot_upd, pg_relation_size(relid) from pg_stat_all_tables"
+            " where relid = %s::regclass", [TABLE],
+        ).fetchone()  # fmt: skip
+        assert row is not None
+        return {"wal": wal, "updates": row[0], "hot": row[1], "heap": row[2]}
+
+    def _one(self, query: str, *values: Any) -> float:
+        row = self.root.execute(query, values or None).fetchone()
+        assert row is not None
+        return float(row[0])
+
+    def close(self) -> None:
+        self.root.close()
+        server.stop(self.state)
+
+
+# ------------------------------------------------------------------------------ the other ways
+
+
+def bare_update(bench: Bench) -> None:
+    """One UPDATE, no audit: the least that changing these rows can cost."""
+    with bench.connect() as connection:
+        connection.execute(
+            f"update {TABLE} as t set stage = m.value_after from public.bench_map as m"
+            ' where t.stage collate "C" = m.value_before'
+        )
+
+
+def classic_batches(bench: Bench) -> None:
+    """Keyset batches of 5,000 with one audit row per row, as runbooks do it."""
+    with bench.connect(autocommit=True) as connection:
+        connection.execute(
+            "create table if not exists public.bench_audit (id bigint generated always as identity"
+            " primary key, table_name text, row_id text, stage_before text, stage_after text,"
+            " run_at timestamptz default now())"
+        )
+        last = 0
+        while True:
+            row = connection.execute(
+                f"select max(id) from (select id from {TABLE} where id > %s order by id"
+                " limit 5000) as batch", [last],
+            ).fetchone()  # fmt: skip
+            if row is None or row[0] is None:
+                return
+            connection.execute(
+                f"""
+                with batch as (
+                    select t.id, t.stage, m.value_after from {TABLE} as t
+                    inner join public.bench_map as m on t.stage collate "C" = m.value_before
+                    where t.id > %s and t.id <= %s for no key update of t
+                ), changed as (
+                    update {TABLE} as t set stage = batch.value_after from batch
+                    where t.id = batch.id returning t.id, batch.stage as before, t.stage as after
+                )
+                insert into public.bench_audit (table_name, row_id, stage_before, stage_after)
+                select 'portfoliocompanies', id::text, before, after from changed
+                """,
+                [last, row[0]],
+            )
+            last = row[0]
+
+
+def plpgsql_loop(bench: Bench) -> None:
+    """A DO block that updates 5,000 rows at a time and commits."""
+    with bench.connect(autocommit=True) as connection:
+        connection.execute(
+            f"""
+            do $$
+            declare last bigint := 0; upto bigint;
+            begin
+                loop
+                    select max(id) into upto from (
+                        select id from {TABLE} where id > last order by id limit 5000
+                    ) as batch;
+                    exit when upto is null;
+                    update {TABLE} as t set stage = m.value_after from public.bench_map as m
+                    where t.id > last and t.id <= upto and t.stage collate "C" = m.value_before;
+                    last := upto;
+                    commit;
+                end loop;
+            end $$
+            """
+        )
+
+
+def row_by_row(bench: Bench) -> None:
+    """Read, look up in a dict, write back one row at a time, commit every 1,000."""
+    with bench.connect() as connection:
+        known = dict(connection.execute("select * from public.bench_map").fetchall())
+        rows = connection.execute(f"select id, stage from {TABLE}").fetchall()
+        for number, (key, stage) in enumerate(rows):
+            if stage in known:
+                connection.execute(f"update {TABLE} set stage = %s where id = %s",
+                                   [known[stage], key])  # fmt: skip
+            if number % 1000 == 999:
+                connection.commit()
+
+
+def read_map_write(bench: Bench) -> None:
+    """Read all, map in memory, write back through a staging table: what a data frame does."""
+    with bench.connect() as connection:
+        known = dict(connection.execute("select * from public.bench_map").fetchall())
+        rows = connection.execute(f"select id, stage from {TABLE}").fetchall()
+        connection.execute("create temporary table staged (id bigint, stage text) on commit drop")
+        with connection.cursor().copy("copy staged from stdin") as copy:
+            for key, stage in rows:
+                if stage in known:
+                    copy.write_row((key, known[stage]))
+        connection.execute("analyze staged")
+        connection.execute(f"update {TABLE} as t set stage = s.stage from staged as s"
+                           " where t.id = s.id")  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------- the cases
+
+
+def pairs(bench: Bench, rounds: int) -> Figures:
+    """Apply beside the other ways, on the whole table."""
+    figures: Figures = {}
+
+    def note(case: str, measured: dict[str, float]) -> None:
+        for name, value in measured.items():
+            figures.setdefault(case, {}).setdefault(name, []).append(value)
+
+    cases: dict[str, Callable[[Bench], object]] = {
+        "bare UPDATE": bare_update,
+        "keyset batches, one audit row per row": classic_batches,
+        "PL/pgSQL loop with commits": plpgsql_loop,
+        "read, map, write back at once": read_map_write,
+    }
+    for _ in range(rounds):
+        for name, work in cases.items():
+            bench.reset()
+            note(name, bench.measured(lambda work=work: work(bench)))  # type: ignore[misc]
+            bench.root.execute("drop table if exists public.bench_audit")
+        for name, pace in (("apply", {}), ("apply, contiguous", {"stripes": 1})):
+            bench.reset()
+            made = bench.make_plan(**pace)
+            audit = bench._one("select pg_total_relation_size('trueup_ledger."
+                               "stage_normalization_changes')")  # fmt: skip
+            note(name, bench.measured(lambda made=made: bench.apply(made)))  # type: ignore[misc]
+            grown = bench._one("select pg_total_relation_size('trueup_ledger."
+                               "stage_normalization_changes')") - audit  # fmt: skip
+            note(name, {"audit": grown / made.rows_planned, **durations(bench, made)})
+        bench.reset(plain=False)
+        note("bare UPDATE, as the sample is", bench.measured(lambda: bare_update(bench)))
+        bench.reset(plain=False)
+        made = bench.make_plan()
+        note("apply, as the sample is", bench.measured(lambda: bench.apply(made)))  # noqa: B023
+        note("apply, as the sample is", durations(bench, made))
+    return figures
+
+
+def durations(bench: Bench, made: plan.Plan) -> dict[str, float]:
+    """Median and 95th percentile of the batches, in milliseconds."""
+    row = bench.root.execute(
+        "select percentile_cont(array[0.5, 0.95]) within group (order by duration_ms)"
+        " from trueup_ledger.stage_migration_batches where run_id = %s", [made.run_id],
+    ).fetchone()  # fmt: skip
+    assert row is not None
+    return {"p50": row[0][0], "p95": row[0][1]}
+
+
+def sizes(bench: Bench, counts: Sequence[int]) -> list[tuple[int, float]]:
+    """Rows looked at per second on tables that were never analyzed, by size."""
+    found = []
+    for count in counts:
+        speeds = []
+        for _ in range(3):
+            bench.root.execute("delete from pg_statistic where starelid = %s::regclass", [TABLE])
+            bench.reset(count, analyze=False)
+            made = bench.make_plan()
+            started = time.monotonic()
+            bench.apply(made)
+            speeds.append(count / (time.monotonic() - started))
+        found.append((count, statistics.median(speeds)))
+    return found
+
+
+def second_run(bench: Bench, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of planning and applying on clean data, and of a grouped count of the column."""
+    bench.reset()
+    bench.apply(bench.make_plan())
+    bench.root.execute(f"vacuum analyze {TABLE}")
+    again, counted = [], []
+    for _ in range(rounds):
+        started = time.monotonic()
+        made = bench.make_plan()
+        assert bench.apply(made).totals["rows_updated"] == 0
+        again.append(time.monotonic() - started)
+        started = time.monotonic()
+        bench.root.execute(f"select stage, count(*) from {TABLE} group by stage").fetchall()
+        counted.append(time.monotonic() - started)
+    return again, counted
+
+
+def beside_a_writer(bench: Bench, busy: bool) -> dict[str, float]:
+    """A writer's statements (ms) for some seconds, and how long we block it."""
+    bench.reset()
+    made = bench.make_plan()
+    taken: list[float] = []
+    blocked: list[float] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        with bench.connect(autocommit=True, application_name="writer") as connection:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                key = (number * 7919) % bench_rows + 1
+                started = time.monotonic()
+                connection.execute(f"update {TABLE} set sector = %s where id = %s",
+                                   [f"s{number}", key])  # fmt: skip
+                taken.append((time.monotonic() - started) * 1000)
+                time.sleep(0.0005)
+
+    def watch() -> None:
+        since: float | None = None
+        with bench.connect(autocommit=True, application_name="watcher") as connection:
+            while not stop.is_set():
+                row = connection.execute(
+                    "select count(*) from pg_stat_activity where application_name = 'writer'"
+                    " and cardinality(pg_blocking_pids(pid)) > 0"
+                ).fetchone()
+                now = time.monotonic()
+                if row and row[0]:
+                    since = since or now
+                elif since is not None:
+                    blocked.append((now - since) * 1000)
+                    since = None
+
+    bench_rows = int(bench._one(f"select count(*) from {TABLE}"))
+    threads = [threading.Thread(target=write), threading.Thread(target=watch)]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + WRITER_SECONDS
+    while busy and time.monotonic() < until:
+        if bench.apply(made).status != "completed" or time.monotonic() > until - 2:
+            break
+        made = bench.make_plan()
+        if not made.rows_planned:
+            break
+    while not busy and time.monotonic() < until:
+        time.sleep(0.1)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    taken.sort()
+    return {
+        "statements": len(taken),
+        "p50": taken[len(taken) // 2],
+        "p99.9": taken[int(len(taken) * 0.999)],
+        "max": taken[-1],
+        "blocked": max(blocked, default=0.0),
+    }
+
+
+def command_on(bench: Bench, rows: int) -> tuple[float, float]:
+    """Seconds of `trueup apply` on a stored plan, and its largest memory (MB)."""
+    bench.reset(rows)
+    bench.make_plan()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    started = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-m", "trueup.cli", "apply", "--yes", "--sleep-ms", "0"],
+        cwd=PROJECT, env={**os.environ, **bench.environment}, check=True, capture_output=True,
+    )  # fmt: skip
+    seconds = time.monotonic() - started
+    return seconds, max(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, before) / 1024
+
+
+def report(figures: Figures) -> Iterator[str]:
+    """The pairs as a table of medians, with ratios to the bare UPDATE of the same round."""
+    yield (
+        "| case | s | × bare UPDATE | WAL B/row | HOT % | heap + % | audit B/row"
+        " | batch p50, p95 ms |"
+    )
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
+    for case, found in figures.items():
+        base = figures["bare UPDATE, as the sample is" if "sample" in case else "bare UPDATE"]
+        ratios = [a / b for a, b in zip(found["seconds"], base["seconds"], strict=True)]
+        cells = [
+            f"{statistics.median(found['seconds']):.2f}",
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+            f"{statistics.median(found['wal']):.0f}",
+            f"{statistics.median(found['hot']):.0f}",
+            f"{statistics.median(found['growth']):.0f}",
+            f"{statistics.median(found['audit']):.1f}" if "audit" in found else "",
+            f"{statistics.median(found['p50']):.0f}, {statistics.median(found['p95']):.0f}"
+            if "p50" in found
+            else "",
+        ]
+        yield f"| {case} | " + " | ".join(cells) + " |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--companies", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=["pairs", "rest"])
+    options = parser.parse_args(arguments)
+    bench = Bench(options.companies, dirty_share=0.66)
+    out = sys.stdout.write
+    try:
+        load = os.getloadavg()[0]
+        out(f"{options.companies:,} rows, {options.rounds} rounds, load {load:.1f}\n\n")
+        if options.only != "rest":
+            out("\n".join(report(pairs(bench, options.rounds))) + "\n\n")
+        if options.only != "pairs":
+            for count, speed in sizes(bench, [10_000, 100_000, options.companies]):
+                out(f"never analyzed, {count:,} rows: {speed:,.0f} rows/s\n")
+            again, counted = second_run(bench, options.rounds)
+            out(f"second run {statistics.median(again):.3f} s, grouped count"
+                f" {statistics.median(counted):.3f} s\n")  # fmt: skip
+            for busy in (False, True):
+                out(f"writer {'beside a run' if busy else 'alone'}: "
+                    f"{beside_a_writer(bench, busy)}\n")  # fmt: skip
+            for rows in (10_000, options.companies):
+                seconds, memory = command_on(bench, rows)
+                out(f"command on {rows:,} rows, stored plan: {seconds:.2f} s, {memory:.0f} MB\n")
+    finally:
+        bench.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+(
+    cast($1 as text[]) is null
+    or array_position(
+        cast($1 as text[]), cast(null as text)
+    ) is not null
+)

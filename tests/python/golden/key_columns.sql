@@ -1,0 +1,1 @@
+deals."Fund", deals.id

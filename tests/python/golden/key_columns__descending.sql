@@ -1,0 +1,1 @@
+deals."Fund" desc, deals.id desc

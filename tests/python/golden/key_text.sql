@@ -1,0 +1,1 @@
+cast(deals.id as text)

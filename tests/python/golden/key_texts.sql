@@ -1,0 +1,1 @@
+array[cast(deals.id as text)]

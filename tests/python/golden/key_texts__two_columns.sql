@@ -1,0 +1,1 @@
+array[cast(deals."Fund" as text) collate "C", cast(deals.id as text)]

@@ -1,0 +1,1 @@
+deals."Fund" as key_1, deals.id as key_2

@@ -1,0 +1,6 @@
+stage
+"Stage"
+"order"
+"My ""x"""
+"2nd"
+"a$1"

@@ -1,0 +1,4 @@
+apply_batch__deals__stage
+apply_batch__rder_a240fa27__66ddcd97
+apply_batch__a__b_c_db2b1f86
+apply_batch__a_b_6421b94e__c
