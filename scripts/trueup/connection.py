@@ -14,7 +14,15 @@ from trueup import server
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
-CONNECT_SECONDS = 10  # for each host of the connection string
+# Where the connection string says nothing else: seconds for each of its hosts, and how soon a
+# network that swallows everything counts as a lost connection (seconds, and milliseconds).
+WAITING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -39,8 +47,9 @@ def connect(
     conninfo = _conninfo(settings, dbname, writes=writes, superuser=superuser)
     parts = _resolved(conninfo)
     fixed: dict[str, Any] = {"application_name": application_name, "client_encoding": "UTF8"}
-    if not parts.get("connect_timeout"):
-        fixed["connect_timeout"] = CONNECT_SECONDS
+    for name, value in WAITING.items():
+        if not parts.get(name):
+            fixed[name] = value
     try:
         # prepare_threshold: a prepared statement would be missing on the next server connection
         # of a pooler in transaction mode.
