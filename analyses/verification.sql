@@ -1,6 +1,17 @@
 -- Named statements of `trueup verify`: is the data what it should be, and did nothing else move?
 -- Each returns rows (check_id, status, expected, actual, offenders); all are run in one snapshot.
 
+-- name: verify_places(run_id)
+-- The columns of the run, whatever is managed by now.
+select
+    control.table_name,
+    control.column_name
+from {{ ref('stage_migration_control') }} as control
+where control.run_id = $1
+order by
+    control.table_name,
+    control.column_name;
+
 -- name: verify_batch_tracking(run_id)
 -- Every batch of the run is completed, nothing failed, nothing is quarantined.
 with batches as (
@@ -103,7 +114,19 @@ from compared_batches;
 -- Three checks from one pass over {{ entry.table }}.{{ entry.column }}, up to the frozen bound:
 -- every value is canonical or was listed in the plan; no NULL and no blank where there was a value;
 -- as many rows as there were.
-with planned_values as (
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+planned_values as (
     select * from {{ ref('migration_value_map') }}
 ),
 
@@ -165,22 +188,86 @@ odd_values as (
     group by counted_values.raw_value
 ),
 
+-- Where a planned value is still there: rows that were written since the plan, by the age of their
+-- transaction, or that the run has changed before are somebody else's doing. The others are missed.
+plan_age as (
+    select
+        coalesce(
+            cast(cast(pg_snapshot_xmin(pg_current_snapshot()) as text) as bigint)
+            - cast(runs.options ->> 'planned_xid' as bigint),
+            0
+        ) as age_limit
+    from runs
+    where runs.run_id = $1
+),
+
+changed_rows as (
+    select changed_keys.row_key
+    from changes
+    inner join batches
+        on changes.batch_id = batches.batch_id
+    cross join unnest(changes.row_keys) as changed_keys (row_key)
+    where
+        changes.run_id = $1
+        and batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+    group by changed_keys.row_key
+),
+
+old_rows as (
+    select
+        {{ key_text(entry.key, 'application') }} as row_key,
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value
+    from {{ application_table(entry) }} as application
+    cross join plan_age
+    where
+        exists (
+            select 1 as found
+            from odd_values
+            where odd_values.is_planned
+        )
+        and (
+            cast($3 as text[]) is null
+            or {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(12) }}
+        )
+        and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
+        and age(application.xmin) >= plan_age.age_limit
+),
+
+missed_values as (
+    select
+        old_rows.raw_value,
+        count(*) as row_count,
+        min(old_rows.row_key) as example
+    from old_rows
+    left join changed_rows
+        on old_rows.row_key = changed_rows.row_key
+    where changed_rows.row_key is null
+    group by old_rows.raw_value
+),
+
 judged_values as (
     select
         odd_values.raw_value,
         odd_values.row_count,
         case
-            when odd_values.is_planned then 'fail'
-            when odd_values.match_type is null then 'warn'
             when odd_values.match_type = 'blank' then 'pass'
+            when odd_values.is_planned and missed_values.row_count is not null then 'fail'
             else 'warn'
         end as status,
         case
-            when odd_values.is_planned then 'should have been changed'
-            when odd_values.match_type is null then 'written since the plan'
+            when odd_values.is_planned and missed_values.row_count is not null
+                then
+                    cast(missed_values.row_count as text)
+                    || ' of them should have been changed, for example row '
+                    || missed_values.example
+            when odd_values.is_planned or odd_values.match_type is null
+                then 'written since the plan'
             else 'left as the plan listed it, ' || odd_values.match_type
         end as reason
     from odd_values
+    left join missed_values
+        on odd_values.raw_value = missed_values.raw_value
 ),
 
 canonical_values as (
@@ -260,6 +347,10 @@ judged_tenants as (
         compared_tenants.*,
         compared_tenants.nulls_now > compared_tenants.nulls_before
         or compared_tenants.blanks_now > compared_tenants.blanks_before as is_emptier,
+        -- rows that came to the tenant since may have come without a value
+        compared_tenants.nulls_now + compared_tenants.blanks_now
+        <= compared_tenants.nulls_before + compared_tenants.blanks_before
+        + greatest(compared_tenants.rows_now - compared_tenants.rows_before, 0) as is_explained,
         compared_tenants.rows_now <> compared_tenants.rows_before as has_other_rows
     from compared_tenants
 ),
@@ -267,7 +358,11 @@ judged_tenants as (
 null_integrity as (
     select
         'null_integrity' as check_id,
-        case when bool_or(judged_tenants.is_emptier) then 'fail' else 'pass' end as status,
+        case
+            when bool_or(judged_tenants.is_emptier and not judged_tenants.is_explained) then 'fail'
+            when bool_or(judged_tenants.is_emptier) then 'warn'
+            else 'pass'
+        end as status,
         {{ literal(cell ~ ': at most ') }}
         || cast(sum(judged_tenants.nulls_before) as text)
         || ' NULL and ' || cast(sum(judged_tenants.blanks_before) as text) || ' blank'
@@ -320,7 +415,8 @@ union all
 select * from row_counts;
 
 -- name: {{ statement_name('verify_changes', entry) }}(run_id)
--- What the run wrote last into a row is still there, or somebody has changed the row since.
+-- What the run wrote last into a row is still there, or somebody has changed the row since; to NULL
+-- or blank is a failure of its own. No transaction recorded a row twice.
 with changes as (
     select * from {{ ref('stage_normalization_changes') }}
 ),
@@ -338,7 +434,9 @@ audited_rows as (
         entries.row_key,
         planned_values.value_before,
         planned_values.value_after,
-        count(*) over (partition by entries.row_key) as times_changed,
+        count(*) over (
+            partition by entries.row_key, changes.batch_id, changes.run_at
+        ) as times_recorded,
         row_number() over (
             partition by entries.row_key
             order by changes.run_at desc, changes.batch_id desc
@@ -371,12 +469,18 @@ judged_rows as (
         audited_rows.row_key,
         audited_rows.value_before,
         audited_rows.value_after,
+        audited_rows.times_recorded,
         current_rows.value_now,
         case
-            when audited_rows.value_after is null then 'fail'
+            when audited_rows.value_after is null or audited_rows.times_recorded > 1 then 'fail'
             when audited_rows.value_after = current_rows.value_now then 'pass'
             else 'warn'
-        end as status
+        end as status,
+        current_rows.row_key is not null
+        and (
+            current_rows.value_now is null
+            or {{ is_blank('current_rows.value_now') | indent(12) }}
+        ) as is_emptied
     from audited_rows
     left join current_rows
         on audited_rows.row_key = current_rows.row_key
@@ -415,11 +519,30 @@ select
                     || coalesce(shown_rows.value_before, '?') || ''' → '''
                     || coalesce(shown_rows.value_after, '?') || ''', now '
                     || coalesce('''' || shown_rows.value_now || '''', 'NULL or deleted')
+                    || case when shown_rows.times_recorded > 1 then ', recorded twice' else '' end
                     order by shown_rows.place
                 ) as shown
             from shown_rows
             where shown_rows.place <= 100
         ),
+        cast('{}' as text[])
+    ) as offenders
+from judged_rows
+union all
+select
+    'null_integrity' as check_id,
+    case when bool_or(judged_rows.is_emptied) then 'fail' else 'pass' end as status,
+    {{ literal(cell ~ ': no changed row without a value') }} as expected,
+    {{ literal(cell ~ ': ') }}
+    || cast(count(*) filter (where judged_rows.is_emptied) as text)
+    || ' changed rows without a value' as actual,
+    coalesce(
+        array_agg(
+            {{ literal(cell ~ ', row ') }}
+            || judged_rows.row_key || ': was ''' || judged_rows.value_after
+            || ''', is NULL or blank now'
+            order by judged_rows.row_key
+        ) filter (where judged_rows.is_emptied),
         cast('{}' as text[])
     ) as offenders
 from judged_rows;

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 from psycopg import IsolationLevel
 
-from trueup import compiled, ledger, plan, runs
+from trueup import compiled, ledger, runs
 from trueup.compiled import Statement, column_statement
 from trueup.connection import Connection
 from trueup.settings import Settings
@@ -106,29 +107,28 @@ def run(settings: Settings, connected: Connection, wanted: str | None) -> Verifi
     found["begin_reading"].run(connected)
     target = runs.find(connected, schema, wanted, (*runs.UNFINISHED, "completed"))
     checks = {name: Check(name) for name in CHECKS}
-    scope = plan.Scope(tuple(target.options["tables"]), tuple(target.options["columns"]))
+    one = {"run_id": target.run_id}
     bounds = {
         (table, column): bound
-        for table, column, bound in found["run_columns"].run(connected, run_id=target.run_id)
+        for table, column, bound in found["run_columns"].run(connected, **one)
     }
-    _read(checks, connected, found["verify_batch_tracking"], ["batch_tracking"],
-          run_id=target.run_id)  # fmt: skip
-    _read(checks, connected, found["verify_audit_consistency"], ["audit_consistency"],
-          run_id=target.run_id)  # fmt: skip
-    for entry in plan.entries(settings, scope):
-        place = (entry["table"], entry["column"])
+    _read(checks, connected, found, "verify_batch_tracking", ["batch_tracking"], **one)
+    _read(checks, connected, found, "verify_audit_consistency", ["audit_consistency"], **one)
+    for table, column in found["verify_places"].run(connected, **one).fetchall():
+        bound = bounds.get((table, column))
         _read(
             checks,
             connected,
-            found[column_statement("verify_values", *place)],
+            found,
+            column_statement("verify_values", table, column),
             ["canonical_values", "null_integrity", "row_counts"],
-            run_id=target.run_id,
+            **one,
             tenants=target.options["tenants"],
-            range_end=bounds.get(place),
+            range_end=bound,
         )
-        if place in bounds:
-            _read(checks, connected, found[column_statement("verify_changes", *place)],
-                  ["audit_consistency"], run_id=target.run_id)  # fmt: skip
+        if bound is not None:
+            _read(checks, connected, found, column_statement("verify_changes", table, column),
+                  ["audit_consistency", "null_integrity"], **one)  # fmt: skip
     connected.rollback()
     return Verification(target, list(checks.values()))
 
@@ -167,17 +167,19 @@ def as_dict(found: Verification) -> dict[str, Any]:
 def _read(
     checks: dict[str, Check],
     connected: Connection,
-    statement: Statement,
+    found: Mapping[str, Statement],
+    statement: str,
     ids: list[str],
     **values: Any,
 ) -> None:
-    """Run one statement and add what it found; a statement that fails is an error of its checks."""
+    """Run one statement and add what it found; one that fails or is gone is an error, no pass."""
     started = time.monotonic()
     try:
         with connected.transaction():
-            rows = statement.run(connected, **values).fetchall()
-    except psycopg.Error as error:
-        text = f"{statement.name}: {error.diag.message_primary or error}"
+            rows = found[statement].run(connected, **values).fetchall()
+    except (psycopg.Error, KeyError) as error:
+        known = isinstance(error, psycopg.Error)
+        text = f"{statement}: {error if known else 'its column is not managed any more'}"
         rows = [(name, ERROR, "the check can be read", text, [text]) for name in ids]
     milliseconds = (time.monotonic() - started) * 1000
     for name, status, expected, actual, offenders in rows:
