@@ -7,7 +7,7 @@ WORKERS ?= 2
 COMPILED ?= compiled
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench up down lock clean
+.PHONY: help demo test check bench compiled docs up down lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,9 @@ check: $(INSTALLED) ## what needs no database: lint, types, YAML, manifest, macr
 	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models analyses tests/generic macros
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile tests/python/unit
 
-bench: $(INSTALLED) ## what a run of the models costs, at a million rows
+bench: $(INSTALLED) ## what the models and an in-place migration cost, at a million rows
 	@$(BIN)/python scripts/bench/models.py
+	@$(BIN)/python scripts/bench/apply.py
 
 compiled: $(INSTALLED) ## write the compiled SQL into compiled/, or with COMPILED=folder elsewhere
 	@$(BIN)/trueup compiled $(COMPILED)

@@ -408,11 +408,22 @@ row_counts as (
     from judged_tenants
 )
 
+-- A column in which nothing was to be changed has no baseline: there is nothing to compare.
 select * from canonical_values
 union all
 select * from null_integrity
+where
+    exists (
+        select 1 as found
+        from run_baselines
+    )
 union all
-select * from row_counts;
+select * from row_counts
+where
+    exists (
+        select 1 as found
+        from run_baselines
+    );
 
 -- name: {{ statement_name('verify_changes', entry) }}(run_id)
 -- What the run wrote last into a row is still there, or somebody has changed the row since; to NULL

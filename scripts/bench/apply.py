@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from trueup.settings import Settings
 PROJECT = Path(__file__).resolve().parents[2]
 SCOPE = plan.Scope(("portfoliocompanies",), ("stage",))
 TABLE = "public.portfoliocompanies"
-WRITER_SECONDS = 20
+WRITER_SECONDS = 5
 
 # case → what was measured → one value per round
 Figures = dict[str, dict[str, list[float]]]
@@ -41,6 +40,7 @@ class Bench:
 
     def __init__(self, companies: int, dirty_share: float) -> None:
         self.state = PROJECT / ".trueup" / "bench-apply"
+        self.state.parent.mkdir(exist_ok=True)  # a fresh clone has none
         self.address = server.start(self.state)
         self.settings = Settings(PROJECT, self.state, "development", "", "text")
         self.environment = {
@@ -72,13 +72,14 @@ class Bench:
         self.root.execute(f"grant all on public.bench_map to {self.address.user}")
         self.root.execute("alter table public.investments drop constraint if exists"
                           " investments_company_id_fkey")  # fmt: skip
-        self.plain = True
+        # An autovacuum in one case of a round and not in the other would be the difference.
+        self.root.execute(f"alter table {TABLE} set (autovacuum_enabled = false)")
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         return psycopg.connect(self.address.conninfo(), prepare_threshold=None, **options)
 
-    def reset(self, rows: int | None = None, plain: bool = True, analyze: bool = True) -> None:
-        """The table as it was, its first rows or all of them."""
+    def reset(self, rows: int | None = None, plain: bool = True, fresh: bool = True) -> None:
+        """The table as it was, its first rows or all of them; fresh: vacuumed and analyzed."""
         self.root.execute(f"truncate {TABLE}")
         self.root.execute("drop index if exists public.portfoliocompanies_updated_at_idx")
         self.root.execute(f"alter table {TABLE} disable trigger user")
@@ -90,7 +91,8 @@ class Bench:
             self.root.execute(f"create index portfoliocompanies_updated_at_idx on {TABLE}"
                               " (updated_at)")  # fmt: skip
             self.root.execute(f"alter table {TABLE} enable trigger user")
-        self.root.execute(f"vacuum (freeze, analyze {str(analyze).lower()}) {TABLE}")
+        if fresh:
+            self.root.execute(f"vacuum (freeze, analyze) {TABLE}")
         self.root.execute("checkpoint")
 
     def make_plan(self, **pace: Any) -> plan.Plan:
@@ -298,7 +300,7 @@ def sizes(bench: Bench, counts: Sequence[int]) -> list[tuple[int, float]]:
         speeds = []
         for _ in range(3):
             bench.root.execute("delete from pg_statistic where starelid = %s::regclass", [TABLE])
-            bench.reset(count, analyze=False)
+            bench.reset(count, fresh=False)
             made = bench.make_plan()
             started = time.monotonic()
             bench.apply(made)
@@ -325,7 +327,7 @@ def second_run(bench: Bench, rounds: int) -> tuple[list[float], list[float]]:
 
 
 def beside_a_writer(bench: Bench, busy: bool) -> dict[str, float]:
-    """A writer's statements (ms) for some seconds, and how long we block it."""
+    """A writer's statements (ms) beside a run or alone, and for how long at most we block it."""
     bench.reset()
     made = bench.make_plan()
     taken: list[float] = []
@@ -363,15 +365,10 @@ def beside_a_writer(bench: Bench, busy: bool) -> dict[str, float]:
     threads = [threading.Thread(target=write), threading.Thread(target=watch)]
     for thread in threads:
         thread.start()
-    until = time.monotonic() + WRITER_SECONDS
-    while busy and time.monotonic() < until:
-        if bench.apply(made).status != "completed" or time.monotonic() > until - 2:
-            break
-        made = bench.make_plan()
-        if not made.rows_planned:
-            break
-    while not busy and time.monotonic() < until:
-        time.sleep(0.1)
+    if busy:
+        bench.apply(made)
+    else:
+        time.sleep(WRITER_SECONDS)
     stop.set()
     for thread in threads:
         thread.join()
@@ -389,14 +386,20 @@ def command_on(bench: Bench, rows: int) -> tuple[float, float]:
     """Seconds of `trueup apply` on a stored plan, and its largest memory (MB)."""
     bench.reset(rows)
     bench.make_plan()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     started = time.monotonic()
-    subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", "trueup.cli", "apply", "--yes", "--sleep-ms", "0"],
-        cwd=PROJECT, env={**os.environ, **bench.environment}, check=True, capture_output=True,
+        cwd=PROJECT, env={**os.environ, **bench.environment}, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    seconds = time.monotonic() - started
-    return seconds, max(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, before) / 1024
+    # Not its ru_maxrss: that begins with what this process had when it was forked.
+    memory = 0.0
+    while process.poll() is None:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        kilobytes = [int(line.split()[1]) for line in lines if line.startswith("VmHWM")]
+        memory = max(memory, *kilobytes, 0.0)
+        time.sleep(0.02)
+    assert process.returncode == 0
+    return time.monotonic() - started, memory / 1024
 
 
 def report(figures: Figures) -> Iterator[str]:
@@ -439,6 +442,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.only != "pairs":
             for count, speed in sizes(bench, [10_000, 100_000, options.companies]):
                 out(f"never analyzed, {count:,} rows: {speed:,.0f} rows/s\n")
+            bench.reset(100_000)
+            by_row = bench.measured(lambda: row_by_row(bench))
+            out(f"row by row from Python, 100,000 rows: {by_row['seconds']:.1f} s\n")
             again, counted = second_run(bench, options.rounds)
             out(f"second run {statistics.median(again):.3f} s, grouped count"
                 f" {statistics.median(counted):.3f} s\n")  # fmt: skip

@@ -23,6 +23,9 @@ Progress = Callable[[str, int, int], None]
 # What every entry of managed_columns must have; the macro managed_columns checks the rest.
 NEEDED = ("table", "column", "key", "vocabulary")
 
+# libyaml where the wheel has it: ten times faster, and commands read dbt_project.yml many times
+LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 PROFILE_MARK = "# Made by trueup from profiles.yml.example"
 
 
@@ -175,7 +178,7 @@ def _wrong(where: str, what: str, found: object, allowed: Iterable[str]) -> True
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (yaml.YAMLError, UnicodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
