@@ -195,59 +195,78 @@ order by
 --     values_before, lease_token)
 -- Batches that still hold a planned value are open again: rows that somebody held or changed when
 -- their batch came by, or that were written since. Quarantined rows stay where they are.
-with dirty_rows as (
-    select
-        {{ numbered_columns(entry.key, 'application') }},
-        {{ key_text(entry.key, 'application') }} as row_key
+-- Range after range by the index of the key, however many rows there are.
+with quarantined as {{ computed_once() }} (
+    select quarantine.row_key
+    from {{ ref('migration_quarantine') }} as quarantine
+    where
+        quarantine.run_id = $1
+        and quarantine.table_name = {{ table_text }}
+        and quarantine.column_name = {{ column_text }}
+),
+
+first_rows as (
+    select {{ key_texts(entry.key, 'application') }} as first_key
     from {{ application_table(entry) }} as application
-    where
-        {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
-        and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
-        and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($4 as text[]))
+    order by {{ key_columns(entry.key, 'application') }}
+    limit 1
 ),
 
-quarantined as (
-    select * from {{ ref('migration_quarantine') }}
-),
-
-open_rows as (
-    select dirty_rows.*
-    from dirty_rows
-    where
-        not exists (
-            select 1 as found
-            from quarantined
-            where
-                quarantined.run_id = $1
-                and quarantined.table_name = {{ table_text }}
-                and quarantined.column_name = {{ column_text }}
-                and quarantined.row_key = dirty_rows.row_key
-        )
-),
-
-open_batches as (
-    select batches.batch_id
+ranges as {{ computed_once() }} (
+    select
+        batches.range_start,
+        batches.range_end,
+        batches.stripes,
+        batches.hashed,
+        -- of the first range too: a bound that may be missing is none for an index
+        coalesce(batches.range_start, first_rows.first_key) as first_key
     from {{ ref('stage_migration_batches') }} as batches
-    inner join open_rows
-        on
-            {{ stripe_of(key, 'open_rows', 'batches.stripes', 'batches.hashed') | indent(12) }}
-            = batches.stripe
-            and {{ key_in_range(
-                key, 'open_rows', 'batches.range_start', 'batches.range_end'
-            ) | indent(12) }}
+    cross join first_rows
     where
         batches.run_id = $1
         and batches.table_name = {{ table_text }}
         and batches.column_name = {{ column_text }}
         and batches.status in ('completed', 'failed')
-        and exists (
-            select 1 as found
-            from {{ ref('stage_migration_control') }} as control
+    group by
+        batches.range_start,
+        batches.range_end,
+        batches.stripes,
+        batches.hashed,
+        first_rows.first_key
+),
+
+open_stripes as (
+    select
+        ranges.range_start,
+        ranges.range_end,
+        ranges.stripes,
+        ranges.hashed,
+        dirty_rows.stripe
+    from ranges
+    cross join
+        lateral (
+            select distinct
+                {{ stripe_of(
+                    entry.key, 'application', 'ranges.stripes', 'ranges.hashed'
+                ) | indent(16) }} as stripe
+            from {{ application_table(entry) }} as application
             where
-                control.run_id = $1
-                and control.lease_token = $5
-        )
-    group by batches.batch_id
+                ({{ key_columns(entry.key, 'application') }})
+                >= ({{ key_values(entry.key, 'ranges.first_key') }})
+                and {{ key_in_range(
+                    entry.key, 'application', 'ranges.range_start', 'ranges.range_end'
+                ) | indent(16) }}
+                and ({{ key_columns(entry.key, 'application') }})
+                <= ({{ key_values(entry.key, '$3') }})
+                and {{ in_scope(entry.tenant, 'application', '$2') | indent(16) }}
+                and {{ binary_text('application.' ~ quoted(entry.column)) }}
+                = any(cast($4 as text[]))
+                and not exists (
+                    select 1 as found
+                    from quarantined
+                    where quarantined.row_key = {{ key_text(entry.key, 'application') }}
+                )
+        ) as dirty_rows
 )
 
 update {{ ref('stage_migration_batches') }} as batches
@@ -257,15 +276,35 @@ set
     lease_until = null,
     completed_at = null,
     error_message = null
-from open_batches
-where batches.batch_id = open_batches.batch_id
+from open_stripes
+where
+    batches.run_id = $1
+    and batches.table_name = {{ table_text }}
+    and batches.column_name = {{ column_text }}
+    and batches.status in ('completed', 'failed')
+    and batches.range_end = open_stripes.range_end
+    and batches.range_start is not distinct from open_stripes.range_start
+    and batches.stripes = open_stripes.stripes
+    and batches.hashed = open_stripes.hashed
+    and batches.stripe = open_stripes.stripe
+    and exists (
+        select 1 as found
+        from {{ ref('stage_migration_control') }} as control
+        where
+            control.run_id = $1
+            and control.lease_token = $5
+    )
 returning batches.batch_id;
 
 -- name: {{ statement_name('missed_rows', entry) }}(run_id, tenants, range_end, values_before)
--- Rows that still have a planned value at the very end: never changed by this run, or changed and
--- written again since.
+-- Rows that still have a planned value at the very end: never changed by this run although the plan
+-- saw them, or written since the plan. A row is younger than the plan by the transaction that wrote
+-- it, unless that was one of this run, for another column. An age below zero is none of a young
+-- row: it was written more than two billion transactions ago.
 with changed_rows as (
-    select changed_keys.row_key
+    select
+        changed_keys.row_key,
+        bool_or(batches.column_name = {{ column_text }}) as is_done
     from {{ ref('stage_normalization_changes') }} as changes
     inner join {{ ref('stage_migration_batches') }} as batches
         on changes.batch_id = batches.batch_id
@@ -273,15 +312,24 @@ with changed_rows as (
     where
         changes.run_id = $1
         and batches.table_name = {{ table_text }}
-        and batches.column_name = {{ column_text }}
     group by changed_keys.row_key
+),
+
+planned_runs as (
+    select age(cast(cast(runs.options ->> 'planned_xid' as xid8) as xid)) as age_of_plan
+    from {{ ref('migration_runs') }} as runs
+    where runs.run_id = $1
 ),
 
 dirty_rows as (
     select
         {{ key_text(entry.key, 'application') }} as row_key,
-        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
+        coalesce(
+            age(application.xmin) between 0 and planned_runs.age_of_plan, false
+        ) as is_younger
     from {{ application_table(entry) }} as application
+    cross join planned_runs
     where
         {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
         and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
@@ -291,7 +339,11 @@ dirty_rows as (
 select
     dirty_rows.raw_value,
     count(*) as row_count,
-    count(*) filter (where changed_rows.row_key is null) as never_changed,
+    count(*) filter (
+        where
+        changed_rows.is_done is not true
+        and (changed_rows.row_key is not null or not dirty_rows.is_younger)
+    ) as never_changed,
     min(dirty_rows.row_key) as example
 from dirty_rows
 left join changed_rows
@@ -303,7 +355,8 @@ order by
 
 -- name: {{ statement_name('skip_to', entry) }}(run_id, resume_from)
 -- `--resume-from KEY`: batches up to the key are closed without being run, the one that holds it
--- begins behind it. The table's own collation decides what comes after what.
+-- begins behind it, also where a runner died in the middle of it: nobody works on the run now. The
+-- table's own collation decides what comes after what.
 with resume_key as (
     select {{ numbered_columns(entry.key, 'application') }}
     from {{ application_table(entry) }} as application
@@ -318,8 +371,11 @@ set
     status = case
         when ({{ key_values(entry.key, 'batches.range_end') }}) <= ({{ resume_from }})
             then 'cancelled'
+        when batches.status = 'running' then 'pending'
         else batches.status
     end,
+    lease_token = null,
+    lease_until = null,
     range_start = case
         when ({{ key_values(entry.key, 'batches.range_end') }}) <= ({{ resume_from }})
             then batches.range_start
@@ -330,7 +386,7 @@ where
     batches.run_id = $1
     and batches.table_name = {{ table_text }}
     and batches.column_name = {{ column_text }}
-    and batches.status in ('pending', 'failed')
+    and batches.status in ('pending', 'running', 'failed')
     and (
         batches.range_start is null
         or ({{ key_values(entry.key, 'batches.range_start') }}) < ({{ resume_from }})

@@ -99,8 +99,8 @@ left join planned_values
         and planned_values.column_name = {{ literal(entry.column) }}
 group by counted_values.tenant;
 
--- name: {{ statement_name('plan_totals', entry) }}(run_id)
--- Rows by tenant, and how many of them will change; read from the ledger.
+-- name: {{ statement_name('plan_tenants', entry) }}(run_id)
+-- What becomes what by tenant, and of how many rows; read from the ledger.
 with baselines as (
     select * from {{ ref('migration_baselines') }}
 ),
@@ -111,13 +111,12 @@ planned_values as (
 
 select
     baselines.tenant,
-    baselines.rows as row_count,
-    coalesce(sum(cast(counts.row_text as bigint)) filter (
-        where planned_values.map_id is not null
-    ), 0) as planned_count
+    planned_values.value_before,
+    planned_values.value_after,
+    cast(counts.row_text as bigint) as row_count
 from baselines
-left join jsonb_each_text(baselines.row_counts) as counts (raw_value, row_text) on true
-left join planned_values
+cross join jsonb_each_text(baselines.row_counts) as counts (raw_value, row_text)
+inner join planned_values
     on
         counts.raw_value = planned_values.value_before
         and baselines.run_id = planned_values.run_id
@@ -127,12 +126,11 @@ where
     baselines.run_id = $1
     and baselines.table_name = {{ literal(entry.table) }}
     and baselines.column_name = {{ literal(entry.column) }}
-group by
-    baselines.tenant,
-    baselines.rows
+    and planned_values.map_id is not null
 order by
-    planned_count desc,
-    baselines.tenant asc;
+    row_count desc,
+    baselines.tenant asc,
+    planned_values.map_id asc;
 {%- if is_integer_key(entry.key) %}
 
 -- name: {{ statement_name('plan_spread', entry) }}(stripes, hashed, batch_rows)
@@ -160,7 +158,8 @@ from stripe_sizes;
 -- name: {{ statement_name('plan_batches', entry) }}(run_id, tenants, stripes,
 --     hashed, batch_rows)
 -- Cut {{ entry.table }} into ranges of the key, by rows and not by key width, and each range into
--- stripes.
+-- stripes. A batch has to read its range, so all rows are cut, also those of tenants that are not
+-- in scope; only rows in scope are counted.
 -- The end of the last range is the last key there is now: what comes later is not in this run.
 with planned_values as (
     select * from {{ ref('migration_value_map') }}
@@ -171,6 +170,7 @@ placed_rows as (
         {{ numbered_columns(entry.key, 'application') }},
         row_number() over (order by {{ key_columns(entry.key, 'application') }}) as place,
         {{ stripe_of(entry.key, 'application', '$3', '$4') | indent(8) }} as stripe,
+        {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }} as is_in_scope,
         planned_values.map_id is not null as is_planned
     from {{ application_table(entry) }} as application
     left join planned_values
@@ -180,16 +180,16 @@ placed_rows as (
             and planned_values.table_name = {{ literal(entry.table) }}
             and planned_values.column_name = {{ literal(entry.column) }}
             and planned_values.map_id is not null
-    where
-        {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
 ),
 
 counted_stripes as (
     select
         (placed_rows.place - 1) / (cast($5 as bigint) * cast($3 as bigint)) as range_no,
         placed_rows.stripe,
-        count(*) as row_count,
-        count(*) filter (where placed_rows.is_planned) as planned_count,
+        count(*) filter (where placed_rows.is_in_scope) as row_count,
+        count(*) filter (
+            where placed_rows.is_in_scope and placed_rows.is_planned
+        ) as planned_count,
         max({{ key_texts(numbered_key(entry.key), 'placed_rows') }}) filter (
             where placed_rows.place % (cast($5 as bigint) * cast($3 as bigint)) = 0
         ) as last_key

@@ -111,9 +111,54 @@ where
     ours.run_id = $1
     and theirs.lease_until >= now();
 
--- name: take_lease(run_id, lease_token, lease_owner, lease_seconds)
--- One runner per run: taken where nobody holds it, or where the holder has not been heard of in
--- time. A row comes back for each column of the run, or none at all.
+-- name: lock_columns(run_id)
+-- First in the transaction of take_lease: of two runs on the same column the second waits here, and
+-- sees then what the first has taken. Until the end of the transaction, in one order for all.
+with ordered_columns as {{ computed_once() }} (
+    select
+        hashtextextended(
+            'trueup ' || control.table_name || '.' || control.column_name, 0
+        ) as lock_key
+    from {{ ref('stage_migration_control') }} as control
+    where control.run_id = $1
+    order by lock_key
+)
+
+select count(pg_advisory_xact_lock(ordered_columns.lock_key)) as locked_columns
+from ordered_columns;
+
+-- name: take_lease(run_id, lease_token, lease_owner, lease_seconds, statuses)
+-- One runner per run and per column: taken where nobody holds it, or where the holder has not been
+-- heard of in time. A row comes back for each column of the run; none at all where others hold one,
+-- where the run has ended meanwhile, or where it is to be cancelled.
+with open_run as (
+    select runs.run_id
+    from {{ ref('migration_runs') }} as runs
+    where
+        runs.run_id = $1
+        and runs.status = any(cast($5 as text[]))
+        and not exists (
+            select 1 as found
+            from {{ ref('stage_migration_control') }} as ours
+            inner join {{ ref('stage_migration_control') }} as theirs
+                on
+                    ours.table_name = theirs.table_name
+                    and ours.column_name = theirs.column_name
+                    and ours.run_id <> theirs.run_id
+            where
+                ours.run_id = $1
+                and theirs.lease_until >= now()
+        )
+        and not exists (
+            select 1 as found
+            from {{ ref('stage_migration_control') }} as ours
+            where
+                ours.run_id = $1
+                and ours.requested_status = 'cancelled'
+        )
+    for no key update
+)
+
 update {{ ref('stage_migration_control') }} as control
 set
     lease_token = $2,
@@ -122,8 +167,10 @@ set
     status = 'running',
     requested_status = null,
     updated_at = now()
+from open_run
 where
-    control.run_id = $1
+    control.run_id = open_run.run_id
+    and control.requested_status is distinct from 'cancelled'
     and (
         control.lease_until is null
         or control.lease_until < now()
@@ -267,7 +314,7 @@ where
     )
 returning batches.batch_id;
 
--- name: release(run_id, lease_token, status, notes)
+-- name: release(run_id, lease_token, status)
 -- The runner stops: what it held and had not begun is open again.
 with released as (
     update {{ ref('stage_migration_batches') }} as batches
@@ -285,7 +332,6 @@ with released as (
 update {{ ref('stage_migration_control') }} as control
 set
     status = $3,
-    notes = $4,
     lease_token = null,
     lease_owner = null,
     lease_until = null,
@@ -310,15 +356,18 @@ where
     and control.table_name = $3
     and control.column_name = $4;
 
--- name: set_run_status(run_id, lease_token, status, finished)
--- Only for the runner that holds the run; without a token, only where nobody does.
+-- name: set_run_status(run_id, lease_token, status, finished, statuses, notes)
+-- Only for the runner that holds the run; without a token, only where nobody does. And only from
+-- one of these statuses: no row where the run has come to its end meanwhile.
 update {{ ref('migration_runs') }} as runs
 set
     status = $3,
     started_at = coalesce(runs.started_at, now()),
-    finished_at = case when cast($4 as boolean) then now() end
+    finished_at = case when cast($4 as boolean) then now() end,
+    notes = coalesce($6, runs.notes)
 where
     runs.run_id = $1
+    and runs.status = any(cast($5 as text[]))
     and exists (
         select 1 as found
         from {{ ref('stage_migration_control') }} as control

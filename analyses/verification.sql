@@ -188,21 +188,19 @@ odd_values as (
     group by counted_values.raw_value
 ),
 
--- Where a planned value is still there: rows that were written since the plan, by the age of their
--- transaction, or that the run has changed before are somebody else's doing. The others are missed.
-plan_age as (
-    select
-        coalesce(
-            cast(cast(pg_snapshot_xmin(pg_current_snapshot()) as text) as bigint)
-            - cast(runs.options ->> 'planned_xid' as bigint),
-            0
-        ) as age_limit
+-- Where a planned value is still there: rows that were written since the plan, or that the run has
+-- changed before, are somebody else's doing. The others are missed. As apply judges them: a row is
+-- younger than the plan by the transaction that wrote it, unless this run did, in another column.
+planned_runs as (
+    select age(cast(cast(runs.options ->> 'planned_xid' as xid8) as xid)) as age_of_plan
     from runs
     where runs.run_id = $1
 ),
 
 changed_rows as (
-    select changed_keys.row_key
+    select
+        changed_keys.row_key,
+        bool_or(batches.column_name = {{ column_text }}) as is_done
     from changes
     inner join batches
         on changes.batch_id = batches.batch_id
@@ -210,16 +208,18 @@ changed_rows as (
     where
         changes.run_id = $1
         and batches.table_name = {{ table_text }}
-        and batches.column_name = {{ column_text }}
     group by changed_keys.row_key
 ),
 
-old_rows as (
+dirty_rows as (
     select
         {{ key_text(entry.key, 'application') }} as row_key,
-        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
+        coalesce(
+            age(application.xmin) between 0 and planned_runs.age_of_plan, false
+        ) as is_younger
     from {{ application_table(entry) }} as application
-    cross join plan_age
+    cross join planned_runs
     where
         exists (
             select 1 as found
@@ -231,19 +231,20 @@ old_rows as (
             or {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(12) }}
         )
         and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
-        and age(application.xmin) >= plan_age.age_limit
 ),
 
 missed_values as (
     select
-        old_rows.raw_value,
+        dirty_rows.raw_value,
         count(*) as row_count,
-        min(old_rows.row_key) as example
-    from old_rows
+        min(dirty_rows.row_key) as example
+    from dirty_rows
     left join changed_rows
-        on old_rows.row_key = changed_rows.row_key
-    where changed_rows.row_key is null
-    group by old_rows.raw_value
+        on dirty_rows.row_key = changed_rows.row_key
+    where
+        changed_rows.is_done is not true
+        and (changed_rows.row_key is not null or not dirty_rows.is_younger)
+    group by dirty_rows.raw_value
 ),
 
 judged_values as (

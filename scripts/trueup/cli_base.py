@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 import psycopg
 
-from trueup.errors import FREE_DISK, TrueupError
+from trueup.errors import FREE_DISK, TrueupError, first_line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -43,7 +43,7 @@ class Group(click.Group):
         except TrueupError as error:
             _stop(error.message, error.remedy)
         except psycopg.errors.DiskFull as error:
-            _stop(_first_line(error), FREE_DISK)
+            _stop(first_line(error), FREE_DISK)
         except psycopg.Error as error:
             _stop(*_refused(error))
         except OSError as error:
@@ -70,17 +70,11 @@ def settings() -> Any:
     return module.load()
 
 
-def _first_line(error: psycopg.Error) -> str:
-    return (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[
-        0
-    ]
-
-
 def _refused(error: psycopg.Error) -> tuple[str, str]:
     """Message and remedy; a server that went down may have had no disk left to say why."""
     from trueup import server
 
-    message = f"the database refused: {_first_line(error)}"
+    message = f"the database refused: {first_line(error)}"
     home = server.home(settings().state)
     if (home / "pgdata").exists() and shutil.disk_usage(home).free < LITTLE_DISK:
         free = shutil.disk_usage(home).free // server.MEGABYTE

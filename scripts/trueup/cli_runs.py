@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import click
 
@@ -14,8 +16,11 @@ from trueup.cli_base import FORMAT, LIMIT, Command, examples
 from trueup.cli_base import settings as read_settings
 from trueup.errors import TrueupError
 
-# rows of a transaction, pause after so many rows (ms)
-PACES = {"conservative": (1000, 500), "balanced": (5000, 100), "aggressive": (10000, 0)}
+NO_OPTIONS: dict[str, Any] = {
+    "tables": (), "columns": (), "tenants": (), "batch_size": None, "stripes": None,
+    "sleep_ms": None, "target_ms": None, "pace": None,
+}  # fmt: skip
+PACES = ("conservative", "balanced", "aggressive")  # what they are: the var migration
 
 
 class Stripes(click.ParamType[int | None]):
@@ -56,8 +61,8 @@ def scope_options(command: Command) -> Command:
 def pace_options(command: Command) -> Command:
     """--batch-size, --stripes, --sleep-ms, --target-ms, --pace; defaults: the var migration."""
     for option in (
-        click.option("--pace", type=click.Choice(list(PACES)),
-                     help="Batch size and sleep at once: 1000 rows/500 ms, 5000/100, 10000/0."),
+        click.option("--pace", type=click.Choice(PACES),
+                     help="Batch size and sleep at once, as the var migration has them."),
         click.option("--target-ms", type=click.IntRange(1),
                      help="Wanted duration of a transaction; slower ones are cut smaller."),
         click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
@@ -74,7 +79,7 @@ def pace_options(command: Command) -> Command:
 @scope_options
 @pace_options
 @FORMAT
-@click.option("--all-values", is_flag=True, help="Show every tenant.")
+@click.option("--all-values", is_flag=True, help="Show every spelling and every tenant.")
 @examples("""
 trueup plan
 trueup plan --table portfoliocompanies --tenant 7 --tenant none
@@ -105,12 +110,13 @@ def plan(form: str, all_values: bool, **options: Any) -> None:
             f" Nothing has been changed. `trueup apply {short}` carries it out."
         )
     else:
-        click.echo(f"Plan {short}: nothing to change.")
+        click.echo(f"Plan {short}: nothing to change, and nothing to apply.")
 
 
 @click.command()
 @RUN
-@click.option("--dry-run", is_flag=True, help="Make a plan and show it, change nothing.")
+@click.option("--dry-run", is_flag=True,
+              help="Show RUN, or a plan that is not kept; change nothing.")  # fmt: skip
 @click.option("--resume", "resume_", is_flag=True, help="As `trueup resume`.")
 @click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows.")
 @click.option("--target-ms", type=click.IntRange(1), help="Wanted duration of a transaction.")
@@ -124,11 +130,9 @@ trueup apply
 trueup apply 3f2a91c0 --yes
 trueup apply --sleep-ms 0 --log-format json
 trueup apply --dry-run
+trueup apply 3f2a91c0 --dry-run
 """)
-@click.pass_context
-def apply(
-    context: click.Context, /, run: str | None, dry_run: bool, resume_: bool, **options: Any
-) -> None:
+def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None:
     """Carry out a plan: RUN, or the newest one that was not begun.
 
     In short transactions, each with its own audit entry. Ctrl-C ends it after the current batch; it
@@ -138,9 +142,16 @@ def apply(
     from trueup import runs
 
     if dry_run:
-        context.invoke(plan, form="text", all_values=False, tables=(), columns=(), tenants=(),
-                       batch_size=None, stripes=None, sleep_ms=None, target_ms=None,
-                       pace=None)  # fmt: skip
+        if nonsense := [
+            f"--{name.replace('_', '-')}"
+            for name, value in {"resume": resume_, **options}.items()
+            if name != "yes" and value is not None and value is not False
+        ]:
+            raise TrueupError(
+                f"--dry-run changes nothing, so it has no use for {', '.join(nonsense)}",
+                "Leave it out; `trueup plan` has all options of a plan.",
+            )
+        _dry_run(run)
         return
     statuses = runs.UNFINISHED if resume_ else runs.PLANNED
     _work(run, statuses, verb="Resume" if resume_ else "Apply", **options)
@@ -197,7 +208,7 @@ def cancel(run: str | None, yes: bool) -> None:
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Show it again every second until the run ends.")
+@click.option("--watch", is_flag=True, help="Show it again every second while it waits or runs.")
 @FORMAT
 @examples("""
 trueup status
@@ -207,6 +218,7 @@ trueup status --format json
 def status(watch: bool, form: str) -> None:
     """How far the newest unfinished run is, else how the newest one ended."""
     from trueup import connection, ledger, migration, run_terminal
+    from trueup import runs as module
 
     settings = read_settings()
     schema = ledger.schema(settings)
@@ -225,7 +237,8 @@ def status(watch: bool, form: str) -> None:
                 if watch and sys.stdout.isatty():
                     click.clear()
                 run_terminal.show_status(terminal.console(), progress, controls)
-            if not watch or progress["status"] != "running":
+            waits = progress["status"] in module.PLANNED
+            if not watch or not (waits or any(control["is_held"] for control in controls)):
                 return
             time.sleep(1)
 
@@ -245,7 +258,7 @@ def runs(form: str, limit: int) -> None:
     settings = read_settings()
     schema = ledger.schema(settings)
     with connection.connect(settings, writes=False) as connected:
-        ledger.check(connected, schema)
+        ledger.check(connected, schema, settings)
         rows = module.recent(connected, schema, limit or 1_000_000)
         click.echo(connection.describe(connected, settings), err=form == "json")
     if form == "json":
@@ -298,13 +311,14 @@ def _plan(
     sleep_ms: int | None,
     target_ms: int | None,
     pace: str | None,
+    is_kept: bool = True,
 ) -> Any:
-    from trueup import connection
+    from trueup import connection, ledger, migration
     from trueup import plan as job
 
     settings = read_settings()
     known = job.defaults(settings)
-    rows, pause = PACES[pace] if pace else (known["batch_size"], known["sleep_ms"])
+    rows, pause = job.named_pace(settings, pace or "balanced")
     wanted = job.Pace(
         batch_size=batch_size or rows,
         sleep_ms=pause if sleep_ms is None else sleep_ms,
@@ -316,7 +330,12 @@ def _plan(
     with connection.connect(settings, application_name="trueup plan") as connected:
         click.echo(connection.describe(connected, settings), err=quiet)
         with terminal.progress("plan") as progress:
-            return job.make(settings, connected, scope, wanted, progress)
+            made = job.make(settings, connected, scope, wanted, progress)
+        if is_kept:
+            migration.close_empty(connected, ledger.schema(settings), made)
+        else:
+            migration.dry(connected, ledger.schema(settings), made)
+        return made
 
 
 def _work(
@@ -338,11 +357,12 @@ def _work(
     schema = ledger.schema(settings)
     with connection.connect(settings, application_name="trueup apply") as connected:
         click.echo(connection.describe(connected, settings), err=form == "json")
-        ledger.check(connected, schema)
-        run = module.find(connected, schema, wanted, statuses)
+        ledger.check(connected, schema, settings)
+        run = module.find(connected, schema, wanted, statuses, module.OPEN)
         migration.check(settings, connected, run)
         totals = migration.totals(connected, run)
         database = connected.info.dbname
+        connected.rollback()  # nothing is held while a person thinks
         left = totals["rows_planned"] - totals["rows_updated"]
         batches_left = totals["total_batches"] - totals["completed_batches"]
         _ask(
@@ -350,15 +370,22 @@ def _work(
             f"{verb} run {run.short_id}: change {terminal.counted(max(left, 0), 'row')} in"
             f" {terminal.counted(batches_left, 'batch')} of database {database}?",
         )
-        migration.set_pace(connected, schema, run, **pace)
+        if not yes:  # much may have happened meanwhile
+            run = module.find(connected, schema, str(run.run_id), statuses)
+            migration.check(settings, connected, run)
+            totals = migration.totals(connected, run)
+        migration.set_pace(connected, schema, run, statuses, **pace)
         if resume_from is not None:
             touched = migration.skip_to(connected, run, table, resume_from)
             click.echo(
                 f"{terminal.counted(touched, 'batch')} skipped or shortened", err=form == "json"
             )
+        connected.commit()
     batches = totals["total_batches"]
     try:
-        with run_terminal.reporter(form, verbose, batches, totals["completed_batches"]) as report:
+        with run_terminal.reporter(
+            form, verbose, batches, totals["completed_batches"], run.run_id
+        ) as report:
             outcome = migration.work(settings, run, report)
     except engine.LeaseLost:
         click.echo(
@@ -367,12 +394,17 @@ def _work(
             err=True,
         )
         sys.exit(1)
+    except BrokenPipeError:
+        _nobody_reads(f"run {run.short_id} is interrupted; `trueup resume {run.short_id}` goes on")
     last = run_terminal.completed(outcome)
-    if form == "json":
-        click.echo(run_terminal.as_json(last))
-    else:
-        click.echo(run_terminal.as_line(last))
-        run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
+    try:
+        if form == "json":
+            click.echo(run_terminal.as_json(run_terminal.verdict(outcome), run.run_id))
+        else:
+            click.echo(run_terminal.as_line(last))
+            run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
+    except BrokenPipeError:
+        _nobody_reads(f"run {run.short_id} is {outcome.status}")
     sys.exit(0 if outcome.status == "completed" else 1)
 
 
@@ -384,18 +416,61 @@ def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bo
     schema = ledger.schema(settings)
     with connection.connect(settings) as connected:
         click.echo(connection.describe(connected, settings))
-        ledger.check(connected, schema)
-        run = module.find(connected, schema, wanted, statuses)
+        ledger.check(connected, schema, settings)
+        run = module.find(connected, schema, wanted, statuses, module.OPEN)
         verb = "Cancel" if status == "cancelled" else "Pause"
+        connected.rollback()  # nothing is held while a person thinks
         _ask(yes, f"{verb} run {run.short_id}, which is {run.status}?")
-        holder = module.request(connected, schema, run, status)
+        holder = module.request(connected, schema, run, status, statuses)
         if holder is None:
-            migration.close(connected, schema, run, status)
+            migration.close(connected, schema, run, status, statuses)
         connected.commit()
     if holder:
         click.echo(f"{holder} will stop after its current batch; `trueup status` shows it.")
     else:
         click.echo(f"Nobody works on run {run.short_id}; it is {status} now.")
+
+
+def _dry_run(wanted: str | None) -> None:
+    from trueup import connection, ledger, migration, run_terminal
+    from trueup import runs as module
+
+    out = terminal.console()
+    if wanted is None:
+        made = _plan(quiet=False, is_kept=False, **NO_OPTIONS)
+        run_terminal.show_plan(out, made)
+        for event in run_terminal.plan_lines(made):
+            click.echo(run_terminal.as_line(event))
+        click.echo(f"{_would(made.rows_planned, made.batches)} `trueup plan` makes a plan to keep.")
+        return
+    settings = read_settings()
+    schema = ledger.schema(settings)
+    with connection.connect(settings, writes=False) as connected:
+        click.echo(connection.describe(connected, settings))
+        ledger.check(connected, schema, settings)
+        run = module.find(connected, schema, wanted, (*module.PLANNED, *module.UNFINISHED))
+        migration.check(settings, connected, run)
+        totals = migration.totals(connected, run)
+        columns = migration.stored_plan(connected, schema, run)
+    run_terminal.show_stored_plan(out, columns)
+    rows = max(totals["rows_planned"] - totals["rows_updated"], 0)
+    batches = totals["total_batches"] - totals["completed_batches"]
+    click.echo(f"Run {run.short_id} is {run.status}. {_would(rows, batches)}")
+
+
+def _would(rows: int, batches: int) -> str:
+    return (
+        f"{terminal.counted(rows, 'row')} would change in {terminal.counted(batches, 'batch')}."
+        " Nothing has been changed."
+    )
+
+
+def _nobody_reads(what: str) -> NoReturn:
+    """The end of a command whose output nobody reads any more."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        click.echo(f"Error: nobody reads the output any more: {what}", err=True)
+    sys.exit(1)
 
 
 def _ask(yes: bool, question: str) -> None:

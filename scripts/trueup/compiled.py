@@ -16,15 +16,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
+import yaml
 
-from trueup import dbt
+from trueup import dbt, files
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
 HEADER = re.compile(r"^-- name: (\w+)\(((?:[\w, ]|\n--  )*)\)[ \t]*\n", re.MULTILINE)
 TARGET = "statements"  # folder below the state folder
-SOURCES = ("dbt_project.yml", "analyses", "macros")  # what the compiled text is made from
-VARIABLES = ("managed_columns", "vocabularies", "app_schema", "ledger_schema")  # and the vars
+MARK = "sources.sha256"  # beside the compiled files: what they are made from, and what they are
+# What the compiled text is made from, apart from the files of analyses and macros: vars, and what
+# decides the names of the relations.
+VARIABLES = ("managed_columns", "vocabularies", "app_schema", "ledger_schema")
+SETTINGS = ("name", "profile", "models", "seeds", "quoting")  # of dbt_project.yml
+PROFILE = "profiles.yml.example"
 
 Rows = psycopg.Cursor[tuple[Any, ...]]
 
@@ -68,18 +73,23 @@ def statement(settings: Settings, name: str) -> Statement:
 
 
 def statements(settings: Settings) -> dict[str, Statement]:
-    """All named statements, compiled anew only when one of their sources has changed.
+    """All named statements, compiled anew only when what they are made from has changed.
 
+    Compared by content: a file that git or a copy has put back with an old time is seen, too.
     Compiling needs no database. Raises TrueupError when the project does not compile.
     """
     folder = settings.state / TARGET / "compiled" / "trueup" / "analyses"
     sources = [path.name for path in (settings.project / "analyses").glob("*.sql")]
     done = [folder / name for name in sources]
-    # never compiled, out of date, or left half done by a kill
-    if not (_is_fresh(settings.project, folder) and all(path.exists() for path in done)):
+    mark = folder / MARK
+    made_from = digest(settings)
+    # never compiled, out of date, left half done by a kill, or touched by hand
+    if not mark.exists() or mark.read_text("utf-8") != _mark(made_from, done):
+        mark.unlink(missing_ok=True)
         outcome = dbt.run(settings, {}, "compile", "--select", "resource_type:analysis",
                           "--no-populate-cache", target=TARGET)  # fmt: skip
         _raise_failures(outcome)
+        files.write(mark, _mark(made_from, done))
     return {name: each for path in done for name, each in read(path).items()}
 
 
@@ -91,8 +101,13 @@ def column_statement(purpose: str, table: str, column: str) -> str:
 def digest(settings: Settings) -> str:
     """SHA-256 of all that statements are compiled from, as hexadecimal digits."""
     variables = dbt.project_variables(settings)
-    used = {name: variables.get(name) for name in VARIABLES}
-    parts = [json.dumps(used, sort_keys=True, default=str)]
+    project = yaml.safe_load((settings.project / "dbt_project.yml").read_text("utf-8"))
+    used = [{name: variables.get(name) for name in VARIABLES},
+            {name: project.get(name) for name in SETTINGS}]  # fmt: skip
+    parts = [
+        json.dumps(used, sort_keys=True, default=str),
+        (settings.project / PROFILE).read_text("utf-8"),
+    ]
     for source in ("analyses", "macros"):
         for path in sorted((settings.project / source).rglob("*.sql")):
             parts += [path.relative_to(settings.project).as_posix(), path.read_text("utf-8")]
@@ -173,14 +188,7 @@ def _raise_failures(outcome: dbt.Outcome) -> None:
         )
 
 
-def _is_fresh(project: Path, folder: Path) -> bool:
-    compiled = [path.stat().st_mtime for path in folder.glob("*.sql")]
-    if not compiled:
-        return False
-    sources = [
-        path.stat().st_mtime
-        for source in SOURCES
-        for path in ([project / source, *(project / source).rglob("*")])
-        if path.exists()
-    ]
-    return min(compiled) > max(sources)
+def _mark(made_from: str, done: list[Path]) -> str:
+    """Digests of the sources and of the compiled files; a file that is missing is an empty one."""
+    parts = [path.read_bytes() if path.exists() else b"" for path in sorted(done)]
+    return f"{made_from} {hashlib.sha256(b''.join(parts)).hexdigest()}\n"

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trueup import aliases, connection, dbt, ledger, server, tables
+from trueup import connection, dbt, ledger, plan, server, tables
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 from trueup.tables import FAIL as FAIL
-from trueup.tables import OK, Finding
+from trueup.tables import OK, WARN, Finding
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -33,8 +33,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
         schema = str(variables.get("ledger_schema", ledger.DEFAULT_SCHEMA))
         found = tables.server_facts(connected, schema)
         yield from tables.judge_server(found, writes=False)
-        yield from _database(connected)
-        yield from _columns(connected, settings, variables, found)
+        built = _has_models(connected) and not found.ledger.missing
+        yield from _database(connected, built)
+        yield from _columns(connected, settings, variables, found, built)
 
 
 def _environment(settings: Settings) -> Finding:
@@ -53,7 +54,20 @@ def _disk(folder: Path) -> Finding:
     return Finding("disk", status, f"{free // server.MEGABYTE:,} MB free at the project", remedy)
 
 
-def _database(connected: connection.Connection) -> Iterator[Finding]:
+def _has_models(connected: connection.Connection) -> bool:
+    """Whether the models that a plan reads are there, in whatever schema dbt was told."""
+    (found,) = _row(
+        connected,
+        """
+        select count(distinct relname) = 2 from pg_catalog.pg_class
+        where relname in ('dim_vocabularies', 'int_vocabulary_keys') and relkind in ('r', 'v')
+        """,
+    )
+    return bool(found)
+
+
+def _database(connected: connection.Connection, built: bool) -> Iterator[Finding]:
+    """What building needs; who only operates on what others have built can do without."""
     row = _row(
         connected,
         """
@@ -65,6 +79,7 @@ def _database(connected: connection.Connection) -> Iterator[Finding]:
         """,
     )
     encoding, may_create, installed, available = row
+    missed = WARN if built else FAIL
     yield Finding(
         "encoding",
         OK if encoding == "UTF8" else FAIL,
@@ -73,7 +88,7 @@ def _database(connected: connection.Connection) -> Iterator[Finding]:
     )
     yield Finding(
         "rights",
-        OK if may_create else FAIL,
+        OK if may_create else missed,
         f"role {connected.info.user} {'may' if may_create else 'may not'} create schemas here",
         ""
         if may_create
@@ -82,7 +97,7 @@ def _database(connected: connection.Connection) -> Iterator[Finding]:
     usable = installed or (available and may_create)
     yield Finding(
         "fuzzystrmatch",
-        OK if usable else FAIL,
+        OK if usable else missed,
         "installed" if installed else "available" if available else "not on this server",
         ""
         if usable
@@ -97,6 +112,7 @@ def _columns(
     settings: Settings,
     variables: dict[str, Any],
     server_facts: tables.ServerFacts,
+    built: bool,
 ) -> Iterator[Finding]:
     """Every managed column: does the table look as dbt_project.yml says, what endangers a run?"""
     schema = str(variables.get("app_schema", "public"))
@@ -111,21 +127,14 @@ def _columns(
         findings = tables.judge(
             tables.facts(connected, schema, entry),
             server_facts,
-            _longest_value(settings, entry["vocabulary"]),
+            plan.longest(settings, entry["vocabulary"]),
             writes=False,
             document=entry in documents,
+            built=built,
             production=settings.environment == "production",
         )
         yield from (finding for finding in findings if finding not in told)
         told.update(findings)
-
-
-def _longest_value(settings: Settings, vocabulary: str) -> int | None:
-    """Characters of the longest canonical value; None where the vocabulary is no seed file."""
-    try:
-        return max(map(len, aliases.vocabulary(settings, vocabulary).values), default=None)
-    except (TrueupError, OSError):
-        return None
 
 
 def _options(entry: dict[str, Any], vocabularies: list[str]) -> str:

@@ -10,24 +10,28 @@ from __future__ import annotations
 import os
 import random
 import socket
+import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 from psycopg.adapt import PyFormat, Transformer
 
 from trueup.compiled import Rows, Statement, column_statement
-from trueup.errors import TrueupError
+from trueup.errors import TrueupError, first_line
 
 PASSES = 3  # over rows that could not be changed when their batch came by
 MAX_STRIPES = 64  # pieces of a range; beyond, a batch is cut by key
 RECONNECT_SECONDS = 60.0  # how long a server may be away
 RETRIES = 30  # of a statement of the books that others hold up
 LOSSES = 5  # of the connection under one piece, before it is cut smaller
+HELPS = 0.75  # of the time before: a cut in two by stripes that leaves more than this does not pay
 TIMEOUT_SHARE = 0.8  # of deadlock_timeout: we give up before the application becomes a victim
 
 # What the database may say of a transaction, by SQLSTATE or its class (the first two characters).
@@ -56,7 +60,8 @@ class Batch(NamedTuple):
 class Piece(NamedTuple):
     """What one transaction takes of a batch; the whole of it, as a rule.
 
-    is_row: it has been cut down to one row
+    is_row:  it has been cut down to one row
+    was_cut: from a piece that did not end in time
     """
 
     range_start: Key | None
@@ -64,6 +69,7 @@ class Piece(NamedTuple):
     stripe: int
     stripes: int
     is_row: bool = False
+    was_cut: bool = False
 
 
 class State(NamedTuple):
@@ -133,10 +139,12 @@ class Outcome:
 class Order:
     """What to do: the plan's statements and options.
 
-    tenants: None for all, else ids as text, None among them for rows of no tenant
+    statuses: those of a run that may be worked on
+    tenants:  None for all, else ids as text, None among them for rows of no tenant
     """
 
     run_id: uuid.UUID
+    statuses: Sequence[str]
     statements: Mapping[str, Statement]
     tenants: list[str | None] | None
     batch_size: int
@@ -173,14 +181,25 @@ def apply(
 
     connect: opens a connection that is not in autocommit mode.
     Raises TrueupError where another runner holds the run, and LeaseLost where one took it over.
+    Whatever else is raised, in `report` for example, leaves the run interrupted.
     """
     runner = Runner(connect, order, report, stop)
     started = time.monotonic()
     try:
         runner.take_lease()
-    except BaseException:
-        runner.close()
+        status, notes, late, missed = _through(runner, report)
+        totals = runner.totals()
+        runner.end(status, notes)
+    except BaseException as error:
+        runner.leave(error)
         raise
+    return Outcome(status, totals, late, missed, time.monotonic() - started, notes)
+
+
+def _through(
+    runner: Runner, report: Callable[[Event], None]
+) -> tuple[str, str, list[Left], list[Left]]:
+    """From the first batch to the last look: status, notes, late and missed values."""
     late: list[Left] = []
     dirty: list[Left] = []
     missed: list[Left] = []
@@ -198,15 +217,10 @@ def apply(
         status = runner.verdict(missed)
     except _Stopped as stopped:
         status, notes = stopped.status, stopped.notes
-    except LeaseLost:
-        runner.close()
-        raise
     except psycopg.Error as error:
-        status, notes = "failed", _first_line(error)
+        status, notes = "failed", first_line(error)
         report(Event("run_failed", f"The run stops: {notes}", "error"))
-    totals = runner.totals()
-    runner.end(status, notes)
-    return Outcome(status, totals, late, missed, time.monotonic() - started, notes)
+    return status, notes, late, missed
 
 
 class Runner:
@@ -228,6 +242,9 @@ class Runner:
         self.holds_lease = False
         self.renewed = time.monotonic()
         self.pieces = 1  # of a batch; doubled where batches take too long
+        self.begun = 1  # pieces of this batch when it began
+        self.by_key = False  # cut by key: stripes of a range did not make its pieces shorter
+        self.took: dict[int, float] = {}  # seconds of the slowest piece, by number of pieces
         self.done = 0
         self.total = 0
         self.quarantined = 0
@@ -240,17 +257,23 @@ class Runner:
     def take_lease(self) -> None:
         """Raises TrueupError that says who holds the run."""
         leave_to_others(self.rows("other_runners", run_id=self.order.run_id))
-        taken = self.rows(
-            "take_lease",
-            run_id=self.order.run_id,
-            lease_token=self.token,
-            lease_owner=owner(),
-            lease_seconds=self.order.lease_seconds,
-        )
-        if not taken:
+
+        def take() -> list[tuple[Any, ...]]:
+            self._run("lock_columns", run_id=self.order.run_id)
+            return self._run(
+                "take_lease",
+                **self._hold(),
+                lease_owner=owner(),
+                lease_seconds=self.order.lease_seconds,
+                statuses=list(self.order.statuses),
+            ).fetchall()
+
+        if not self._again(take):
             leave_to_others(self.rows("other_runners", run_id=self.order.run_id))
             raise TrueupError(
-                "another runner has just taken this run", "`trueup status` shows how it goes."
+                f"run {str(self.order.run_id)[:8]} cannot be taken: another runner has just had"
+                " it, it has ended, or it is to be cancelled",
+                "`trueup runs` shows how it is; `trueup cancel` closes what is to be cancelled.",
             )
         self.holds_lease = True
         self.renewed = time.monotonic()
@@ -258,14 +281,33 @@ class Runner:
     def renew(self) -> None:
         """Be heard of, now and then; raises LeaseLost."""
         if time.monotonic() - self.renewed > self.order.lease_seconds / 3:
-            if not self.rows(
-                "renew_lease",
-                run_id=self.order.run_id,
-                lease_token=self.token,
-                lease_seconds=self.order.lease_seconds,
-            ):
+            if not self.rows("renew_lease", **self._hold(), lease_seconds=self.order.lease_seconds):
                 raise LeaseLost
             self.renewed = time.monotonic()
+
+    @contextmanager
+    def _heard_of(self) -> Iterator[None]:
+        """During a statement that may take longer than the lease lasts: renewed from the side.
+
+        A lease of an hour would do, too, and would have to be waited for after a kill.
+        """
+        self.renew()
+        is_over = threading.Event()
+
+        def keep() -> None:
+            while not is_over.wait(max(self.order.lease_seconds / 3, 0.1)):
+                # it is lost, then: the runner is told when it comes back
+                with suppress(psycopg.Error, TrueupError), self.connect() as connection:
+                    self.order.statements["renew_lease"].run(
+                        connection, **self._hold(), lease_seconds=self.order.lease_seconds
+                    )
+
+        threading.Thread(target=keep, daemon=True).start()
+        try:
+            yield
+        finally:
+            is_over.set()
+        self.renew()
 
     # --------------------------------------------------------------------------- the whole run
 
@@ -283,11 +325,20 @@ class Runner:
             self.renew()
             self.holds_lease = False  # the answer to its release may be lost
             finished = status not in ("paused", "interrupted", "failed")
-            self._set_status(status, finished)
+            self._set_status(status, finished, f"{status}: {notes}" if notes else None)
             if status == "cancelled":
                 self.rows("close_batches", run_id=self.order.run_id)
-            self.rows("release", run_id=self.order.run_id, lease_token=self.token, status=status,
-                      notes=notes or None)  # fmt: skip
+            self.rows("release", **self._hold(), status=status)
+        finally:
+            self.close()
+
+    def leave(self, error: BaseException) -> None:
+        """The end by an error that is none of the run's: it may be gone on with at once."""
+        try:
+            if self.holds_lease and not isinstance(error, LeaseLost) and not self.connection.closed:
+                with suppress(Exception):  # the lease ends by itself
+                    self.connection.rollback()
+                    self.end("interrupted", f"by an error: {error or type(error).__name__}")
         finally:
             self.close()
 
@@ -296,14 +347,7 @@ class Runner:
 
     def totals(self) -> dict[str, int]:
         """Counts of batches and rows of the run so far, as `batch_totals` names them."""
-
-        def read() -> dict[str, int]:
-            cursor = self._run("batch_totals", run_id=self.order.run_id)
-            row = cursor.fetchone() or ()
-            names = [column.name for column in cursor.description or []]
-            return {name: int(value) for name, value in zip(names, row, strict=True)}
-
-        return self._again(read)
+        return self._again(lambda: counts(self._run("batch_totals", run_id=self.order.run_id)))
 
     def work(self) -> None:
         """All open batches, range by range."""
@@ -332,15 +376,19 @@ class Runner:
         if may_reopen:
             reopened += len(self.rows("reopen_failed", **self._hold()))
         for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
-            self.renew()
             place = self._place(bound)
             found = self.scan("remaining_values", (table, column), **place)
             for value, rows, is_planned in found:
                 (dirty if is_planned else late).append(Left(table, column, value, rows))
             planned = [value for value, _, is_planned in found if is_planned]
             if planned and may_reopen:
-                again = self.scan("reopen_batches", (table, column), **place,
-                                  values_before=planned, lease_token=self.token)  # fmt: skip
+                with self._heard_of():  # by the index of the key: not with what scans need
+                    again = self.rows(
+                        column_statement("reopen_batches", table, column),
+                        **place,
+                        values_before=planned,
+                        lease_token=self.token,
+                    )
                 reopened += len(again)
         self.done -= reopened
         return late, dirty, reopened
@@ -350,7 +398,6 @@ class Runner:
         again: list[Left] = []
         missed: list[Left] = []
         for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
-            self.renew()
             values = [left.value for left in dirty if left[:2] == (table, column)]
             if values:
                 place = self._place(bound)
@@ -373,7 +420,9 @@ class Runner:
         """Change the rows of a batch, in one transaction or, where that fails, in several."""
         self.done += 1
         self.report(Event("batch_started", f"Processing batch {self.done}/{self.total}..."))
-        pieces = deque(halves(_whole(batch), self.pieces))
+        self.begun = self.pieces
+        pieces = deque(self._pieces(batch))
+        slowest = 0.0
         held: list[Key] = []
         state: State | None = None
         finished = False
@@ -398,10 +447,12 @@ class Runner:
             state = done
             self.losses = 0
             finished = last
-            self._adapt(time.monotonic() - started, state.target_ms)
+            slowest = max(slowest, time.monotonic() - started)
         if not finished:
             state = self._finish(batch, held)
         if state is not None:
+            if slowest and self.pieces == self.begun:
+                self._adapt(slowest, state.target_ms)
             self._report_batch(state, held)
             if state.requested_status in ("paused", "cancelled"):
                 raise _Stopped(state.requested_status, "on request")
@@ -434,11 +485,17 @@ class Runner:
         if kind == "stop":
             self._fail(batch, error)
             raise error
+        is_late = error.sqlstate == "57014"
+        is_scan = is_late and piece.was_cut  # half the rows of a range take as long as all
         if kind == "retry":
             self._interrupted(error)
-            self.pieces = min(self.pieces * 2, MAX_STRIPES)
+            self.by_key |= is_scan
+            self.pieces = min(self.begun * 2, MAX_STRIPES)
             time.sleep(random.uniform(0, self.lock_timeout / 1000))
-        smaller = self._cut(batch, piece, by_key=kind == "bad row")
+        smaller = [
+            each._replace(was_cut=is_late)
+            for each in self._cut(batch, piece, by_key=is_scan or kind == "bad row")
+        ]
         if len(smaller) > 1:
             pieces.extendleft(reversed(smaller))
         elif smaller and not piece.is_row:
@@ -495,6 +552,16 @@ class Runner:
         """Two smaller pieces, or one of a single row, or none where nothing is left to change."""
         if not by_key and piece.stripes < MAX_STRIPES:
             return list(halves(piece, 2))
+        return self._by_key(batch, piece, 2)
+
+    def _pieces(self, batch: Batch) -> list[Piece]:
+        """What a batch is begun with."""
+        if self.by_key and self.pieces > 1:
+            return self._by_key(batch, _whole(batch), self.pieces)
+        return list(halves(_whole(batch), self.pieces))
+
+    def _by_key(self, batch: Batch, piece: Piece, count: int) -> list[Piece]:
+        """Pieces of about as many rows to change; one of a single row, or none, see `_cut`."""
         keys = [
             key
             for (key,) in self.rows(
@@ -507,9 +574,14 @@ class Runner:
         ]
         if len(keys) < 2:
             return [piece._replace(range_end=key, is_row=True) for key in keys]
-        middle = keys[len(keys) // 2 - 1]
-        piece = piece._replace(is_row=False)
-        return [piece._replace(range_end=middle), piece._replace(range_start=middle)]
+        count = min(count, len(keys))
+        inner = [keys[len(keys) * number // count - 1] for number in range(1, count)]
+        ends = [piece.range_start, *inner, piece.range_end]
+        return [
+            piece._replace(range_start=start, range_end=end, is_row=False)
+            for start, end in pairwise(ends)
+            if end is not None
+        ]
 
     def _quarantine(self, batch: Batch, piece: Piece, error: psycopg.Error) -> None:
         self.rows(
@@ -518,14 +590,14 @@ class Runner:
             lease_token=self.token,
             range_end=piece.range_end,
             sqlstate=error.sqlstate,
-            error_message=_first_line(error),
+            error_message=first_line(error),
         )
         self.quarantined = self.totals()["rows_failed"]
         self.report(
             Event(
                 "quarantined",
                 f"Row {','.join(piece.range_end)} of {batch.table_name} cannot be changed: "
-                f"{_first_line(error)}",
+                f"{first_line(error)}",
                 "error",
             )
         )
@@ -536,9 +608,9 @@ class Runner:
 
     def _fail(self, batch: Batch, error: psycopg.Error) -> None:
         self.rows("finish_piece", batch_id=batch.batch_id, lease_token=self.token, is_last=True,
-                  error_message=_first_line(error))  # fmt: skip
+                  error_message=first_line(error))  # fmt: skip
         self.report(
-            Event("batch_failed", f"Batch {self.done} failed: {_first_line(error)}", "error")
+            Event("batch_failed", f"Batch {self.done} failed: {first_line(error)}", "error")
         )
 
     def _report_batch(self, state: State, held: list[Key]) -> None:
@@ -557,14 +629,26 @@ class Runner:
     # ------------------------------------------------------------------------- pace and control
 
     def _adapt(self, seconds: float, target_ms: int) -> None:
-        """More and smaller pieces where they take twice the wanted time, fewer at half of it."""
+        """More and smaller pieces where they take twice the wanted time, fewer at half of it.
+
+        seconds: of the slowest piece of a batch. Each stripe reads its whole range: where that is
+        what takes the time, more of them make it longer, and pieces are cut by key.
+        """
         if seconds * 1000 > 2 * target_ms:
-            self.pieces = min(self.pieces * 2, MAX_STRIPES)
+            before = self.took.get(self.pieces // 2)
+            if before is not None and not self.by_key and seconds > HELPS * before:
+                self.by_key = True
+            else:
+                self.took[self.pieces] = seconds
+                self.pieces = min(self.pieces * 2, MAX_STRIPES)
         elif seconds * 1000 < target_ms / 2 and self.pieces > 1:
             self.pieces //= 2
+            self.by_key = self.by_key and self.pieces > 1
 
     def _pause(self, batch: Batch, sleep_ms: int) -> None:
-        """Sleep in proportion to the rows that were looked at."""
+        """Sleep in proportion to the rows that were looked at, where a batch follows."""
+        if self.done >= self.total:
+            return
         share = min(batch.rows_in_batch / self.order.batch_size, 1)
         until = time.monotonic() + sleep_ms / 1000 * share
         if sleep_ms and not self.stop.requested:
@@ -594,7 +678,8 @@ class Runner:
             self._run("begin_reading")
             return self._run(column_statement(purpose, *place), **values).fetchall()
 
-        return self._again(read)
+        with self._heard_of():
+            return self._again(read)
 
     def _again(self, work: Callable[[], Result]) -> Result:
         """Do it in one transaction, as often as it takes."""
@@ -658,7 +743,7 @@ class Runner:
 
     def _reconnect(self, error: psycopg.Error) -> None:
         """Come back within a minute or give up; a lost connection is never the end of a table."""
-        self.report(Event("reconnecting", f"Connection lost: {_first_line(error)}", "warn"))
+        self.report(Event("reconnecting", f"Connection lost: {first_line(error)}", "warn"))
         self.connection.close()
         until = time.monotonic() + RECONNECT_SECONDS
         pause = 0.05
@@ -730,9 +815,16 @@ class Runner:
             "range_end": bound,
         }
 
-    def _set_status(self, status: str, finished: bool) -> None:
+    def _set_status(self, status: str, finished: bool, notes: str | None = None) -> None:
         """Only the runner that holds the run speaks for it; raises LeaseLost."""
-        if not self.rows("set_run_status", **self._hold(), status=status, finished=finished):
+        if not self.rows(
+            "set_run_status",
+            **self._hold(),
+            status=status,
+            finished=finished,
+            statuses=[*self.order.statuses, status],  # or an answer was lost
+            notes=notes,
+        ):
             raise LeaseLost
 
 
@@ -776,7 +868,7 @@ def _whole(batch: Batch) -> Piece:
     return Piece(batch.range_start, batch.range_end, batch.stripe, batch.stripes)
 
 
-def _first_line(error: psycopg.Error) -> str:
-    return (error.diag.message_primary or str(error).strip() or type(error).__name__).splitlines()[
-        0
-    ]
+def counts(found: Rows) -> dict[str, int]:
+    """The one row of a statement that counts, by the names of its columns."""
+    names = [column.name for column in found.description or []]
+    return {name: int(value) for name, value in zip(names, found.fetchone() or (), strict=True)}

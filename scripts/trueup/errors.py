@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psycopg
+
 FREE_DISK = "Free some disk space and run the command again."  # a remedy that several errors have
 
 
@@ -19,3 +24,9 @@ class TrueupError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.remedy is None else f"{self.message}\n{self.remedy}"
+
+
+def first_line(error: psycopg.Error) -> str:
+    """What the database says of an error, in one line."""
+    words = error.diag.message_primary or str(error).strip() or type(error).__name__
+    return words.splitlines()[0]

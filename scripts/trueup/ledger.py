@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import yaml
 
 from trueup import connection, dbt
 from trueup.errors import TrueupError
@@ -50,18 +51,54 @@ def schema(settings: Settings) -> str:
     return str(dbt.project_variables(settings).get("ledger_schema", DEFAULT_SCHEMA))
 
 
-def check(connected: psycopg.Connection[Any], schema: str) -> None:
-    """TrueupError when the ledger, or a table or view of it, is not there."""
-    found = connected.execute(
-        """
-        select c.relname from pg_catalog.pg_class as c
-        inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
-        where n.nspname = %s and c.relname = any(%s)
-        """,
-        (schema, list(RELATIONS)),
-    ).fetchall()
-    missing = sorted(set(RELATIONS) - {name for (name,) in found})
+def check(
+    connected: psycopg.Connection[Any], schema: str, settings: Settings | None = None
+) -> None:
+    """TrueupError when the ledger, or a table or view of it, is not there.
+
+    settings: whose models say which columns there must be; None = only relations are looked for.
+    """
+    found = {
+        name: set(columns)
+        for name, columns in connected.execute(
+            """
+            select
+                c.relname,
+                array(
+                    select cast(a.attname as text) from pg_catalog.pg_attribute as a
+                    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                )
+            from pg_catalog.pg_class as c
+            inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+            where n.nspname = %s and c.relname = any(%s)
+            """,
+            (schema, list(RELATIONS)),
+        )
+    }
+    database = connected.info.dbname
+    missing = sorted(set(RELATIONS) - found.keys())
     if missing:
-        database = connected.info.dbname
         what = f"its schema {schema} lacks {', '.join(missing)}" if found else f"no schema {schema}"
         raise TrueupError(f"there is no ledger in database {database}: {what}", REMEDY)
+    lacking = [
+        f"{name}.{column}"
+        for name, columns in (_columns(settings) if settings else {}).items()
+        for column in columns
+        if column not in found[name]
+    ]
+    if lacking:
+        raise TrueupError(
+            f"the ledger in database {database} is of an older trueup: "
+            f"its schema {schema} lacks {', '.join(lacking)}",
+            "`trueup ledger init` adds it",
+        )
+
+
+def _columns(settings: Settings) -> dict[str, list[str]]:
+    """The columns of each table and view, as its model's YAML lists them."""
+    folder = settings.project / "models" / "ledger"
+    return {
+        model["name"]: [column["name"] for column in model["columns"]]
+        for name in RELATIONS
+        for model in yaml.load((folder / f"{name}.yml").read_text("utf-8"), dbt.LOADER)["models"]
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -25,6 +25,7 @@ def order(settings: Settings, run: runs.Run) -> engine.Order:
     known = plan.defaults(settings)
     return engine.Order(
         run_id=run.run_id,
+        statuses=(*runs.PLANNED, *runs.UNFINISHED),
         statements=runs.statements(run),
         tenants=run.options["tenants"],
         batch_size=run.options["batch_size"],
@@ -76,37 +77,44 @@ def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -
             raise TrueupError(
                 f"{key!r} is no key of {table}: {error.diag.message_primary}"
             ) from None
-    connected.commit()
     return touched
 
 
 def totals(connected: Connection, run: runs.Run) -> dict[str, int]:
     """Counts of batches and rows so far, as the statement batch_totals names them."""
-    cursor = runs.statements(run)["batch_totals"].run(connected, run_id=run.run_id)
-    names = [column.name for column in cursor.description or []]
-    row = cursor.fetchone() or ()
-    return {name: int(value) for name, value in zip(names, row, strict=True)}
+    return engine.counts(runs.statements(run)["batch_totals"].run(connected, run_id=run.run_id))
 
 
 def set_pace(
     connected: Connection,
     schema: str,
     run: runs.Run,
+    statuses: Collection[str],
     sleep_ms: int | None,
     target_ms: int | None,
     max_quarantined: int | None,
 ) -> None:
     """Write down what apply was asked for beyond the plan; None leaves a number as it is.
 
-    Raises TrueupError where a runner is at work: its pace is changed by `stage_migration_control`.
+    Raises TrueupError where a runner is at work: its pace is changed by `stage_migration_control`;
+    and where the run is in none of the statuses any more, or is to be cancelled. Until the
+    transaction ends nobody takes it.
     """
+    runs.lock(connected, schema, run, statuses)
     found = runs.statements(run)["other_runners"].run(connected, run_id=run.run_id)
     engine.leave_to_others(found.fetchall())
+    control = sql.Identifier(schema, "stage_migration_control")
+    query = sql.SQL("select 1 from {} where run_id = %s and requested_status = 'cancelled'")
+    if connected.execute(query.format(control), [run.run_id]).fetchone():
+        raise TrueupError(
+            f"run {run.short_id} is to be cancelled; its runner ended before it could",
+            f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
+        )
     connected.execute(
         sql.SQL(
             "update {} set sleep_ms = coalesce(%s, sleep_ms), target_ms = coalesce(%s, target_ms)"
             " where run_id = %s"
-        ).format(sql.Identifier(schema, "stage_migration_control")),
+        ).format(control),
         [sleep_ms, target_ms, run.run_id],
     )
     if max_quarantined is not None:
@@ -117,22 +125,23 @@ def set_pace(
             ),
             [Jsonb(run.options), run.run_id],
         )
-    connected.commit()
 
 
-def close(connected: Connection, schema: str, run: runs.Run, status: str) -> None:
-    """Pause or cancel a run that nobody works on; a runner that hangs may not come back to it."""
+def close(
+    connected: Connection,
+    schema: str,
+    run: runs.Run,
+    status: str,
+    statuses: Collection[str] = (*runs.PLANNED, *runs.UNFINISHED),
+) -> None:
+    """Pause, cancel or complete a run that nobody works on; a runner that hangs may not come back.
+
+    Raises TrueupError where it has come to another status since it was read.
+    """
+    runs.lock(connected, schema, run, statuses)
     own = runs.statements(run)
     if status == "cancelled":
         own["close_batches"].run(connected, run_id=run.run_id)
-    if run.status not in runs.PLANNED or status == "cancelled":
-        own["set_run_status"].run(
-            connected,
-            run_id=run.run_id,
-            lease_token=None,
-            status=status,
-            finished=status == "cancelled",
-        )
     connected.execute(
         sql.SQL(
             "update {} set status = 'pending', lease_token = null, lease_until = null"
@@ -147,6 +156,87 @@ def close(connected: Connection, schema: str, run: runs.Run, status: str) -> Non
         ).format(sql.Identifier(schema, "stage_migration_control")),
         [status, run.run_id],
     )
+    own["set_run_status"].run(
+        connected,
+        run_id=run.run_id,
+        lease_token=None,
+        status=status,
+        finished=status in runs.FINISHED,
+        statuses=list(statuses),
+        notes=None,
+    )
+
+
+def dry(connected: Connection, schema: str, made: plan.Plan) -> None:
+    """A plan that was only to be seen is closed at once: `apply` takes the newest open one."""
+    close(connected, schema, _of(connected, schema, made), "cancelled")
+    connected.commit()
+
+
+def close_empty(connected: Connection, schema: str, made: plan.Plan) -> None:
+    """A plan with nothing to change has been carried out."""
+    if not made.rows_planned:
+        close(connected, schema, _of(connected, schema, made), "completed")
+        connected.commit()
+
+
+def _of(connected: Connection, schema: str, made: plan.Plan) -> runs.Run:
+    return runs.find(connected, schema, str(made.run_id), runs.PLANNED)
+
+
+def stored_plan(connected: Connection, schema: str, run: runs.Run) -> list[dict[str, Any]]:
+    """A plan as the ledger has it, by column: counts of rows, spellings and batches."""
+    query = sql.SQL(
+        """
+        with decisions as (
+            select
+                table_name,
+                column_name,
+                sum(rows_planned) filter (where map_id is not null) as rows_planned,
+                count(*) filter (where map_id is not null) as spellings,
+                sum(rows_planned) filter (where map_id is null) as rows_left
+            from {value_map}
+            where run_id = %(run_id)s
+            group by table_name, column_name
+        ),
+
+        counted as (
+            select table_name, column_name, sum(rows) as rows
+            from {baselines}
+            where run_id = %(run_id)s
+            group by table_name, column_name
+        ),
+
+        cut as (
+            select table_name, column_name, count(*) as batches
+            from {batches}
+            where run_id = %(run_id)s
+            group by table_name, column_name
+        )
+
+        select
+            control.table_name,
+            control.column_name,
+            coalesce(counted.rows, 0) as rows,
+            coalesce(decisions.rows_planned, 0) as rows_planned,
+            coalesce(decisions.spellings, 0) as spellings,
+            coalesce(decisions.rows_left, 0) as rows_left,
+            coalesce(cut.batches, 0) as batches
+        from {control} as control
+        left join decisions using (table_name, column_name)
+        left join counted using (table_name, column_name)
+        left join cut using (table_name, column_name)
+        where control.run_id = %(run_id)s
+        order by control.table_name, control.column_name
+        """
+    ).format(
+        value_map=sql.Identifier(schema, "migration_value_map"),
+        baselines=sql.Identifier(schema, "migration_baselines"),
+        batches=sql.Identifier(schema, "stage_migration_batches"),
+        control=sql.Identifier(schema, "stage_migration_control"),
+    )
+    with connected.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, {"run_id": run.run_id}).fetchall()
 
 
 def work(settings: Settings, run: runs.Run, report: Report) -> engine.Outcome:
@@ -185,7 +275,10 @@ def _keyboard(stop: engine.Stop, report: Report) -> Iterator[None]:
 def status(
     connected: Connection, schema: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-    """The progress view and the control rows of its run; None where there is no run at all."""
+    """The progress view and the control rows of its run; None where there is no run at all.
+
+    is_held, of a control row: its runner has been heard of in time, by the database's clock.
+    """
     ledger.check(connected, schema)
     with connected.cursor(row_factory=dict_row) as cursor:
         view = sql.Identifier(schema, "stage_migration_progress")
@@ -193,5 +286,8 @@ def status(
         if found is None:
             return None
         control = sql.Identifier(schema, "stage_migration_control")
-        query = sql.SQL("select * from {} where run_id = %s order by table_name, column_name")
+        query = sql.SQL(
+            "select *, coalesce(lease_until >= now(), false) as is_held from {} where run_id = %s"
+            " order by table_name, column_name"
+        )
         return found, cursor.execute(query.format(control), [found["run_id"]]).fetchall()

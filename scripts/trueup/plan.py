@@ -21,7 +21,7 @@ from typing import Any
 from psycopg import IsolationLevel, sql
 from psycopg.types.json import Jsonb
 
-from trueup import compiled, dbt, ledger, runs, tables
+from trueup import aliases, compiled, dbt, ledger, runs, tables
 from trueup.compiled import Statement, column_statement
 from trueup.connection import Connection
 from trueup.errors import TrueupError
@@ -31,6 +31,7 @@ KIND = "migrate"
 NO_TENANT = "none"  # on the command line: rows of no tenant
 EXAMPLES = 5  # rows shown per column
 MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
+OPEN_OPTIONS = ("max_quarantined", "planned_xid")  # they do not say what becomes of a value
 SKEW = 1.5  # times its share that the fullest stripe may have before keys are hashed
 
 # (what is looked at, columns done, columns in all)
@@ -73,6 +74,16 @@ class Value:
 
 
 @dataclass(frozen=True)
+class TenantValue:
+    """What becomes of a value among the rows of one tenant (None: of no tenant)."""
+
+    tenant: str | None
+    before: str
+    after: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Example:
     """A row that will change."""
 
@@ -86,7 +97,7 @@ class Example:
 class ColumnPlan:
     """The plan of one managed column.
 
-    tenants: rows to change by tenant (None: of no tenant), where there is one
+    tenant_values: what becomes what by tenant, the commonest first
     stripes: batches per range; why says why so many
     """
 
@@ -95,7 +106,7 @@ class ColumnPlan:
     vocabulary: str
     rows: int
     values: list[Value]
-    tenants: dict[str | None, int]
+    tenant_values: list[TenantValue]
     batches: int
     stripes: int
     hashed: bool
@@ -106,6 +117,14 @@ class ColumnPlan:
     def rows_planned(self) -> int:
         """Rows that will change."""
         return sum(value.rows for value in self.values if value.after is not None)
+
+    @property
+    def tenants(self) -> dict[str | None, int]:
+        """Rows to change by tenant, the most first."""
+        found: dict[str | None, int] = {}
+        for value in self.tenant_values:
+            found[value.tenant] = found.get(value.tenant, 0) + value.rows
+        return dict(sorted(found.items(), key=lambda each: -each[1]))
 
     def left(self, match_type: str) -> list[Value]:
         """Values that stay as they are for this reason."""
@@ -144,6 +163,21 @@ def defaults(settings: Settings) -> dict[str, int]:
             "docs/configuration.md explains every entry.",
         )
     return found
+
+
+def named_pace(settings: Settings, name: str) -> tuple[int, int]:
+    """Rows of a transaction, pause per so many rows (ms): conservative, balanced, aggressive."""
+    known: dict[str, Any] = defaults(settings)
+    found = known if name == "balanced" else (known.get("paces") or {}).get(name)
+    if not isinstance(found, dict) or any(
+        not isinstance(found.get(each), int) for each in ("batch_size", "sleep_ms")
+    ):
+        raise TrueupError(
+            f"vars.migration.paces.{name} of dbt_project.yml is {found!r:.60}; "
+            "allowed: {batch_size: rows, sleep_ms: milliseconds}",
+            "docs/configuration.md explains every entry.",
+        )
+    return found["batch_size"], found["sleep_ms"]
 
 
 def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
@@ -193,7 +227,7 @@ def make(
     """
     managed = entries(settings, scope)
     schema = ledger.schema(settings)
-    ledger.check(connected, schema)
+    ledger.check(connected, schema, settings)
     found = compiled.statements(settings)
     server, facts, findings = examine(settings, connected, managed)
     refuse(finding for finding in findings)
@@ -205,11 +239,13 @@ def make(
     versions = _versions(
         connected, found["vocabulary_versions"], {entry["vocabulary"] for entry in managed}
     )
+    tenants = [None if tenant == NO_TENANT else tenant for tenant in scope.tenants]
     options = {
         "tables": list(scope.table_names),
         "columns": list(scope.column_names),
-        "tenants": [None if tenant == NO_TENANT else tenant for tenant in scope.tenants] or None,
+        "tenants": tenants or None,
         "batch_size": pace.batch_size,
+        "planned_xid": _oldest_transaction(connected),
     }
     _insert_run(settings, connected, schema, run_id, options, own, versions)
     columns = []
@@ -220,7 +256,8 @@ def make(
         stripes, why = _stripes(pace, defaults(settings)["stripes"], pays, why)
         columns.append(_column(connected, found, run_id, entry, options, pace, stripes, why))
         _insert_control(connected, schema, run_id, entry, pace)
-    digest = _digest(options, versions, columns)
+    _check_tenants(connected, schema, run_id, tenants)
+    digest = _digest(connected, schema, run_id, options, versions)
     connected.execute(
         sql.SQL("update {} set plan_sha256 = %s, findings = %s where run_id = %s").format(
             sql.Identifier(schema, "migration_runs")
@@ -266,7 +303,17 @@ def refuse(findings: Iterable[tables.Finding]) -> None:
 
 
 def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> None:
-    """TrueupError where what was planned is not what would be planned now."""
+    """TrueupError where what was planned is not what would be planned now, or not there any more.
+
+    Somebody who changes the stored decisions is found out, as with the statements.
+    """
+    schema = ledger.schema(settings)
+    stored = _digest(connected, schema, run.run_id, run.options, run.vocabulary_version)
+    if stored != run.plan_sha256:
+        raise TrueupError(
+            f"the decisions of run {run.short_id} are not those that were planned",
+            "Somebody changed the ledger. `trueup cancel` this run and `trueup plan` anew.",
+        )
     hours = defaults(settings)["plan_valid_hours"]
     old = datetime.now(timezone.utc) - run.planned_at > timedelta(hours=hours)
     reason = None
@@ -287,19 +334,11 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
 
 
 def longest(settings: Settings, vocabulary: str) -> int | None:
-    """Characters of the longest canonical value of a vocabulary; None where it has none."""
-    name = dbt.project_variables(settings)["vocabularies"][vocabulary]["canonical_seed"]
-    path = settings.project / "seeds" / f"{name}.csv"
-    if not path.exists():
+    """Characters of the longest canonical value; None where the vocabulary is no seed file."""
+    try:
+        return max(map(len, aliases.vocabulary(settings, vocabulary).values), default=None)
+    except (TrueupError, OSError):
         return None
-    return max((len(value) for value in _canonical_values(path)), default=None)
-
-
-def _canonical_values(path: Path) -> list[str]:
-    import csv
-
-    with path.open(encoding="utf-8", newline="") as lines:
-        return [row["canonical_value"] for row in csv.DictReader(lines)]
 
 
 def _column(
@@ -335,14 +374,14 @@ def _column(
         values_before=before, values_after=after, match_types=match_types, rows_planned=counts,
     )  # fmt: skip
     values = [Value(*row[:4]) for row in decided]
-    tenants: dict[str | None, int] = {}
+    # of clean columns too: verification compares with them
+    found[column_statement("plan_baselines", table, column)].run(connected, **place)
+    tenant_values: list[TenantValue] = []
     hashed = False
     batches: list[tuple[Any, ...]] = []
     examples: list[Example] = []
     if any(value.after is not None for value in values):
-        found[column_statement("plan_baselines", table, column)].run(connected, **place)
-        tenants = {tenant: int(planned) for tenant, _, planned in run("plan_totals", **place)
-                   if planned}  # fmt: skip
+        tenant_values = [TenantValue(*row) for row in run("plan_tenants", **place)]
         if column_statement("plan_spread", table, column) not in found:
             hashed = stripes > 1  # no whole number, whose low bits could choose the stripe
         elif stripes > 1:
@@ -359,7 +398,7 @@ def _column(
         vocabulary=entry["vocabulary"],
         rows=total,
         values=values,
-        tenants=tenants,
+        tenant_values=tenant_values,
         batches=len(batches),
         stripes=stripes,
         hashed=hashed,
@@ -442,22 +481,46 @@ def _insert_control(
     )
 
 
-def _digest(options: Mapping[str, Any], versions: str, columns: Iterable[ColumnPlan]) -> str:
-    """SHA-256 of what was decided: two plans with the same digest do the same."""
-    decided = [
-        options,
-        versions,
-        [
-            (
-                c.table_name,
-                c.column_name,
-                c.stripes,
-                c.hashed,
-                [dataclasses.astuple(v) for v in c.values],
-            )
-            for c in columns
-        ],
-    ]
+def _oldest_transaction(connected: Connection) -> str:
+    """What was written by this transaction or a later one is not in the plan's snapshot."""
+    found = connected.execute("select cast(pg_snapshot_xmin(pg_current_snapshot()) as text)")
+    return str(found.fetchall()[0][0])
+
+
+def _check_tenants(
+    connected: Connection, schema: str, run_id: uuid.UUID, tenants: Collection[str | None]
+) -> None:
+    """TrueupError for a tenant without rows: misspelt, most likely. Reads what was counted.
+
+    That there are no rows of no tenant is fine.
+    """
+    query = sql.SQL("select distinct tenant from {} where run_id = %s").format(
+        sql.Identifier(schema, "migration_baselines")
+    )
+    counted = {tenant for (tenant,) in connected.execute(query, [run_id])}
+    unknown = [each for each in tenants if each is not None and each not in counted]
+    if unknown:
+        raise TrueupError(
+            f"--tenant {', '.join(dict.fromkeys(unknown))}: no row of the tables in scope is of it",
+            "Name tenants as their column has them; none is the rows of no tenant.",
+        )
+
+
+def _digest(
+    connected: Connection,
+    schema: str,
+    run_id: uuid.UUID,
+    options: Mapping[str, Any],
+    versions: str,
+) -> str:
+    """SHA-256 of what was decided, as the ledger has it: scope, vocabulary, what becomes what."""
+    query = sql.SQL(
+        "select table_name, column_name, map_id, value_before, value_after, match_type,"
+        " rows_planned from {} where run_id = %s order by table_name, column_name,"
+        ' value_before collate "C"'
+    ).format(sql.Identifier(schema, "migration_value_map"))
+    settled = {name: value for name, value in options.items() if name not in OPEN_OPTIONS}
+    decided = [settled, versions, connected.execute(query, [run_id]).fetchall()]
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -21,6 +23,7 @@ from trueup.plan import ColumnPlan, Plan, Value
 from trueup.terminal import BAR, console, counted, new_table, percent, show_finding, visible
 
 SHOWN = 8  # values, tenants per table
+WHOLE = 1000  # characters of a value where all are shown
 WAYS = {
     "unknown": "unknown stage(s)",
     "ambiguous": "ambiguous stage(s)",
@@ -32,7 +35,10 @@ Report = Callable[[Event], None]
 
 
 def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
-    """Per column what becomes of the values, then what stays, then what endangers the run."""
+    """Per column what becomes of the values, then what stays, then what endangers the run.
+
+    limit: tenants per column; None = all of them, and every spelling.
+    """
     for column in plan.columns:
         out.print(
             f"[bold]{escape(column.table_name)}.{escape(column.column_name)}[/]: "
@@ -41,7 +47,7 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
         )
         if column.rows_planned:
             _show_changes(out, column, limit)
-        _show_left(out, column)
+        _show_left(out, column, limit)
         if column.batches:
             stripes = f"{column.stripes} stripes" if column.stripes > 1 else "contiguous batches"
             out.print(f"  [dim]{stripes}: {escape(column.why)}[/]", soft_wrap=True)
@@ -55,18 +61,29 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
 
 def show_plan_summary(out: Console, plan: Plan) -> None:
     """One line per column: rows, what will change, what stays."""
+    show_stored_plan(
+        out,
+        [
+            {
+                **vars(column),
+                "rows_planned": column.rows_planned,
+                "spellings": sum(value.after is not None for value in column.values),
+                "rows_left": sum(value.rows for value in column.values if value.after is None),
+            }
+            for column in plan.columns
+        ],
+    )
+
+
+def show_stored_plan(out: Console, columns: Sequence[Mapping[str, Any]]) -> None:
+    """The same from the ledger."""
     headings = ("column", "rows", "will change", "spellings", "stay, not canonical", "batches")
     table = new_table(*headings, right=range(1, 6))
-    for column in plan.columns:
-        left = sum(value.rows for value in column.values if value.after is None)
-        spellings = sum(value.after is not None for value in column.values)
+    names = ("rows", "rows_planned", "spellings", "rows_left", "batches")
+    for column in columns:
         table.add_row(
-            escape(f"{column.table_name}.{column.column_name}"),
-            f"{column.rows:,}",
-            f"{column.rows_planned:,}",
-            f"{spellings:,}",
-            f"{left:,}",
-            f"{column.batches:,}",
+            escape(f"{column['table_name']}.{column['column_name']}"),
+            *(f"{column[name]:,}" for name in names),
         )
     out.print(table)
 
@@ -90,6 +107,13 @@ def plan_lines(plan: Plan) -> Iterator[Event]:
 
 def plan_json(plan: Plan) -> str:
     """The plan for machines."""
+    by_tenant: dict[tuple[str, str], dict[str | None, list[dict[str, Any]]]] = {}
+    for column in plan.columns:
+        tenants = by_tenant.setdefault((column.table_name, column.column_name), {})
+        for value in column.tenant_values:
+            tenants.setdefault(value.tenant, []).append(
+                {"before": value.before, "after": value.after, "rows": value.rows}
+            )
     found = {
         "run_id": str(plan.run_id),
         "plan_sha256": plan.plan_sha256,
@@ -107,7 +131,11 @@ def plan_json(plan: Plan) -> str:
                 "why": column.why,
                 "values": [vars(value) for value in column.values],
                 "tenants": [
-                    {"tenant": tenant, "rows_planned": rows}
+                    {
+                        "tenant": tenant,
+                        "rows_planned": rows,
+                        "values": by_tenant[column.table_name, column.column_name][tenant],
+                    }
                     for tenant, rows in column.tenants.items()
                 ],
                 "examples": [vars(example) for example in column.examples],
@@ -188,11 +216,15 @@ def show_status(
     for control in controls:
         where = f"{control['table_name']}.{control['column_name']}"
         holder = f", held by {control['lease_owner']}" if control["lease_owner"] else ""
+        if holder and not control["is_held"]:
+            since = f"{control['lease_until']:%Y-%m-%d %H:%M:%S}"
+            holder += f", not heard of since {since}; `trueup resume` goes on"
         asked = (
             f", asked to be {control['requested_status']}" if control["requested_status"] else ""
         )
         last = f", up to key {control['last_id']}" if control["last_id"] else ""
-        out.print(f"  {where}: {control['status']}{last}{holder}{asked}", markup=False)
+        line = f"  {where}: {control['status']}{last}{holder}{asked}"
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def show_verification(
@@ -226,10 +258,12 @@ def show_verification(
 
 
 @contextmanager
-def reporter(form: str, verbose: bool, batches: int, done: int) -> Iterator[Report]:
+def reporter(
+    form: str, verbose: bool, batches: int, done: int, run_id: uuid.UUID
+) -> Iterator[Report]:
     """How the events of a run are shown: as lines, as JSON lines, or as a bar on a terminal."""
     if form == "json":
-        yield lambda event: click.echo(as_json(event))
+        yield lambda event: click.echo(as_json(event, run_id))
     elif sys.stderr.isatty() and not verbose:
         with bar(batches, done) as report:
             yield report
@@ -243,10 +277,11 @@ def as_line(event: Event) -> str:
     return f"[{event.level.upper()}] {event.message}{data}"
 
 
-def as_json(event: Event) -> str:
-    """An event as a line of JSON."""
+def as_json(event: Event, run_id: uuid.UUID) -> str:
+    """An event as a line of JSON; every line says which run it is about."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    head = {"time": now, "level": event.level, "event": event.kind, "message": event.message}
+    head = {"time": now, "level": event.level, "event": event.kind, "runId": str(run_id),
+            "message": event.message}  # fmt: skip
     return json.dumps({**head, **event.data}, ensure_ascii=False)
 
 
@@ -268,6 +303,21 @@ def completed(outcome: Outcome) -> Event:
             "durationSeconds": round(outcome.seconds, 1),
         },
     )
+
+
+def verdict(outcome: Outcome) -> Event:
+    """The same for machines: with what people read below it."""
+    last = completed(outcome)
+    lefts = {
+        name: [
+            {"tableName": each.table_name, "columnName": each.column_name, "value": each.value,
+             "rows": each.rows}
+            for each in found
+        ]
+        for name, found in (("missed", outcome.missed), ("late", outcome.late))
+    }  # fmt: skip
+    head = {"status": outcome.status, "notes": outcome.notes}
+    return dataclasses.replace(last, data={**head, **last.data, **lefts})
 
 
 @contextmanager
@@ -309,6 +359,11 @@ def _show_changes(out: Console, column: ColumnPlan, limit: int | None) -> None:
         if value.after is not None:
             groups.setdefault(value.after, []).append(value)
     for after, values in sorted(groups.items(), key=lambda each: -sum(v.rows for v in each[1])):
+        if limit is None:
+            for each in values:
+                spelling = escape(visible(each.before, WHOLE))
+                table.add_row(escape(after), f"{each.rows:,}", spelling)
+            continue
         names = [f"{escape(visible(v.before, 20))} {v.rows:,}" for v in values[:4]]
         more = f" · and {len(values) - 4:,} more" if len(values) > 4 else ""
         table.add_row(escape(after), f"{sum(v.rows for v in values):,}", " · ".join(names) + more)
@@ -330,12 +385,13 @@ def _show_changes(out: Console, column: ColumnPlan, limit: int | None) -> None:
         )
 
 
-def _show_left(out: Console, column: ColumnPlan) -> None:
+def _show_left(out: Console, column: ColumnPlan, limit: int | None) -> None:
     for match_type in dict.fromkeys(v.match_type for v in column.values if v.after is None):
         values = column.left(match_type)
         rows = sum(value.rows for value in values)
-        names = ", ".join(escape(visible(value.before, 24)) for value in values[:4])
-        more = f" and {len(values) - 4:,} more" if len(values) > 4 else ""
+        shown, width = (values, WHOLE) if limit is None else (values[:4], 24)
+        names = ", ".join(escape(visible(value.before, width)) for value in shown)
+        more = f" and {len(values) - len(shown):,} more" if len(shown) < len(values) else ""
         label = {"null": "NULL", "out_of_scope": "out of scope"}.get(match_type, match_type)
         listed = "" if match_type == "null" else f": {names}{more}"
         out.print(f"  stay as they are, {label}: {counted(rows, 'row')}{listed}", soft_wrap=True)

@@ -21,6 +21,8 @@ from trueup.errors import TrueupError
 # planned → running → completed, or one of the others; all but the last group can be resumed.
 PLANNED = ("planned",)
 UNFINISHED = ("running", "paused", "interrupted", "failed", "completed_with_failures")
+# where no run is named, these are chosen before others
+OPEN = UNFINISHED[:-1]
 FINISHED = ("completed", "cancelled")
 
 
@@ -56,8 +58,16 @@ class Run:
 COLUMNS = ", ".join(Run.__dataclass_fields__)
 
 
-def find(connected: Connection, schema: str, wanted: str | None, statuses: Collection[str]) -> Run:
+def find(
+    connected: Connection,
+    schema: str,
+    wanted: str | None,
+    statuses: Collection[str],
+    first: Collection[str] = (),
+) -> Run:
     """The run that is meant: by its id or the beginning of it, else the newest of these statuses.
+
+    first: statuses that are chosen before the others where no run is named.
 
     Raises TrueupError where there is none, or where it is in another status.
     """
@@ -71,10 +81,14 @@ def find(connected: Connection, schema: str, wanted: str | None, statuses: Colle
         if wanted is None
         else sql.SQL("cast(run_id as text) like %(wanted)s")
     )
-    query = sql.SQL("select {} from {} where {} order by planned_at desc limit 2").format(
-        sql.SQL(COLUMNS), sql.Identifier(schema, "migration_runs"), condition
-    )
-    values = {"statuses": list(statuses), "wanted": f"{(wanted or '').lower()}%"}
+    query = sql.SQL(
+        "select {} from {} where {} order by status = any(%(first)s) desc, planned_at desc limit 2"
+    ).format(sql.SQL(COLUMNS), sql.Identifier(schema, "migration_runs"), condition)
+    values = {
+        "statuses": list(statuses),
+        "first": list(first),
+        "wanted": f"{(wanted or '').lower()}%",
+    }
     with connected.cursor(row_factory=class_row(Run)) as cursor:
         found = cursor.execute(query, values).fetchall()
     if not found:
@@ -132,11 +146,14 @@ def recent(connected: Connection, schema: str, limit: int) -> list[dict[str, Any
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def request(connected: Connection, schema: str, run: Run, status: str) -> str | None:
+def request(
+    connected: Connection, schema: str, run: Run, status: str, statuses: Collection[str]
+) -> str | None:
     """Ask the runner to pause or to cancel; returns who works on the run, None where nobody does.
 
-    The runner obeys within one batch.
+    The runner obeys within one batch. Locks the run, see `lock`.
     """
+    lock(connected, schema, run, statuses)
     row = connected.execute(
         sql.SQL(
             "update {} set requested_status = %s, updated_at = now() where run_id = %s"
@@ -145,6 +162,22 @@ def request(connected: Connection, schema: str, run: Run, status: str) -> str | 
         [status, run.run_id],
     ).fetchone()
     return row[0] if row else None
+
+
+def lock(connected: Connection, schema: str, run: Run, statuses: Collection[str]) -> None:
+    """Until the end of the transaction nobody takes the run, or ends it.
+
+    Raises TrueupError where it has come to another status since it was read.
+    """
+    query = sql.SQL("select status from {} where run_id = %s for no key update").format(
+        sql.Identifier(schema, "migration_runs")
+    )
+    for (status,) in connected.execute(query, [run.run_id]).fetchall():
+        if status not in statuses:
+            raise TrueupError(
+                f"run {run.short_id} is {status} by now; allowed: {', '.join(statuses)}",
+                "Nothing was changed. `trueup runs` lists them all.",
+            )
 
 
 def statements(run: Run) -> dict[str, Statement]:

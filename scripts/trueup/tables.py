@@ -360,6 +360,7 @@ def judge(
     *,
     writes: bool,
     document: bool = False,
+    built: bool = False,
     production: bool = False,
 ) -> list[Finding]:
     """What is good, what endangers and what forbids a run on one managed column.
@@ -368,6 +369,7 @@ def judge(
     writes:     rows will be changed in place; False: only models read the table, and what only
                 writing needs is a warning.
     document:   a jsonb column, which is never changed in place.
+    built:      models are there already; what only building them needs is a warning.
     production: more rights than needed are worth a warning.
 
     Findings on the table (subject `table`) are the same for each of its columns (subject
@@ -378,7 +380,7 @@ def judge(
     if not facts.exists or facts.column is None or wrong:
         return [Finding(subject, *part) for part in wrong]
     blocked = FAIL if writes else WARN
-    parts = [*_readable(facts, server, document, blocked)]
+    parts = [*_readable(facts, server, document, built, blocked)]
     if not document:
         parts += _type(facts, facts.column, canonical_max_length, blocked)
         parts += _writable(facts, server, facts.column, blocked)
@@ -476,19 +478,20 @@ def _shape(facts: TableFacts, server: ServerFacts, document: bool) -> Iterator[P
 
 
 def _readable(
-    facts: TableFacts, server: ServerFacts, document: bool, blocked: str
+    facts: TableFacts, server: ServerFacts, document: bool, built: bool, blocked: str
 ) -> Iterator[Part]:
-    """What models need too."""
+    """What models need too; for documents, only models."""
+    unread = WARN if document and built else FAIL
     if not facts.may_use_schema:
         yield (
-            FAIL,
+            unread,
             f"role {server.role} may not use schema {facts.schema}",
             f"grant usage on schema {facts.schema_quoted} to {server.role}",
         )
     if facts.missing_select:
         missing = ", ".join(facts.missing_select)
         yield (
-            FAIL,
+            unread,
             f"role {server.role} may not read {missing}",
             f"grant select ({missing}) on {facts.qualified} to {server.role}",
         )

@@ -1,7 +1,10 @@
 -- One row per vocabulary with its version, a digest of everything its two seeds and its settings
--- decide: two databases with one version resolve alike.
-with
-{%- for vocabulary in vocabularies().values() %}
+-- decide: two databases with one version resolve alike. The keys that plans look values up by are
+-- part of it: they are a table of their own, which a partial build may leave older than the seeds.
+with vocabulary_keys as (
+    select * from {{ ref('int_vocabulary_keys') }}
+),
+{% for vocabulary in vocabularies().values() %}
 {{ vocabulary.name }}_canonical_values as (
     select * from {{ ref(vocabulary.canonical_seed) }}
 ),
@@ -42,10 +45,19 @@ decisions as (
             vocabulary.name ~ '_aliases.canonical_value',
         ]) | indent(8) }} as decision
     from {{ vocabulary.name }}_aliases
-    {%- if not loop.last %}
     union all
-    {%- endif %}
     {%- endfor %}
+    select
+        vocabulary_keys.vocabulary,
+        'key' as kind,
+        {{ list_text([
+            "'key'",
+            'vocabulary_keys.alias_key',
+            'vocabulary_keys.match_type',
+            'vocabulary_keys.canonical_value',
+            'vocabulary_keys.accepted_value',
+        ]) | indent(8) }} as decision
+    from vocabulary_keys
 ),
 
 vocabulary_texts as (

@@ -601,3 +601,16 @@ def test_the_schema_is_that_of_the_project(built: App) -> None:
     assert ledger.schema(built.settings) == ledger.DEFAULT_SCHEMA == "trueup_ledger"
     text = (PROJECT / "macros/engine/generate_schema_name.sql").read_text()
     assert f"var('ledger_schema', '{ledger.DEFAULT_SCHEMA}')" in text
+
+
+def test_a_ledger_of_an_older_trueup_is_told(built: App) -> None:
+    with built.connect() as connection:
+        ledger.check(connection, "trueup_ledger", settings(built))
+        connection.execute(
+            "alter table trueup_ledger.stage_migration_control drop column workers cascade"
+        )
+        with pytest.raises(TrueupError, match=r"lacks stage_migration_control\.workers") as older:
+            ledger.check(connection, "trueup_ledger", settings(built))
+        assert older.value.remedy and "trueup ledger init" in older.value.remedy
+        ledger.init(settings(built))
+        ledger.check(connection, "trueup_ledger", settings(built))

@@ -620,6 +620,8 @@ def test_the_operator_can_work_and_no_more(operator: App, built: App) -> None:
         assert code == expected, out + err
         return out
 
+    run(0, "plan")
+    run(0, "cancel", "--yes")
     run(0, "plan", "--batch-size", "200")
     process = migration.command(operator, "apply", "--yes", "--sleep-ms", "300")
     wait_for_batches(built, 2)
@@ -630,8 +632,12 @@ def test_the_operator_can_work_and_no_more(operator: App, built: App) -> None:
     assert "completed" in run(0, "status")
     assert built.query("select count(*) from trueup_audit.audit_pending_changes") == [(0,)]
     run(0, "plan")
-    run(0, "cancel", "--yes")
     assert "cancelled" in run(0, "runs")
+    outcome = built.dbt("run", "--select", "tag:ledger")  # as `dbt build` does, every night
+    assert not outcome.failures
+    run(0, "plan")
+    run(0, "status")
+    assert "! rights " in run(0, "doctor")
     with psycopg.connect(operator.url, autocommit=True) as connected:
         for statement in FORBIDDEN:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
