@@ -99,7 +99,7 @@ def run(settings: Settings, connected: Connection, wanted: str | None) -> Verifi
     Raises TrueupError where there is no ledger or no such run.
     """
     schema = ledger.schema(settings)
-    ledger.check(connected, schema)
+    ledger.check(connected, schema, settings)
     found = compiled.statements(settings)
     connected.rollback()
     connected.read_only = True
