@@ -298,56 +298,32 @@ returning batches.batch_id;
 
 -- name: {{ statement_name('missed_rows', entry) }}(run_id, tenants, range_end, values_before)
 -- Rows that still have a planned value at the very end: never changed by this run although the plan
--- saw them, or written since the plan. A row is younger than the plan by the transaction that wrote
--- it, unless that was one of this run, for another column. An age below zero is none of a young
--- row: it was written more than two billion transactions ago.
-with changed_rows as (
-    select
-        changed_keys.row_key,
-        bool_or(batches.column_name = {{ column_text }}) as is_done
-    from {{ ref('stage_normalization_changes') }} as changes
-    inner join {{ ref('stage_migration_batches') }} as batches
-        on changes.batch_id = batches.batch_id
-    cross join unnest(changes.row_keys) as changed_keys (row_key)
-    where
-        changes.run_id = $1
-        and batches.table_name = {{ table_text }}
-    group by changed_keys.row_key
+-- saw them, or written since the plan.
+{%- set is_left %}
+{{ key_in_range(entry.key, 'application', 'null', '$3') }}
+and {{ in_scope(entry.tenant, 'application', '$2') }}
+and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($4 as text[]))
+{%- endset %}
+with runs as (
+    select * from {{ ref('migration_runs') }}
 ),
 
-planned_runs as (
-    select age(cast(cast(runs.options ->> 'planned_xid' as xid8) as xid)) as age_of_plan
-    from {{ ref('migration_runs') }} as runs
-    where runs.run_id = $1
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
 ),
 
-dirty_rows as (
-    select
-        {{ key_text(entry.key, 'application') }} as row_key,
-        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
-        coalesce(
-            age(application.xmin) between 0 and planned_runs.age_of_plan, false
-        ) as is_younger
-    from {{ application_table(entry) }} as application
-    cross join planned_runs
-    where
-        {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
-        and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
-        and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($4 as text[]))
-)
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+{{ dirty_rows(entry, is_left | trim) }}
 
 select
     dirty_rows.raw_value,
     count(*) as row_count,
-    count(*) filter (
-        where
-        changed_rows.is_done is not true
-        and (changed_rows.row_key is not null or not dirty_rows.is_younger)
-    ) as never_changed,
+    count(*) filter (where dirty_rows.is_missed) as never_changed,
     min(dirty_rows.row_key) as example
 from dirty_rows
-left join changed_rows
-    on dirty_rows.row_key = changed_rows.row_key
 group by dirty_rows.raw_value
 order by
     row_count desc,

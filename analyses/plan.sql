@@ -253,8 +253,7 @@ left join counted_stripes
         and stripe_numbers.stripe = counted_stripes.stripe
 order by
     ranges.range_no,
-    stripe_numbers.stripe
-returning range_no, range_start, range_end, stripe, rows_in_batch, rows_planned;
+    stripe_numbers.stripe;
 
 -- name: {{ statement_name('plan_examples', entry) }}(run_id, tenants, examples)
 -- The first rows that will change, for a person to look at.

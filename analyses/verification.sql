@@ -189,49 +189,20 @@ odd_values as (
 ),
 
 -- Where a planned value is still there: rows that were written since the plan, or that the run has
--- changed before, are somebody else's doing. The others are missed. As apply judges them: a row is
--- younger than the plan by the transaction that wrote it, unless this run did, in another column.
-planned_runs as (
-    select age(cast(cast(runs.options ->> 'planned_xid' as xid8) as xid)) as age_of_plan
-    from runs
-    where runs.run_id = $1
-),
-
-changed_rows as (
-    select
-        changed_keys.row_key,
-        bool_or(batches.column_name = {{ column_text }}) as is_done
-    from changes
-    inner join batches
-        on changes.batch_id = batches.batch_id
-    cross join unnest(changes.row_keys) as changed_keys (row_key)
-    where
-        changes.run_id = $1
-        and batches.table_name = {{ table_text }}
-    group by changed_keys.row_key
-),
-
-dirty_rows as (
-    select
-        {{ key_text(entry.key, 'application') }} as row_key,
-        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
-        coalesce(
-            age(application.xmin) between 0 and planned_runs.age_of_plan, false
-        ) as is_younger
-    from {{ application_table(entry) }} as application
-    cross join planned_runs
-    where
-        exists (
-            select 1 as found
-            from odd_values
-            where odd_values.is_planned
-        )
-        and (
-            cast($3 as text[]) is null
-            or {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(12) }}
-        )
-        and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
-),
+-- changed before, are somebody else's doing. The others are missed.
+{%- set is_left %}
+{{ binary_text('application.' ~ quoted(entry.column)) }} in (
+    select odd_values.raw_value
+    from odd_values
+    where odd_values.is_planned
+)
+and (
+    cast($3 as text[]) is null
+    or {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(4) }}
+)
+and {{ in_scope(entry.tenant, 'application', '$2') }}
+{%- endset %}
+{{ dirty_rows(entry, is_left | trim) }},
 
 missed_values as (
     select
@@ -239,11 +210,7 @@ missed_values as (
         count(*) as row_count,
         min(dirty_rows.row_key) as example
     from dirty_rows
-    left join changed_rows
-        on dirty_rows.row_key = changed_rows.row_key
-    where
-        changed_rows.is_done is not true
-        and (changed_rows.row_key is not null or not dirty_rows.is_younger)
+    where dirty_rows.is_missed
     group by dirty_rows.raw_value
 ),
 
@@ -409,7 +376,7 @@ row_counts as (
     from judged_tenants
 )
 
--- A column in which nothing was to be changed has no baseline: there is nothing to compare.
+-- A table that was empty has no baseline: there is nothing to compare.
 select * from canonical_values
 union all
 select * from null_integrity

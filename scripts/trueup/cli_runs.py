@@ -40,10 +40,6 @@ class Stripes(click.ParamType[int | None]):
 
 RUN = click.argument("run", required=False)
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
-LOG = click.option(
-    "--log-format", type=click.Choice(["text", "json"]), help="[default: LOG_FORMAT, else text]"
-)
-VERBOSE = click.option("--verbose", is_flag=True, help="Log lines instead of a progress bar.")
 
 
 def scope_options(command: Command) -> Command:
@@ -75,6 +71,23 @@ def pace_options(command: Command) -> Command:
     return command
 
 
+def runner_options(command: Command) -> Command:
+    """What apply and resume share: --sleep-ms to --verbose."""
+    for option in (
+        click.option("--verbose", is_flag=True, help="Log lines instead of a progress bar."),
+        click.option("--log-format", type=click.Choice(["text", "json"]),
+                     help="[default: LOG_FORMAT, else text]"),
+        YES,
+        click.option("--max-quarantined", type=click.IntRange(0),
+                     help="Rows the database may refuse before the run stops."),
+        click.option("--target-ms", type=click.IntRange(1),
+                     help="Wanted duration of a transaction."),
+        click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @click.command()
 @scope_options
 @pace_options
@@ -98,10 +111,7 @@ def plan(form: str, all_values: bool, **options: Any) -> None:
     if form == "json":
         click.echo(run_terminal.plan_json(made))
         return
-    out = terminal.console()
-    run_terminal.show_plan(out, made, None if all_values else run_terminal.SHOWN)
-    for event in run_terminal.plan_lines(made):
-        click.echo(run_terminal.as_line(event))
+    _show_plan(made, None if all_values else run_terminal.SHOWN)
     short = str(made.run_id)[:8]
     if made.rows_planned:
         click.echo(
@@ -118,13 +128,7 @@ def plan(form: str, all_values: bool, **options: Any) -> None:
 @click.option("--dry-run", is_flag=True,
               help="Show RUN, or a plan that is not kept; change nothing.")  # fmt: skip
 @click.option("--resume", "resume_", is_flag=True, help="As `trueup resume`.")
-@click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows.")
-@click.option("--target-ms", type=click.IntRange(1), help="Wanted duration of a transaction.")
-@click.option("--max-quarantined", type=click.IntRange(0),
-              help="Rows the database may refuse before the run stops.")  # fmt: skip
-@YES
-@LOG
-@VERBOSE
+@runner_options
 @examples("""
 trueup apply
 trueup apply 3f2a91c0 --yes
@@ -161,13 +165,7 @@ def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None
 @RUN
 @click.option("--resume-from", metavar="KEY", help="Skip keys up to KEY, in one table.")
 @click.option("--table", help="The table of --resume-from.")
-@click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows.")
-@click.option("--target-ms", type=click.IntRange(1), help="Wanted duration of a transaction.")
-@click.option("--max-quarantined", type=click.IntRange(0),
-              help="Rows the database may refuse before the run stops.")  # fmt: skip
-@YES
-@LOG
-@VERBOSE
+@runner_options
 @examples("""
 trueup resume
 trueup resume 3f2a91c0
@@ -363,12 +361,11 @@ def _work(
         totals = migration.totals(connected, run)
         database = connected.info.dbname
         connected.rollback()  # nothing is held while a person thinks
-        left = totals["rows_planned"] - totals["rows_updated"]
-        batches_left = totals["total_batches"] - totals["completed_batches"]
+        rows, batches = _to_do(totals)
         _ask(
             yes,
-            f"{verb} run {run.short_id}: change {terminal.counted(max(left, 0), 'row')} in"
-            f" {terminal.counted(batches_left, 'batch')} of database {database}?",
+            f"{verb} run {run.short_id}: change {terminal.counted(rows, 'row')} in"
+            f" {terminal.counted(batches, 'batch')} of database {database}?",
         )
         if not yes:  # much may have happened meanwhile
             run = module.find(connected, schema, str(run.run_id), statuses)
@@ -381,10 +378,9 @@ def _work(
                 f"{terminal.counted(touched, 'batch')} skipped or shortened", err=form == "json"
             )
         connected.commit()
-    batches = totals["total_batches"]
     try:
         with run_terminal.reporter(
-            form, verbose, batches, totals["completed_batches"], run.run_id
+            form, verbose, totals["total_batches"], totals["completed_batches"], run.run_id
         ) as report:
             outcome = migration.work(settings, run, report)
     except engine.LeaseLost:
@@ -396,12 +392,11 @@ def _work(
         sys.exit(1)
     except BrokenPipeError:
         _nobody_reads(f"run {run.short_id} is interrupted; `trueup resume {run.short_id}` goes on")
-    last = run_terminal.completed(outcome)
     try:
         if form == "json":
             click.echo(run_terminal.as_json(run_terminal.verdict(outcome), run.run_id))
         else:
-            click.echo(run_terminal.as_line(last))
+            click.echo(run_terminal.as_line(run_terminal.completed(outcome)))
             run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
     except BrokenPipeError:
         _nobody_reads(f"run {run.short_id} is {outcome.status}")
@@ -435,12 +430,9 @@ def _dry_run(wanted: str | None) -> None:
     from trueup import connection, ledger, migration, run_terminal
     from trueup import runs as module
 
-    out = terminal.console()
     if wanted is None:
         made = _plan(quiet=False, is_kept=False, **NO_OPTIONS)
-        run_terminal.show_plan(out, made)
-        for event in run_terminal.plan_lines(made):
-            click.echo(run_terminal.as_line(event))
+        _show_plan(made, run_terminal.SHOWN)
         click.echo(f"{_would(made.rows_planned, made.batches)} `trueup plan` makes a plan to keep.")
         return
     settings = read_settings()
@@ -452,10 +444,23 @@ def _dry_run(wanted: str | None) -> None:
         migration.check(settings, connected, run)
         totals = migration.totals(connected, run)
         columns = migration.stored_plan(connected, schema, run)
-    run_terminal.show_stored_plan(out, columns)
-    rows = max(totals["rows_planned"] - totals["rows_updated"], 0)
-    batches = totals["total_batches"] - totals["completed_batches"]
+    run_terminal.show_stored_plan(terminal.console(), columns)
+    rows, batches = _to_do(totals)
     click.echo(f"Run {run.short_id} is {run.status}. {_would(rows, batches)}")
+
+
+def _show_plan(made: Any, limit: int | None) -> None:
+    from trueup import run_terminal
+
+    run_terminal.show_plan(terminal.console(), made, limit)
+    for event in run_terminal.plan_lines(made):
+        click.echo(run_terminal.as_line(event))
+
+
+def _to_do(totals: dict[str, int]) -> tuple[int, int]:
+    """Rows and batches that a run has left."""
+    rows = max(totals["rows_planned"] - totals["rows_updated"], 0)
+    return rows, totals["total_batches"] - totals["completed_batches"]
 
 
 def _would(rows: int, batches: int) -> str:

@@ -22,7 +22,7 @@ from psycopg import IsolationLevel, sql
 from psycopg.types.json import Jsonb
 
 from trueup import aliases, compiled, dbt, ledger, runs, tables
-from trueup.compiled import Statement, column_statement
+from trueup.compiled import Rows, Statement, column_statement
 from trueup.connection import Connection
 from trueup.errors import TrueupError
 from trueup.settings import Settings
@@ -230,7 +230,7 @@ def make(
     ledger.check(connected, schema, settings)
     found = compiled.statements(settings)
     server, facts, findings = examine(settings, connected, managed)
-    refuse(finding for finding in findings)
+    refuse(findings)
     own = _own_statements(found, managed)
     run_id = uuid.uuid4()
     connected.rollback()
@@ -249,11 +249,12 @@ def make(
     }
     _insert_run(settings, connected, schema, run_id, options, own, versions)
     columns = []
+    usual_stripes = defaults(settings)["stripes"]
     for number, entry in enumerate(managed):
         progress(f"{entry['table']}.{entry['column']}", number, len(managed))
         table_facts = facts[entry["table"], entry["column"]]
         pays, why = tables.stripes_possible(table_facts, server)
-        stripes, why = _stripes(pace, defaults(settings)["stripes"], pays, why)
+        stripes, why = _stripes(pace, usual_stripes, pays, why)
         columns.append(_column(connected, found, run_id, entry, options, pace, stripes, why))
         _insert_control(connected, schema, run_id, entry, pace)
     _check_tenants(connected, schema, run_id, tenants)
@@ -354,13 +355,12 @@ def _column(
     table, column = entry["table"], entry["column"]
     place: dict[str, Any] = {"run_id": run_id, "tenants": options["tenants"]}
 
-    def run(purpose: str, **values: Any) -> list[tuple[Any, ...]]:
+    def run(purpose: str, **more: Any) -> Rows:
         statement = found[column_statement(purpose, table, column)]
-        return statement.run(
-            connected, **{name: values[name] for name in statement.parameters}
-        ).fetchall()
+        values = {**place, **more}
+        return statement.run(connected, **{name: values[name] for name in statement.parameters})
 
-    rows = run("plan_values", tenants=options["tenants"])
+    rows = run("plan_values").fetchall()
     total = sum(row[3] for row in rows)
     decided = [row for row in rows if row[2] != "canonical"]
     if any((row[4] or 0) > MOST_SPELLINGS for row in decided):
@@ -375,23 +375,23 @@ def _column(
     )  # fmt: skip
     values = [Value(*row[:4]) for row in decided]
     # of clean columns too: verification compares with them
-    found[column_statement("plan_baselines", table, column)].run(connected, **place)
+    run("plan_baselines")
     tenant_values: list[TenantValue] = []
     hashed = False
-    batches: list[tuple[Any, ...]] = []
+    batches = 0
     examples: list[Example] = []
     if any(value.after is not None for value in values):
-        tenant_values = [TenantValue(*row) for row in run("plan_tenants", **place)]
+        tenant_values = [TenantValue(*row) for row in run("plan_tenants")]
         if column_statement("plan_spread", table, column) not in found:
             hashed = stripes > 1  # no whole number, whose low bits could choose the stripe
         elif stripes > 1:
             spread = run("plan_spread", stripes=stripes, hashed=False, batch_rows=pace.batch_size)
-            fullest, first = spread[0]
-            hashed = first >= 10 * stripes and int(fullest) * stripes > SKEW * int(first)
+            fullest, first = (int(count) for count in spread.fetchall()[0])
+            hashed = first >= 10 * stripes and fullest * stripes > SKEW * first
             why += "; keys come in steps, so they are hashed" if hashed else ""
-        batches = run("plan_batches", **place, stripes=stripes, hashed=hashed,
-                      batch_rows=pace.batch_size)  # fmt: skip
-        examples = [Example(*row) for row in run("plan_examples", **place, examples=EXAMPLES)]
+        cut = run("plan_batches", stripes=stripes, hashed=hashed, batch_rows=pace.batch_size)
+        batches = cut.rowcount
+        examples = [Example(*row) for row in run("plan_examples", examples=EXAMPLES)]
     return ColumnPlan(
         table_name=table,
         column_name=column,
@@ -399,7 +399,7 @@ def _column(
         rows=total,
         values=values,
         tenant_values=tenant_values,
-        batches=len(batches),
+        batches=batches,
         stripes=stripes,
         hashed=hashed,
         why=why,

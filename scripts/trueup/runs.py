@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import sql
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from trueup.compiled import Statement
 from trueup.connection import Connection
@@ -141,9 +141,8 @@ def recent(connected: Connection, schema: str, limit: int) -> list[dict[str, Any
     ).format(
         sql.Identifier(schema, "migration_runs"), sql.Identifier(schema, "stage_migration_batches")
     )
-    cursor = connected.execute(query, [limit])
-    names = [column.name for column in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
+    with connected.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, [limit]).fetchall()
 
 
 def request(

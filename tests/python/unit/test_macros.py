@@ -164,6 +164,11 @@ TEXTS: dict[str, Callable[[], str]] = {
         render("statement_name", "apply_batch", {"table": table, "column": column})
         for table, column in (("deals", "stage"), ("Order", "é"), ("a", "b__c"), ("a__b", "c"))
     ),
+    "dirty_rows": lambda: render(
+        "dirty_rows",
+        {"table": "deals", "column": "stage", "key": {"id": "bigint"}},
+        "application.stage = 'x'",
+    ),
     "in_scope": lambda: render("in_scope", "fund_id", "deals", "$1"),
     "in_scope__no_tenant": lambda: render("in_scope", None, "deals", "$1"),
     "key_columns": lambda: render("key_columns", COMPOSITE, "deals"),
