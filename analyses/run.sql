@@ -201,11 +201,11 @@ returning
     control.table_name,
     (select count(*) as held_batches from renewed) as held_batches;
 
--- name: claim_range(run_id, lease_token, lease_seconds)
--- The next key range with its open batches, for the runner that holds the run. Batches that are
--- running belong to one that is not heard of any more: its token is replaced, so it can do nothing
--- when it comes back; what it has begun in the database is waited for. Or they were given to this
--- runner in an answer which it never got.
+-- name: claim_range(run_id, lease_token, lease_seconds, held_batches)
+-- The next key range with its open batches, for a worker of the runner that holds the run. Batches
+-- that are running and not with its other workers belong to a runner that is not heard of any more:
+-- its token is replaced, so it can do nothing when it comes back; what it has begun in the database
+-- is waited for. Or they were given to this runner in an answer which it never got.
 with next_batch as (
     select
         batches.table_name,
@@ -215,6 +215,7 @@ with next_batch as (
     where
         batches.run_id = $1
         and batches.status in ('pending', 'running')
+        and batches.batch_id <> all(cast($4 as bigint[]))
         and exists (
             select 1 as found
             from {{ ref('stage_migration_control') }} as control
@@ -242,10 +243,12 @@ where
     and batches.column_name = next_batch.column_name
     and batches.range_no = next_batch.range_no
     and batches.status in ('pending', 'running')
+    and batches.batch_id <> all(cast($4 as bigint[]))
 returning
     batches.batch_id,
     batches.table_name,
     batches.column_name,
+    batches.fund_id,
     batches.range_start,
     batches.range_end,
     batches.stripe,
@@ -283,7 +286,81 @@ returning
     batches.duration_ms,
     control.requested_status,
     control.target_ms,
-    control.sleep_ms;
+    control.sleep_ms,
+    control.workers;
+
+-- name: control_state(run_id)
+-- While the runner waits: what the operator wants of it by now.
+select
+    max(control.requested_status) as requested_status,
+    max(control.workers) as workers
+from {{ ref('stage_migration_control') }} as control
+where control.run_id = $1;
+
+-- name: note_brake(run_id, lease_token, brake)
+-- What the runner waits for, for people to read; NULL where it works.
+update {{ ref('stage_migration_control') }} as control
+set brake = $3
+where
+    control.run_id = $1
+    and control.lease_token = $2;
+
+-- name: flush_statistics()
+-- What this session has counted is seen by others when the transaction has ended.
+select pg_stat_force_next_flush() as flushed;
+
+-- name: note_counters(run_id, lease_token, moment)
+-- What the server has counted, before the run and after it: updates of the table by anyone, those of
+-- them that were HOT, and how much log there is. Those of a resumed run are from its first begin.
+with tables as (
+    select
+        control.table_name,
+        control.column_name,
+        to_regclass(
+            {{ literal(quoted(var('app_schema', 'public')) ~ '.') }}
+            || quote_ident(control.table_name)
+        ) as relation
+    from {{ ref('stage_migration_control') }} as control
+    where control.run_id = $1
+),
+
+-- of a partitioned table, that of its partitions
+counters as (
+    select
+        tables.table_name,
+        tables.column_name,
+        sum(pg_stat_get_tuples_updated(coalesce(tree.relid, tables.relation))) as updates,
+        sum(
+            pg_stat_get_tuples_hot_updated(coalesce(tree.relid, tables.relation))
+        ) as hot_updates
+    from tables
+    left join lateral pg_partition_tree(tables.relation) as tree on tree.isleaf
+    group by
+        tables.table_name,
+        tables.column_name
+)
+
+update {{ ref('stage_migration_control') }} as control
+set
+    measured = jsonb_build_object(
+        cast($3 as text),
+        jsonb_build_object(
+            'n_tup_upd', counters.updates,
+            'n_tup_hot_upd', counters.hot_updates,
+            'wal_bytes', pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')
+        )
+    )
+    || case
+        when cast($3 as text) = 'before'
+            then coalesce(control.measured, '{}')
+        else coalesce(control.measured, '{}') - 'after'
+    end
+from counters
+where
+    control.run_id = $1
+    and control.lease_token = $2
+    and control.table_name = counters.table_name
+    and control.column_name = counters.column_name;
 
 -- name: batch_state(batch_id, lease_token)
 -- After a lost connection: was the batch finished, and is it still ours?
@@ -336,6 +413,7 @@ set
     lease_owner = null,
     lease_until = null,
     requested_status = null,
+    brake = null,
     updated_at = now()
 where
     control.run_id = $1

@@ -17,6 +17,7 @@ from trueup.settings import Settings
 DEFAULT_SCHEMA = "trueup_ledger"  # as in the macro generate_schema_name
 RELATIONS = (
     "migration_baselines",
+    "migration_conflicts",
     "migration_quarantine",
     "migration_runs",
     "migration_value_map",

@@ -25,6 +25,7 @@ def order(settings: Settings, run: runs.Run) -> engine.Order:
     known = plan.defaults(settings)
     return engine.Order(
         run_id=run.run_id,
+        kind=run.kind,
         statuses=(*runs.PLANNED, *runs.UNFINISHED),
         statements=runs.statements(run),
         tenants=run.options["tenants"],

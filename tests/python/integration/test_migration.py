@@ -17,7 +17,7 @@ import pytest
 
 from integration import migration
 from integration.conftest import App
-from trueup import cli_runs, compiled, engine, plan, runs
+from trueup import cli_runs, compiled, engine, plan, runs, session, worker
 from trueup import migration as job
 from trueup.errors import TrueupError
 
@@ -701,10 +701,10 @@ def test_the_runner_is_heard_of_during_a_long_scan(
     monkeypatch.setattr(engine, "PASSES", 2)
     made = migration.make_plan(built, DEALS)
     spelling = next(value.before for value in made.columns[0].values if value.after)
-    run = engine.Runner._run
+    run = session.Session.run
     held: list[bool] = []
 
-    def slowly(self: engine.Runner, statement: str, **values: object) -> Any:
+    def slowly(self: session.Session, statement: str, **values: object) -> Any:
         if statement.split("__")[0] == purpose and not held:
             time.sleep(2.5)
             held.extend(each for (each,) in built.query(
@@ -716,7 +716,7 @@ def test_the_runner_is_heard_of_during_a_long_scan(
         if event.kind == "batch_completed":
             built.query("update deal_opportunities set stage = %s where id = 1", spelling)
 
-    monkeypatch.setattr(engine.Runner, "_run", slowly)
+    monkeypatch.setattr(session.Session, "run", slowly)
     assert migration.apply(built, made, write, lease_seconds=1).status == "completed"
     assert held == [True]
     time.sleep(1)  # and it is silent again
@@ -729,13 +729,14 @@ def test_where_the_scan_is_the_cost_pieces_are_cut_by_key(built: App) -> None:
     runner = engine.Runner(
         lambda: migration.connect(built), order, lambda event: None, engine.Stop()
     )
+    first = runner.worker
     seen = []
     for _ in range(8):  # however many stripes, a piece takes 200 ms: it reads the whole range
-        seen.append((runner.pieces, runner.by_key))
-        runner._adapt(0.2 if not runner.by_key else 0.2 / runner.pieces, target_ms=50)
+        seen.append((first.pieces, first.by_key))
+        first._adapt(0.2 if not first.by_key else 0.2 / first.pieces, target_ms=50)
     assert seen[:3] == [(1, False), (2, False), (2, True)]
     assert max(pieces for pieces, _ in seen) == 2
-    runner.pieces, runner.by_key = 4, True
+    first.pieces, first.by_key = 4, True
     runner.take_lease()
     runner.begin()
     runner.work()
@@ -753,17 +754,17 @@ def test_a_batch_that_never_ends_in_time_is_cut_by_key(
 ) -> None:
     """Each piece of more than 100 ids takes too long, however few of its rows are looked at."""
     made = migration.make_plan(built, DEALS, plan.Pace(600, 0, 1000, stripes=1))
-    piece_of = engine.Runner._piece
-    tried: list[engine.Piece] = []
+    piece_of = worker.Worker.piece
+    tried: list[worker.Piece] = []
 
-    def slow(self: Any, batch: Any, piece: engine.Piece, is_last: bool) -> Any:
+    def slow(self: Any, batch: Any, piece: worker.Piece, is_last: bool) -> Any:
         tried.append(piece)
         start = int(piece.range_start[0]) if piece.range_start else 0
         if int(piece.range_end[0]) - start > 100:
             raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
         return piece_of(self, batch, piece, is_last)
 
-    monkeypatch.setattr(engine.Runner, "_piece", slow)
+    monkeypatch.setattr(worker.Worker, "piece", slow)
     assert migration.apply(built, made, lock_timeout_ms=10).status == "completed"
     assert max(piece.stripes for piece in tried) == 2
     rows = made.rows_planned

@@ -48,7 +48,7 @@ from integration.fire import (
     wait_for_lease,
 )
 from integration.writers import WRITERS, Writer, audit_of, table, watch_blocking, writes_of
-from trueup import engine, plan
+from trueup import engine, plan, session
 from trueup import migration as job
 
 KILLS = 50
@@ -427,10 +427,10 @@ def test_a_runner_that_freezes_in_a_transaction_holds_no_lock_for_long(
         pytest.skip("PostgreSQL knows transaction_timeout from version 17 on")
     remember(fire)
     made = migration.make_plan(fire, STAGE, plan.Pace(500, 0, 1000))
-    run = engine.Runner._run
+    run = session.Session.run
     waited: list[float] = []
 
-    def freeze(self: engine.Runner, statement: str, **values: object) -> Any:
+    def freeze(self: session.Session, statement: str, **values: object) -> Any:
         if statement == "finish_piece" and not waited:
             time.sleep(0.2)  # the batch has run
             started = time.monotonic()
@@ -442,7 +442,7 @@ def test_a_runner_that_freezes_in_a_transaction_holds_no_lock_for_long(
             waited.append(time.monotonic() - started)
         return run(self, statement, **values)
 
-    monkeypatch.setattr(engine.Runner, "_run", freeze)
+    monkeypatch.setattr(session.Session, "run", freeze)
     outcome = migration.apply(fire, made)
     assert 0.1 < waited[0] < 3
     assert outcome.status == "completed"

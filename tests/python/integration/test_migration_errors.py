@@ -11,7 +11,7 @@ from psycopg import sql
 
 from integration import migration, proxies
 from integration.conftest import App
-from trueup import connection, engine, plan
+from trueup import connection, engine, plan, session, worker
 
 TABLE, COLUMN = "portfoliocompanies", "stage"
 SCOPE = plan.Scope((TABLE,), (COLUMN,))
@@ -183,13 +183,13 @@ def test_nobody_is_put_aside_for_another_row(
     raising(built, [bad], "if new.stage <> 'edited' then raise exception 'frozen'; end if;"
                           " return new;")  # fmt: skip
     made = migration.make_plan(built, SCOPE, plan.Pace(500, 0, 1000, 1))
-    cut = engine.Runner._cut
+    cut = worker.Worker.cut
 
     def edited(self: Any, *arguments: Any, **options: Any) -> Any:
         built.query(f"update {TABLE} set stage = 'edited' where id = {bad}")
         return cut(self, *arguments, **options)
 
-    monkeypatch.setattr(engine.Runner, "_cut", edited)
+    monkeypatch.setattr(worker.Worker, "cut", edited)
     outcome = migration.apply(built, made)
     assert quarantined(built, made) == []
     assert rows.now() == {bad: "edited", good: rows.expected[good]}
@@ -314,7 +314,7 @@ def test_an_answer_that_never_comes(
         "if new.stage <> old.stage and current_setting('application_name')"
         " = 'cursed' then raise exception 'frozen'; end if; return new;",
     )
-    run = engine.Runner._run
+    run = session.Session.run
     dirty = sum(each <= 100 for each in rows.dirty)
     for name in STATEMENTS:
         built.query(
@@ -337,13 +337,13 @@ def test_an_answer_that_never_comes(
                 raise psycopg.OperationalError("cut")
             return found
 
-        monkeypatch.setattr(engine.Runner, "_run", lose)
+        monkeypatch.setattr(session.Session, "run", lose)
         order = migration.order(built, made, lease_seconds=0 if name == "renew_lease" else 15)
         outcome = engine.apply(
             lambda: migration.connect(built, application_name="cursed"), order,
             lambda event: None, engine.Stop(),
         )  # fmt: skip
-        monkeypatch.setattr(engine.Runner, "_run", run)
+        monkeypatch.setattr(session.Session, "run", run)
         assert lost, name
         assert outcome.status == "completed_with_failures", name
         assert rows.now() == {**mine, key: rows.before[key]}, name
