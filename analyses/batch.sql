@@ -6,11 +6,33 @@
 {%- set key = numbered_key(entry.key) %}
 {%- set resume_from = key_columns(key, 'resume_key') %}
 
--- name: {{ statement_name('apply_batch', entry) }}(batch_id, lease_token, range_start,
---     range_end, stripe, stripes, tenants, values_before, values_after, map_ids
---     {{ ', hashed' if is_integer_key(entry.key) }})
+{%- for purpose in ['apply_batch', 'apply_batch_comparing'] %}
+{%- set compares = purpose == 'apply_batch_comparing' %}
+{%- set place %}
+{{ key_in_range(entry.key, 'application', '$3', '$4') }}
+and {{ stripe_of(entry.key, 'application', '$6', '$14' if entry.tenant else '$12') -}}
+{{- '' }} = cast($5 as bigint)
+and {{ in_scope(entry.tenant, 'application', '$7') }}
+{%- if entry.tenant %}
+and {{ of_tenant(entry.tenant, 'application', '$12', '$13') }}
+{%- endif %}
+and (
+    cast($11 as text[]) is null
+    or {{ binary_text('application.' ~ quoted(entry.column)) }} <> all(cast($11 as text[]))
+)
+{%- endset %}
+
+-- name: {{ statement_name(purpose, entry) }}(batch_id, lease_token,
+--     range_start, range_end, stripe, stripes, tenants, values_before, values_after, map_ids,
+--     canonical_values{{ ', by_tenant, fund_id' if entry.tenant -}}
+{{- ', hashed' if is_integer_key(entry.key) }})
 -- One batch, or a piece of one: the rows of one stripe of one key range whose value is in the plan.
 -- Rows, audit entry and progress are one statement: all of it happens, or nothing.
+{%- if compares %}
+-- Each row is joined to its own version from before the update, so that a change of any other
+-- column is seen; a row that somebody edits meanwhile is left to the next pass. The plan writes the
+-- names of these columns, as the catalog has them, where this says so.
+{%- endif %}
 with fence as (
     -- This runner still holds the batch, and nobody can take it before the transaction ends.
     select
@@ -24,30 +46,53 @@ with fence as (
     for no key update
 ),
 
+{%- if compares %}
+
+versions as (
+    select
+        {{ numbered_columns(entry.key, 'application') }},
+        application.xmin as version,
+        row(/* every other column of application */) as others
+    from {{ application_table(entry) }} as application
+    where
+        {{ place | trim | indent(8) }}
+        and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($8 as text[]))
+),
+{%- endif %}
+
 changed as (
     -- Compare and swap: a row whose value is not, or no longer, the planned one is left alone.
     update {{ application_table(entry) }} as application
     set {{ quoted(entry.column) }} = value_map.value_after
     from
         fence,
+        {%- if compares %}
+        versions,
+        {%- endif %}
         unnest(cast($8 as text[]), cast($9 as text[]), cast($10 as smallint[]))
             as value_map (value_before, value_after, map_id)
     where
-        {{ key_in_range(entry.key, 'application', '$3', '$4') | indent(8) }}
-        and {{ stripe_of(entry.key, 'application', '$6', '$11') | indent(8) }} = cast($5 as bigint)
-        and {{ in_scope(entry.tenant, 'application', '$7') | indent(8) }}
+        {{ place | trim | indent(8) }}
         and {{ binary_text('application.' ~ quoted(entry.column)) }} = value_map.value_before
+        {%- if compares %}
+        and ({{ key_columns(entry.key, 'application') }})
+        = ({{ key_columns(numbered_key(entry.key), 'versions') }})
+        and application.xmin = versions.version
+        {%- endif %}
     returning
         {{ key_text(entry.key, 'application') }} as row_key,
         {{ tenant_text('application', entry.tenant) }} as tenant,
         {{ binary_text('application.' ~ quoted(entry.column)) }} as value_now,
         value_map.value_after,
+        {%- if compares %}
+        row(/* every other column of application */) *= versions.others as is_alike,
+        {%- endif %}
         value_map.map_id
 ),
 
 recorded as (
     insert into {{ ref('stage_normalization_changes') }} (
-        run_id, batch_id, row_keys, tenants, map_ids, action
+        run_id, batch_id, row_keys, tenants, map_ids,{{ ' others_changed,' if compares }} action
     )
     select
         fence.run_id,
@@ -61,6 +106,11 @@ recorded as (
                 else cast('a trigger wrote ' || coalesce(changed.value_now, 'NULL') as smallint)
             end
         ) as map_ids,
+        {%- if compares %}
+        coalesce(
+            array_agg(changed.row_key) filter (where not changed.is_alike), cast('{}' as text[])
+        ) as others_changed,
+        {%- endif %}
         'update' as action
     from fence
     cross join changed
@@ -76,16 +126,23 @@ from fence
 left join recorded on true
 where batches.batch_id = fence.batch_id
 returning coalesce(recorded.rows_changed, 0) as rows_changed;
+{%- endfor %}
 
 -- name: {{ statement_name('keys_to_change', entry) }}(range_start, range_end, stripe, stripes,
---     tenants, values_before{{ ', hashed' if is_integer_key(entry.key) }})
+--     tenants, values_before{{ ', by_tenant, fund_id' if entry.tenant -}}
+{{- ', hashed' if is_integer_key(entry.key) }})
 -- The keys of the rows that a batch, or a piece of one, would change, in order: where to cut it.
 select {{ key_texts(entry.key, 'application') }} as key_texts
 from {{ application_table(entry) }} as application
 where
     {{ key_in_range(entry.key, 'application', '$1', '$2') | indent(4) }}
-    and {{ stripe_of(entry.key, 'application', '$4', '$7') | indent(4) }} = cast($3 as bigint)
+    and {{ stripe_of(
+        entry.key, 'application', '$4', '$9' if entry.tenant else '$7'
+    ) | indent(4) }} = cast($3 as bigint)
     and {{ in_scope(entry.tenant, 'application', '$5') | indent(4) }}
+    {%- if entry.tenant %}
+    and {{ of_tenant(entry.tenant, 'application', '$7', '$8') | indent(4) }}
+    {%- endif %}
     and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($6 as text[]))
 order by {{ key_columns(entry.key, 'application') }};
 
@@ -192,7 +249,7 @@ order by
     counted_values.raw_value asc;
 
 -- name: {{ statement_name('reopen_batches', entry) }}(run_id, tenants, range_end,
---     values_before, lease_token)
+--     values_before, lease_token{{ ', by_tenant' if entry.tenant }})
 -- Batches that still hold a planned value are open again: rows that somebody held or changed when
 -- their batch came by, or that were written since. Quarantined rows stay where they are.
 -- Range after range by the index of the key, however many rows there are.
@@ -218,6 +275,7 @@ ranges as {{ computed_once() }} (
         batches.range_end,
         batches.stripes,
         batches.hashed,
+        batches.fund_id,
         -- of the first range too: a bound that may be missing is none for an index
         coalesce(batches.range_start, first_rows.first_key) as first_key
     from {{ ref('stage_migration_batches') }} as batches
@@ -232,6 +290,7 @@ ranges as {{ computed_once() }} (
         batches.range_end,
         batches.stripes,
         batches.hashed,
+        batches.fund_id,
         first_rows.first_key
 ),
 
@@ -241,6 +300,7 @@ open_stripes as (
         ranges.range_end,
         ranges.stripes,
         ranges.hashed,
+        ranges.fund_id,
         dirty_rows.stripe
     from ranges
     cross join
@@ -259,6 +319,13 @@ open_stripes as (
                 and ({{ key_columns(entry.key, 'application') }})
                 <= ({{ key_values(entry.key, '$3') }})
                 and {{ in_scope(entry.tenant, 'application', '$2') | indent(16) }}
+                {%- if entry.tenant %}
+                and (
+                    not cast($6 as boolean)
+                    or {{ tenant_text('application', entry.tenant) }}
+                    is not distinct from ranges.fund_id
+                )
+                {%- endif %}
                 and {{ binary_text('application.' ~ quoted(entry.column)) }}
                 = any(cast($4 as text[]))
                 and not exists (
@@ -286,6 +353,7 @@ where
     and batches.range_start is not distinct from open_stripes.range_start
     and batches.stripes = open_stripes.stripes
     and batches.hashed = open_stripes.hashed
+    and batches.fund_id is not distinct from open_stripes.fund_id
     and batches.stripe = open_stripes.stripe
     and exists (
         select 1 as found

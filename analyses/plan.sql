@@ -156,11 +156,13 @@ from stripe_sizes;
 {%- endif %}
 
 -- name: {{ statement_name('plan_batches', entry) }}(run_id, tenants, stripes,
---     hashed, batch_rows)
+--     hashed, batch_rows, by_tenant)
 -- Cut {{ entry.table }} into ranges of the key, by rows and not by key width, and each range into
 -- stripes. A batch has to read its range, so all rows are cut, also those of tenants that are not
--- in scope; only rows in scope are counted.
+-- in scope; only rows in scope are counted. By tenant, each tenant's rows are cut for themselves.
 -- The end of the last range is the last key there is now: what comes later is not in this run.
+{%- set fund_id %}case when cast($6 as boolean) then {{ '' -}}
+{{ tenant_text('application', entry.tenant) }} end{% endset %}
 with planned_values as (
     select * from {{ ref('migration_value_map') }}
 ),
@@ -168,7 +170,11 @@ with planned_values as (
 placed_rows as (
     select
         {{ numbered_columns(entry.key, 'application') }},
-        row_number() over (order by {{ key_columns(entry.key, 'application') }}) as place,
+        {{ fund_id }} as fund_id,
+        row_number() over (
+            partition by {{ fund_id }}
+            order by {{ key_columns(entry.key, 'application') }}
+        ) as place,
         {{ stripe_of(entry.key, 'application', '$3', '$4') | indent(8) }} as stripe,
         {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }} as is_in_scope,
         planned_values.map_id is not null as is_planned
@@ -180,10 +186,14 @@ placed_rows as (
             and planned_values.table_name = {{ literal(entry.table) }}
             and planned_values.column_name = {{ literal(entry.column) }}
             and planned_values.map_id is not null
+    where
+        not cast($6 as boolean)
+        or {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
 ),
 
 counted_stripes as (
     select
+        placed_rows.fund_id,
         (placed_rows.place - 1) / (cast($5 as bigint) * cast($3 as bigint)) as range_no,
         placed_rows.stripe,
         count(*) filter (where placed_rows.is_in_scope) as row_count,
@@ -195,6 +205,7 @@ counted_stripes as (
         ) as last_key
     from placed_rows
     group by
+        placed_rows.fund_id,
         (placed_rows.place - 1) / (cast($5 as bigint) * cast($3 as bigint)),
         placed_rows.stripe
 ),
@@ -207,20 +218,41 @@ last_rows as (
     limit 1
 ),
 
+range_keys as (
+    select
+        counted_stripes.fund_id,
+        counted_stripes.range_no,
+        max(counted_stripes.last_key) as last_key,
+        lead(counted_stripes.range_no) over (
+            partition by counted_stripes.fund_id
+            order by counted_stripes.range_no
+        ) is null as is_last
+    from counted_stripes
+    group by
+        counted_stripes.fund_id,
+        counted_stripes.range_no
+),
+
 range_ends as (
     select
-        counted_stripes.range_no,
-        coalesce(max(counted_stripes.last_key), max(last_rows.last_key)) as range_end
-    from counted_stripes
+        range_keys.fund_id,
+        range_keys.range_no,
+        case when range_keys.is_last then last_rows.last_key else range_keys.last_key end
+            as range_end
+    from range_keys
     cross join last_rows
-    group by counted_stripes.range_no
 ),
 
 ranges as (
     select
+        range_ends.fund_id,
         range_ends.range_no,
         range_ends.range_end,
-        lag(range_ends.range_end) over (order by range_ends.range_no) as range_start
+        lag(range_ends.range_end) over (
+            partition by range_ends.fund_id
+            order by range_ends.range_no
+        ) as range_start,
+        row_number() over (order by range_ends.fund_id, range_ends.range_no) - 1 as place
     from range_ends
 ),
 
@@ -230,14 +262,15 @@ stripe_numbers as (
 )
 
 insert into {{ ref('stage_migration_batches') }} (
-    run_id, table_name, column_name, range_no, range_start, range_end, stripe, stripes, hashed,
-    rows_in_batch, rows_planned
+    run_id, table_name, column_name, range_no, fund_id, range_start, range_end, stripe, stripes,
+    hashed, rows_in_batch, rows_planned
 )
 select
     cast($1 as uuid) as run_id,
     {{ literal(entry.table) }} as table_name,
     {{ literal(entry.column) }} as column_name,
-    ranges.range_no,
+    ranges.place as range_no,
+    ranges.fund_id,
     ranges.range_start,
     ranges.range_end,
     stripe_numbers.stripe,
@@ -250,9 +283,10 @@ cross join stripe_numbers
 left join counted_stripes
     on
         ranges.range_no = counted_stripes.range_no
+        and ranges.fund_id is not distinct from counted_stripes.fund_id
         and stripe_numbers.stripe = counted_stripes.stripe
 order by
-    ranges.range_no,
+    ranges.place,
     stripe_numbers.stripe;
 
 -- name: {{ statement_name('plan_examples', entry) }}(run_id, tenants, examples)

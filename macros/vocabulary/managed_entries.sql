@@ -6,7 +6,8 @@
 -#}
 {%- macro managed_entries(variable) -%}
     {%- set known = [
-        'table', 'column', 'key', 'tenant', 'vocabulary', 'updated_at', 'mart', 'mart_key', 'model'
+        'table', 'column', 'key', 'tenant', 'vocabulary', 'updated_at', 'kept_by_triggers', 'mart',
+        'mart_key', 'model'
     ] -%}
     {%- set key_types = ['integer', 'bigint', 'uuid', 'text'] -%}
     {%- set vocabulary_names = trueup.vocabularies().keys() | list -%}
@@ -29,6 +30,12 @@
             {{- trueup.raise_wrong_input(
                 where, 'mart', entry.mart,
                 ['a mart with mart_key, of a table with a key of one column']
+            ) -}}
+        {%- endif -%}
+        {%- set kept = entry.get('kept_by_triggers') or [] -%}
+        {%- if kept is string or kept is mapping or kept is not iterable -%}
+            {{- trueup.raise_wrong_input(
+                where, 'kept_by_triggers', kept, ['a list of columns, for example [row_version]']
             ) -}}
         {%- endif -%}
         {%- if entry.vocabulary not in vocabulary_names -%}
@@ -72,6 +79,7 @@
             'vocabulary': entry.vocabulary,
             'tenant': entry.get('tenant'),
             'updated_at': entry.get('updated_at'),
+            'kept_by_triggers': kept | list,
             'mart': entry.get('mart'),
             'mart_key': entry.get('mart_key'),
             'model': model_name,

@@ -18,7 +18,7 @@ from trueup.errors import TrueupError
 
 NO_OPTIONS: dict[str, Any] = {
     "tables": (), "columns": (), "tenants": (), "batch_size": None, "stripes": None,
-    "sleep_ms": None, "target_ms": None, "pace": None,
+    "sleep_ms": None, "target_ms": None, "pace": None, "by": "key", "workers": None,
 }  # fmt: skip
 PACES = ("conservative", "balanced", "aggressive")  # what they are: the var migration
 
@@ -64,6 +64,11 @@ def pace_options(command: Command) -> Command:
         click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
         click.option("--stripes", type=Stripes(), default="auto", show_default=True,
                      help="Batches that share a key range, so that updates stay HOT."),
+        click.option("--workers", type=click.IntRange(1, 32),
+                     help="Ranges that are worked on at the same time."),
+        click.option("--by", type=click.Choice(["key", "tenant"]), default="key",
+                     show_default=True,
+                     help="What a batch holds: a stretch of keys, or rows of one tenant."),
         click.option("--batch-size", type=click.IntRange(1, 100_000),
                      help="Rows of one transaction."),
     ):  # fmt: skip
@@ -78,11 +83,15 @@ def runner_options(command: Command) -> Command:
         click.option("--log-format", type=click.Choice(["text", "json"]),
                      help="[default: LOG_FORMAT, else text]"),
         YES,
+        click.option("--hash-others", "compare_others", is_flag=True,
+                     help="Record rows whose other columns change with the managed one."),
         click.option("--max-quarantined", type=click.IntRange(0),
                      help="Rows the database may refuse before the run stops."),
         click.option("--target-ms", type=click.IntRange(1),
                      help="Wanted duration of a transaction."),
         click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
+        click.option("--workers", type=click.IntRange(1, 32),
+                     help="Ranges that are worked on at the same time."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -309,6 +318,8 @@ def _plan(
     sleep_ms: int | None,
     target_ms: int | None,
     pace: str | None,
+    by: str,
+    workers: int | None,
     is_kept: bool = True,
 ) -> Any:
     from trueup import connection, ledger, migration
@@ -322,6 +333,8 @@ def _plan(
         sleep_ms=pause if sleep_ms is None else sleep_ms,
         target_ms=target_ms or known["target_ms"],
         stripes=stripes,
+        by_tenant=by == "tenant",
+        workers=workers or known["workers"],
     )
     scope = job.Scope(tables, columns, tenants)
     job.entries(settings, scope)  # a wrong name is said before anything is compiled
@@ -345,7 +358,7 @@ def _work(
     verbose: bool,
     resume_from: str | None = None,
     table: str | None = None,
-    **pace: int | None,
+    **pace: Any,
 ) -> None:
     from trueup import connection, engine, ledger, migration, run_terminal
     from trueup import runs as module

@@ -124,7 +124,7 @@ class Runner:
         self.connect = connect
         self.order = order
         self.stop = stop
-        self.shared = Shared(order, uuid.uuid4(), wanted=order.workers)
+        self.shared = Shared(order, uuid.uuid4())
         self._report = report
         self.worker = self._hire(0)
         self.session = self.worker.session
@@ -194,6 +194,8 @@ class Runner:
         self._set_status("running", finished=False)
         self.rows("reopen_failed", **self.shared.hold)
         self._measure("before")
+        for _, workers in self.rows("control_state", run_id=self.order.run_id):
+            self.shared.wanted = workers
         totals = self.totals()
         self.shared.total = totals["total_batches"]
         self.shared.done = totals["completed_batches"] + totals["cancelled_batches"]
@@ -243,7 +245,9 @@ class Runner:
         def staff() -> None:
             for number in range(1, self.shared.wanted):
                 if number not in crew or not crew[number].is_alive():
-                    crew[number] = threading.Thread(target=join_in, args=(number,))
+                    crew[number] = threading.Thread(
+                        target=join_in, args=(number,), name=f"worker {number}"
+                    )
                     crew[number].start()
 
         try:
@@ -351,6 +355,7 @@ class Runner:
         return {
             "run_id": self.order.run_id,
             "tenants": self.order.tenants,
+            "by_tenant": self.order.by_tenant,
             "range_end": bound,
         }
 

@@ -33,6 +33,8 @@ def order(settings: Settings, run: runs.Run) -> engine.Order:
         max_quarantined=run.options.get("max_quarantined", known["max_quarantined"]),
         lease_seconds=known["lease_seconds"],
         lock_timeout_ms=known["lock_timeout_ms"],
+        by_tenant=run.options.get("by_tenant", False),
+        compare_others=run.options.get("compare_others", False),
     )
 
 
@@ -91,9 +93,11 @@ def set_pace(
     schema: str,
     run: runs.Run,
     statuses: Collection[str],
-    sleep_ms: int | None,
-    target_ms: int | None,
-    max_quarantined: int | None,
+    sleep_ms: int | None = None,
+    target_ms: int | None = None,
+    workers: int | None = None,
+    max_quarantined: int | None = None,
+    compare_others: bool = False,
 ) -> None:
     """Write down what apply was asked for beyond the plan; None leaves a number as it is.
 
@@ -113,13 +117,14 @@ def set_pace(
         )
     connected.execute(
         sql.SQL(
-            "update {} set sleep_ms = coalesce(%s, sleep_ms), target_ms = coalesce(%s, target_ms)"
-            " where run_id = %s"
+            "update {} set sleep_ms = coalesce(%s, sleep_ms), target_ms = coalesce(%s, target_ms),"
+            " workers = coalesce(%s, workers) where run_id = %s"
         ).format(control),
-        [sleep_ms, target_ms, run.run_id],
+        [sleep_ms, target_ms, workers, run.run_id],
     )
-    if max_quarantined is not None:
-        run.options["max_quarantined"] = max_quarantined
+    asked = {"max_quarantined": max_quarantined, "compare_others": compare_others or None}
+    if changed := {name: value for name, value in asked.items() if value is not None}:
+        run.options.update(changed)
         connected.execute(
             sql.SQL("update {} set options = %s where run_id = %s").format(
                 sql.Identifier(schema, "migration_runs")

@@ -21,7 +21,7 @@ from typing import Any
 from psycopg import IsolationLevel, sql
 from psycopg.types.json import Jsonb
 
-from trueup import aliases, compiled, dbt, ledger, runs, tables
+from trueup import aliases, brakes, compiled, dbt, ledger, runs, tables
 from trueup.compiled import Rows, Statement, column_statement
 from trueup.connection import Connection
 from trueup.errors import TrueupError
@@ -31,7 +31,8 @@ KIND = "migrate"
 NO_TENANT = "none"  # on the command line: rows of no tenant
 EXAMPLES = 5  # rows shown per column
 MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
-OPEN_OPTIONS = ("max_quarantined", "planned_xid")  # they do not say what becomes of a value
+OPEN_OPTIONS = ("max_quarantined", "compare_others", "planned_xid")  # they do not say what becomes of a value
+EVERY_OTHER_COLUMN = "/* every other column of application */"  # in apply_batch_comparing
 SKEW = 1.5  # times its share that the fullest stripe may have before keys are hashed
 
 # (what is looked at, columns done, columns in all)
@@ -54,13 +55,17 @@ class Scope:
 class Pace:
     """How fast: rows of a transaction, pause per so many rows, its wanted duration (ms).
 
-    stripes: how many batches share a range, a power of two; 1 = contiguous; None = as it pays
+    stripes:   how many batches share a range, a power of two; 1 = contiguous; None = as it pays
+    by_tenant: a batch is rows of one tenant
+    workers:   how many work at the same time
     """
 
     batch_size: int
     sleep_ms: int
     target_ms: int
     stripes: int | None = None
+    by_tenant: bool = False
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class Plan:
 def defaults(settings: Settings) -> dict[str, int]:
     """The var `migration`: what options of plan and apply are where nobody says otherwise."""
     found = dbt.project_variables(settings).get("migration")
-    needed = ("batch_size", "stripes", "sleep_ms", "target_ms", "max_quarantined",
+    needed = ("batch_size", "stripes", "sleep_ms", "target_ms", "workers", "max_quarantined",
               "lease_seconds", "lock_timeout_ms", "plan_valid_hours")  # fmt: skip
     if not isinstance(found, dict) or any(not isinstance(found.get(n), int) for n in needed):
         raise TrueupError(
@@ -206,12 +211,15 @@ def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
         )
     for entry in found:
         if scope.tenants and not entry.get("tenant"):
-            raise TrueupError(
-                f"{entry['table']}.{entry['column']} has no tenant column, so --tenant cannot "
-                "narrow it",
-                "Name the tables that have one with --table.",
-            )
+            raise _no_tenant(entry, "--tenant cannot narrow it")
     return found
+
+
+def _no_tenant(entry: Mapping[str, Any], what: str) -> TrueupError:
+    return TrueupError(
+        f"{entry['table']}.{entry['column']} has no tenant column, so {what}",
+        "Name the tables that have one with --table.",
+    )
 
 
 def make(
@@ -226,12 +234,15 @@ def make(
     Raises TrueupError where the ledger is missing or a table cannot be migrated in place.
     """
     managed = entries(settings, scope)
+    for entry in managed:
+        if pace.by_tenant and not entry.get("tenant"):
+            raise _no_tenant(entry, "its batches cannot be cut --by tenant")
     schema = ledger.schema(settings)
     ledger.check(connected, schema, settings)
     found = compiled.statements(settings)
     server, facts, findings = examine(settings, connected, managed)
     refuse(findings)
-    own = _own_statements(found, managed)
+    own = _own_statements(found, managed, facts)
     run_id = uuid.uuid4()
     connected.rollback()
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
@@ -245,6 +256,7 @@ def make(
         "columns": list(scope.column_names),
         "tenants": tenants or None,
         "batch_size": pace.batch_size,
+        "by_tenant": pace.by_tenant,
         "planned_xid": _oldest_transaction(connected),
     }
     _insert_run(settings, connected, schema, run_id, options, own, versions)
@@ -254,7 +266,10 @@ def make(
         progress(f"{entry['table']}.{entry['column']}", number, len(managed))
         table_facts = facts[entry["table"], entry["column"]]
         pays, why = tables.stripes_possible(table_facts, server)
-        stripes, why = _stripes(pace, usual_stripes, pays, why)
+        if pace.by_tenant and pace.stripes is None:
+            stripes, why = 1, _by_tenant(table_facts, entry["tenant"])
+        else:
+            stripes, why = _stripes(pace, usual_stripes, pays, why)
         columns.append(_column(connected, found, run_id, entry, options, pace, stripes, why))
         _insert_control(connected, schema, run_id, entry, pace)
     _check_tenants(connected, schema, run_id, tenants)
@@ -277,7 +292,7 @@ def examine(
     variables = dbt.project_variables(settings)
     app_schema = str(variables.get("app_schema", "public"))
     server = tables.server_facts(connected, ledger.schema(settings))
-    findings = tables.judge_server(server, writes=True)
+    findings = tables.judge_server(server, writes=True, marks=brakes.marks(variables))
     facts = {}
     for entry in managed:
         fact = tables.facts(connected, app_schema, entry)
@@ -389,7 +404,8 @@ def _column(
             fullest, first = (int(count) for count in spread.fetchall()[0])
             hashed = first >= 10 * stripes and fullest * stripes > SKEW * first
             why += "; keys come in steps, so they are hashed" if hashed else ""
-        cut = run("plan_batches", stripes=stripes, hashed=hashed, batch_rows=pace.batch_size)
+        cut = run("plan_batches", stripes=stripes, hashed=hashed, batch_rows=pace.batch_size,
+                  by_tenant=pace.by_tenant)  # fmt: skip
         batches = cut.rowcount
         examples = [Example(*row) for row in run("plan_examples", examples=EXAMPLES)]
     return ColumnPlan(
@@ -413,19 +429,46 @@ def _stripes(pace: Pace, default: int, pays: bool, why: str) -> tuple[int, str]:
     return (default, why) if pays else (1, why)
 
 
+def _by_tenant(fact: tables.TableFacts, tenant: str) -> str:
+    """What batches by tenant cost."""
+    leading = [index.qualified for index in fact.indexes if index.key_columns[:1] == (tenant,)]
+    if leading:
+        return f"by tenant, found by the index {leading[0]}"
+    return f"by tenant: every tenant costs a pass over the table, no index leads with {tenant}"
+
+
 def _own_statements(
-    found: Mapping[str, Statement], managed: Iterable[Mapping[str, Any]]
+    found: Mapping[str, Statement],
+    managed: Iterable[Mapping[str, Any]],
+    facts: Mapping[tuple[str, str], tables.TableFacts],
 ) -> dict[str, Any]:
     """What apply will need, as the ledger keeps it."""
     purposes = ("apply_batch", "keys_to_change", "quarantine", "remaining_values",
                 "reopen_batches", "missed_rows", "skip_to")  # fmt: skip
-    names = [
-        column_statement(purpose, entry["table"], entry["column"])
-        for entry in managed
-        for purpose in purposes
-    ]
-    books = [name for name in found if "__" not in name and name != "text_keys"]
-    return runs.stored({name: found[name] for name in [*names, *books]})
+    own = {name: each for name, each in found.items() if "__" not in name and name != "text_keys"}
+    for entry in managed:
+        table, column = entry["table"], entry["column"]
+        for purpose in purposes:
+            name = column_statement(purpose, table, column)
+            own[name] = found[name]
+        name = column_statement("apply_batch_comparing", table, column)
+        own[name] = with_columns(found[name], entry, facts[table, column])
+    return runs.stored(own)
+
+
+def with_columns(
+    statement: Statement, entry: Mapping[str, Any], fact: tables.TableFacts
+) -> Statement:
+    """The statement that compares with the names of what it compares: the catalog has them.
+
+    All columns but the managed one, those computed from it, and those that may change with it:
+    updated_at and kept_by_triggers of the entry.
+    """
+    left_out = {entry["column"], entry.get("updated_at"), *fact.computed_columns,
+                *(entry.get("kept_by_triggers") or [])}  # fmt: skip
+    names = [each.quoted for each in fact.columns if each.name not in left_out]
+    listed = ", ".join(f"application.{name}" for name in names)
+    return statement._replace(sql=statement.sql.replace(EVERY_OTHER_COLUMN, listed))
 
 
 def _versions(connected: Connection, statement: Statement, vocabularies: Collection[str]) -> str:
@@ -475,9 +518,9 @@ def _insert_control(
     connected.execute(
         sql.SQL(
             "insert into {} (run_id, table_name, column_name, target_ms, sleep_ms, workers)"
-            " values (%s, %s, %s, %s, %s, 1)"
+            " values (%s, %s, %s, %s, %s, %s)"
         ).format(sql.Identifier(schema, "stage_migration_control")),
-        [run_id, entry["table"], entry["column"], pace.target_ms, pace.sleep_ms],
+        [run_id, entry["table"], entry["column"], pace.target_ms, pace.sleep_ms, pace.workers],
     )
 
 

@@ -92,7 +92,6 @@ class Order:
     tenants:          None for all, else ids as text, None among them for rows of no tenant
     by_tenant:        batches are cut by tenant: a batch is rows of one
     compare_others:   record the rows whose other columns change with the managed one
-    workers:          how many work at the same time; the control rows may say otherwise later
     canonical_values: of a column (table, column) with an index of what is not canonical
     """
 
@@ -107,7 +106,6 @@ class Order:
     lock_timeout_ms: int
     by_tenant: bool = False
     compare_others: bool = False
-    workers: int = 1
     brakes: Brakes | None = None
     canonical_values: Mapping[tuple[str, str], list[str]] = field(default_factory=dict)
 

@@ -32,7 +32,7 @@ VARS: dict[str, Any] = {
     "managed_columns": [
         {"table": "deals", "column": "stage", "key": {"id": "bigint"}, "tenant": "fund_id",
          "vocabulary": "stage", "updated_at": "changed_at", "mart": "fct_deals",
-         "mart_key": "deal_id"},
+         "mart_key": "deal_id", "kept_by_triggers": ["version"]},
         {"table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier"},
     ],
     "managed_documents": [],
@@ -171,6 +171,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     ),
     "in_scope": lambda: render("in_scope", "fund_id", "deals", "$1"),
     "in_scope__no_tenant": lambda: render("in_scope", None, "deals", "$1"),
+    "of_tenant": lambda: render("of_tenant", "fund_id", "deals", "$1", "$2"),
     "key_columns": lambda: render("key_columns", COMPOSITE, "deals"),
     "key_columns__descending": lambda: render("key_columns", COMPOSITE, "deals", "desc"),
     "key_in_range": lambda: render("key_in_range", {"id": "bigint"}, "deals", "$1", "$2"),
@@ -247,11 +248,13 @@ def test_gone_keys_need_a_column_that_is_never_null() -> None:
 
 def test_entries_are_completed() -> None:
     whole, partial = render("managed_columns")
-    assert whole == {**VARS["managed_columns"][0], "model": "stg_app__deals"}
+    assert whole == {
+        **VARS["managed_columns"][0], "model": "stg_app__deals",
+    }  # fmt: skip
     assert partial == {
         "table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier",
         "tenant": None, "updated_at": None, "mart": None, "mart_key": None,
-        "model": "stg_app__deals",
+        "model": "stg_app__deals", "kept_by_triggers": [],
     }  # fmt: skip
     assert render("managed_columns", "fct_deals") == [whole]
     assert render("managed_columns", "fct_others") == []
@@ -270,6 +273,7 @@ MISSING = object()
     ("option", "value", "what", "allowed"),
     [
         ("tenat", "fund_id", "option 'tenat'", "tenant, vocabulary, updated_at"),
+        ("kept_by_triggers", "version", "kept_by_triggers 'version'", "a list of columns"),
         ("vocabulary", "stagee", "vocabulary 'stagee'", "stage, tier"),
         ("vocabulary", MISSING, "option vocabulary 'missing'", "a value"),
         ("table", MISSING, "option table 'missing'", "a value"),
