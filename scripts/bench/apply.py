@@ -11,17 +11,21 @@ updated_at, as a table of which no index changes; the case `as the sample is` ha
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import statistics
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import psycopg
+import ratios
 
 from trueup import dbt, engine, migration, plan, runs, sample, server
 from trueup.settings import Settings
@@ -30,6 +34,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 SCOPE = plan.Scope(("portfoliocompanies",), ("stage",))
 TABLE = "public.portfoliocompanies"
 WRITER_SECONDS = 5
+BARE = "bare UPDATE"
+BARE_NO_INDEX = "bare UPDATE, no index leads with the tenant"
+BARE_SAMPLE = "bare UPDATE, as the sample is"
+ROLLBACK = "rollback of apply"
 
 # case → what was measured → one value per round
 Figures = dict[str, dict[str, list[float]]]
@@ -78,10 +86,19 @@ class Bench:
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         return psycopg.connect(self.address.conninfo(), prepare_threshold=None, **options)
 
-    def reset(self, rows: int | None = None, plain: bool = True, fresh: bool = True) -> None:
+    def reset(
+        self,
+        rows: int | None = None,
+        plain: bool = True,
+        fresh: bool = True,
+        tenant_index: bool = True,
+    ) -> None:
         """The table as it was, its first rows or all of them; fresh: vacuumed and analyzed."""
         self.root.execute(f"truncate {TABLE}")
         self.root.execute("drop index if exists public.portfoliocompanies_updated_at_idx")
+        self.root.execute("drop index if exists public.portfoliocompanies_fund_id_idx")
+        if tenant_index:
+            self.root.execute(f"create index portfoliocompanies_fund_id_idx on {TABLE} (fund_id)")
         self.root.execute(f"alter table {TABLE} disable trigger user")
         self.root.execute(
             f"insert into {TABLE} select * from public.bench_rows"
@@ -102,12 +119,11 @@ class Bench:
         with self.connect() as connection:
             return plan.make(self.settings, connection, SCOPE, plan.Pace(**wanted))
 
-    def apply(self, made: plan.Plan) -> engine.Outcome:
+    def apply(self, run_id: uuid.UUID, **changes: Any) -> engine.Outcome:
         with self.connect() as connection:
-            run = runs.find(connection, "trueup_ledger", str(made.run_id), runs.PLANNED)
-        return engine.apply(
-            self.connect, migration.order(self.settings, run), lambda event: None, engine.Stop()
-        )
+            run = runs.find(connection, "trueup_ledger", str(run_id), runs.PLANNED)
+        order = dataclasses.replace(migration.order(self.settings, run), **changes)
+        return engine.apply(self.connect, order, lambda event: None, engine.Stop())
 
     def measured(self, work: Callable[[], object]) -> dict[str, float]:
         """Seconds, log bytes, HOT share and growth of one piece of work on the table."""
@@ -243,7 +259,40 @@ def read_map_write(bench: Bench) -> None:
                            " where t.id = s.id")  # fmt: skip
 
 
+OTHER_WAYS: dict[str, Callable[[Bench], object]] = {
+    "keyset batches, one audit row per row": classic_batches,
+    "PL/pgSQL loop with commits": plpgsql_loop,
+    "read, map, write back at once": read_map_write,
+}
+
+
 # ---------------------------------------------------------------------------------- the cases
+
+
+class Case(NamedTuple):
+    """A way to migrate the table with trueup, and the bare UPDATE that it is compared with."""
+
+    name: str
+    base: str = BARE
+    pace: Mapping[str, Any] = MappingProxyType({})
+    order: Mapping[str, Any] = MappingProxyType({})
+    table: Mapping[str, Any] = MappingProxyType({})
+
+
+CASES = (
+    Case("apply"),
+    Case("apply, 2 workers", pace={"workers": 2}),
+    Case("apply, contiguous", pace={"stripes": 1}),
+    Case("apply, other columns compared", order={"compare_others": True}),
+    Case("apply, by tenant", pace={"by_tenant": True}),
+    Case("apply, by tenant, no index leads with it", BARE_NO_INDEX, {"by_tenant": True},
+         table={"tenant_index": False}),
+    Case("apply, as the sample is", BARE_SAMPLE, table={"plain": False}),
+)  # fmt: skip
+BASES: dict[str, Mapping[str, Any]] = {
+    BARE: {}, BARE_NO_INDEX: {"tenant_index": False}, BARE_SAMPLE: {"plain": False},
+}  # fmt: skip
+AUDIT = "trueup_ledger.stage_normalization_changes"
 
 
 def pairs(bench: Bench, rounds: int) -> Figures:
@@ -254,40 +303,38 @@ def pairs(bench: Bench, rounds: int) -> Figures:
         for name, value in measured.items():
             figures.setdefault(case, {}).setdefault(name, []).append(value)
 
-    cases: dict[str, Callable[[Bench], object]] = {
-        "bare UPDATE": bare_update,
-        "keyset batches, one audit row per row": classic_batches,
-        "PL/pgSQL loop with commits": plpgsql_loop,
-        "read, map, write back at once": read_map_write,
-    }
     for _ in range(rounds):
-        for name, work in cases.items():
+        for base, table in BASES.items():
+            bench.reset(**table)
+            note(base, bench.measured(lambda: bare_update(bench)))
+        for name, way in OTHER_WAYS.items():
             bench.reset()
-            note(name, bench.measured(lambda work=work: work(bench)))  # type: ignore[misc]
+            note(name, bench.measured(lambda way=way: way(bench)))  # type: ignore[misc]
             bench.root.execute("drop table if exists public.bench_audit")
-        for name, pace in (("apply", {}), ("apply, contiguous", {"stripes": 1})):
-            bench.reset()
-            made = bench.make_plan(**pace)
-            audit = bench._one("select pg_total_relation_size('trueup_ledger."
-                               "stage_normalization_changes')")  # fmt: skip
-            note(name, bench.measured(lambda made=made: bench.apply(made)))  # type: ignore[misc]
-            grown = bench._one("select pg_total_relation_size('trueup_ledger."
-                               "stage_normalization_changes')") - audit  # fmt: skip
-            note(name, {"audit": grown / made.rows_planned, **durations(bench, made)})
-        bench.reset(plain=False)
-        note("bare UPDATE, as the sample is", bench.measured(lambda: bare_update(bench)))
-        bench.reset(plain=False)
-        made = bench.make_plan()
-        note("apply, as the sample is", bench.measured(lambda: bench.apply(made)))  # noqa: B023
-        note("apply, as the sample is", durations(bench, made))
+        for case in CASES:
+            bench.reset(**case.table)
+            made = bench.make_plan(**case.pace)
+            note(case.name, measured_run(bench, made.run_id, **case.order))
+            if case.name == "apply":
+                bench.root.execute(f"vacuum (freeze, analyze) {TABLE}")
+                bench.root.execute("checkpoint")
+                note(ROLLBACK, measured_run(bench, plan_rollback(bench, made.run_id)))
     return figures
 
 
-def durations(bench: Bench, made: plan.Plan) -> dict[str, float]:
+def measured_run(bench: Bench, run_id: uuid.UUID, **changes: Any) -> dict[str, float]:
+    """What one run costs, its audit and its batches included."""
+    audit = bench._one(f"select pg_total_relation_size('{AUDIT}')")
+    found = bench.measured(lambda: bench.apply(run_id, **changes))
+    grown = bench._one(f"select pg_total_relation_size('{AUDIT}')") - audit
+    return {**found, "audit": grown / max(found["rows"], 1), **durations(bench, run_id)}
+
+
+def durations(bench: Bench, run_id: uuid.UUID) -> dict[str, float]:
     """Median and 95th percentile of the batches, in milliseconds."""
     row = bench.root.execute(
         "select percentile_cont(array[0.5, 0.95]) within group (order by duration_ms)"
-        " from trueup_ledger.stage_migration_batches where run_id = %s", [made.run_id],
+        " from trueup_ledger.stage_migration_batches where run_id = %s", [run_id],
     ).fetchone()  # fmt: skip
     assert row is not None
     return {"p50": row[0][0], "p95": row[0][1]}
@@ -303,7 +350,7 @@ def sizes(bench: Bench, counts: Sequence[int]) -> list[tuple[int, float]]:
             bench.reset(count, fresh=False)
             made = bench.make_plan()
             started = time.monotonic()
-            bench.apply(made)
+            bench.apply(made.run_id)
             speeds.append(count / (time.monotonic() - started))
         found.append((count, statistics.median(speeds)))
     return found
@@ -312,13 +359,13 @@ def sizes(bench: Bench, counts: Sequence[int]) -> list[tuple[int, float]]:
 def second_run(bench: Bench, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds of planning and applying on clean data, and of a grouped count of the column."""
     bench.reset()
-    bench.apply(bench.make_plan())
+    bench.apply(bench.make_plan().run_id)
     bench.root.execute(f"vacuum analyze {TABLE}")
     again, counted = [], []
     for _ in range(rounds):
         started = time.monotonic()
         made = bench.make_plan()
-        assert bench.apply(made).totals["rows_updated"] == 0
+        assert bench.apply(made.run_id).totals["rows_updated"] == 0
         again.append(time.monotonic() - started)
         started = time.monotonic()
         bench.root.execute(f"select stage, count(*) from {TABLE} group by stage").fetchall()
@@ -366,7 +413,7 @@ def beside_a_writer(bench: Bench, busy: bool) -> dict[str, float]:
     for thread in threads:
         thread.start()
     if busy:
-        bench.apply(made)
+        bench.apply(made.run_id)
     else:
         time.sleep(WRITER_SECONDS)
     stop.set()
@@ -402,6 +449,25 @@ def command_on(bench: Bench, rows: int) -> tuple[float, float]:
     return time.monotonic() - started, memory / 1024
 
 
+def against_base(figures: Figures, case: str, what: str = "seconds") -> list[float]:
+    """A figure of a case, round by round, as a multiple of that of its bare UPDATE."""
+    base = next((each.base for each in CASES if each.name == case), BARE)
+    base = case if case in BASES else base
+    return [a / b for a, b in zip(figures[case][what], figures[base][what], strict=True)]
+
+
+def ratios_of(figures: Figures) -> dict[str, float]:
+    """The ratios that are committed: time and log of each case against its bare UPDATE."""
+    found = {}
+    for case in figures:
+        if case not in BASES:
+            found[f"{case}: time"] = statistics.median(against_base(figures, case))
+            found[f"{case}: WAL"] = statistics.median(against_base(figures, case, "wal"))
+    pairs_of = zip(figures[ROLLBACK]["seconds"], figures["apply"]["seconds"], strict=True)
+    found["rollback: time against apply"] = statistics.median(a / b for a, b in pairs_of)
+    return found
+
+
 def report(figures: Figures) -> Iterator[str]:
     """The pairs as a table of medians, with ratios to the bare UPDATE of the same round."""
     yield (
@@ -410,11 +476,10 @@ def report(figures: Figures) -> Iterator[str]:
     )
     yield "|---|---:|---:|---:|---:|---:|---:|---:|"
     for case, found in figures.items():
-        base = figures["bare UPDATE, as the sample is" if "sample" in case else "bare UPDATE"]
-        ratios = [a / b for a, b in zip(found["seconds"], base["seconds"], strict=True)]
+        times = against_base(figures, case)
         cells = [
             f"{statistics.median(found['seconds']):.2f}",
-            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+            f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})",
             f"{statistics.median(found['wal']):.0f}",
             f"{statistics.median(found['hot']):.0f}",
             f"{statistics.median(found['growth']):.0f}",
@@ -431,6 +496,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--companies", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=["pairs", "rest"])
+    parser.add_argument("--commit", action="store_true", help="keep the ratios of this run")
     options = parser.parse_args(arguments)
     bench = Bench(options.companies, dirty_share=0.66)
     out = sys.stdout.write
@@ -438,7 +504,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         load = os.getloadavg()[0]
         out(f"{options.companies:,} rows, {options.rounds} rounds, load {load:.1f}\n\n")
         if options.only != "rest":
-            out("\n".join(report(pairs(bench, options.rounds))) + "\n\n")
+            figures = pairs(bench, options.rounds)
+            out("\n".join(report(figures)) + "\n\n")
+            found = ratios_of(figures)
+            out("\n".join(ratios.judged(found)) + "\n\n")
+            if options.commit:
+                ratios.commit(found)
         if options.only != "pairs":
             for count, speed in sizes(bench, [10_000, 100_000, options.companies]):
                 out(f"never analyzed, {count:,} rows: {speed:,.0f} rows/s\n")

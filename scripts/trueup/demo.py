@@ -110,9 +110,10 @@ def migrate(settings: Settings) -> bool:
                 progress,
             )
         run = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
+        places = migration.columns(connected, schema, run)
     out.print("In place, in short transactions: plan, apply, status, verify\n")
     run_terminal.show_plan_summary(out, made)
-    with run_terminal.bar(made.batches) as report:
+    with run_terminal.bars(places) as report:
         outcome = migration.work(settings, run, report)
     out.print()
     with connection.connect(settings, writes=False) as connected:

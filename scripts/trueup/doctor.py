@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trueup import connection, dbt, ledger, plan, server, tables
+from trueup import brakes, connection, dbt, ledger, plan, server, tables
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 from trueup.tables import FAIL as FAIL
@@ -25,14 +25,16 @@ def examine(settings: Settings) -> Iterator[Finding]:
         return
     with connected:
         yield Finding("server", OK, connection.describe(connected, settings))
+        variables: dict[str, Any] = {}
+        marks: dict[str, brakes.Mark] = {}
         try:
             variables = dbt.project_variables(settings)
+            marks = brakes.marks(variables)
         except TrueupError as error:
             yield Finding("dbt_project.yml", FAIL, error.message, error.remedy or "")
-            variables = {}
         schema = str(variables.get("ledger_schema", ledger.DEFAULT_SCHEMA))
         found = tables.server_facts(connected, schema)
-        yield from tables.judge_server(found, writes=False)
+        yield from tables.judge_server(found, writes=False, marks=marks)
         built = _has_models(connected) and not found.ledger.missing
         yield from _database(connected, built)
         yield from _columns(connected, settings, variables, found, built)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from trueup import compiled, connection, engine, ledger, plan, runs
+from trueup import brakes, compiled, connection, dbt, engine, indexes, ledger, plan, runs
 from trueup.connection import Connection
 from trueup.errors import TrueupError
 from trueup.settings import Settings
@@ -245,16 +246,100 @@ def stored_plan(connected: Connection, schema: str, run: runs.Run) -> list[dict[
         return cursor.execute(query, {"run_id": run.run_id}).fetchall()
 
 
-def work(settings: Settings, run: runs.Run, report: Report) -> engine.Outcome:
-    """Run the batches. Ctrl-C ends it after the current batch, a second one in the middle of it."""
+def work(
+    settings: Settings, run: runs.Run, report: Report, allow_blind_brakes: bool = False
+) -> engine.Outcome:
+    """Run the batches. Ctrl-C ends it after the current batch, a second one in the middle of it.
+
+    Raises TrueupError where a brake cannot see what it watches, unless that is allowed.
+    """
     stop = engine.Stop()
-    with _keyboard(stop, report):
-        return engine.apply(
-            lambda: connection.connect(settings, application_name="trueup apply"),
-            order(settings, run),
-            report,
-            stop,
+    ordered = order(settings, run)
+    with connection.connect(settings, writes=False) as connected:
+        places = columns(connected, ledger.schema(settings), run)
+        indexed = _indexed(settings, connected, ordered, places)
+
+    def tell(change: brakes.Change) -> None:
+        words = "Waiting for" if change.is_on else "Going on:"
+        kind = "brake_on" if change.is_on else "brake_off"
+        report(engine.Event(kind, f"{words} {change.reason}", "warn" if change.is_on else "info"))
+
+    tables = {place.table_name for place in places}
+    with brakes.from_settings(
+        settings, ordered.statements, tables, allow_blind=allow_blind_brakes, report=tell
+    ) as watched:
+        watched.check()
+
+        def pulse(event: engine.Event) -> None:
+            report(event)
+            if event.kind in ("batch_completed", "batch_failed"):
+                speed = {"walPerSecond": watched.wal_per_second}
+                report(engine.Event("pulse", "", "debug", speed))
+
+        with _keyboard(stop, report):
+            return engine.apply(
+                lambda: connection.connect(settings, application_name="trueup apply"),
+                dataclasses.replace(ordered, brakes=watched, canonical_values=indexed),
+                pulse,
+                stop,
+            )
+
+
+class Place(NamedTuple):
+    """A column of a run, its batches in all and those that are over."""
+
+    table_name: str
+    column_name: str
+    batches: int
+    done: int
+
+
+def columns(connected: Connection, schema: str, run: runs.Run) -> list[Place]:
+    """The columns of a run, in the order in which they are worked on."""
+    query = sql.SQL(
+        """
+        select
+            control.table_name,
+            control.column_name,
+            count(batches.batch_id),
+            count(batches.batch_id) filter (where batches.status in ('completed', 'cancelled'))
+        from {} as control
+        left join {} as batches using (run_id, table_name, column_name)
+        where control.run_id = %s
+        group by control.table_name, control.column_name
+        order by min(batches.batch_id)
+        """
+    ).format(
+        sql.Identifier(schema, "stage_migration_control"),
+        sql.Identifier(schema, "stage_migration_batches"),
+    )
+    return [Place(*row) for row in connected.execute(query, [run.run_id])]
+
+
+def _indexed(
+    settings: Settings,
+    connected: Connection,
+    ordered: engine.Order,
+    places: Collection[Place],
+) -> dict[tuple[str, str], list[str]]:
+    """The canonical values of columns with an index of ours, which batches may use then."""
+    if ordered.kind != plan.KIND:
+        return {}  # a rollback begins where the index ends
+    found = {}
+    variables = dbt.project_variables(settings)
+    for table, column, *_ in places:
+        value_map = ordered.statements["value_map"].run(
+            connected, run_id=ordered.run_id, table_name=table, column_name=column
         )
+        values = indexes.pending_values(
+            connected,
+            str(variables.get("app_schema", "public")),
+            {"table": table, "column": column},
+            planned=[before for before, _, _ in value_map],
+        )
+        if values is not None:
+            found[table, column] = values
+    return found
 
 
 @contextmanager

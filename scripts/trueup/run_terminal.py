@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trueup import tables, verify
+from trueup import rehearsal, tables, verify
 from trueup.engine import Event, Left, Outcome
+from trueup.migration import Place
 from trueup.plan import ColumnPlan, Plan, Value
 from trueup.terminal import BAR, console, counted, new_table, percent, show_finding, visible
 
@@ -105,8 +106,8 @@ def plan_lines(plan: Plan) -> Iterator[Event]:
             )  # fmt: skip
 
 
-def plan_json(plan: Plan) -> str:
-    """The plan for machines."""
+def plan_json(plan: Plan, rehearsed: rehearsal.Rehearsal | None = None) -> str:
+    """The plan for machines; with its rehearsal, where there is one."""
     by_tenant: dict[tuple[str, str], dict[str | None, list[dict[str, Any]]]] = {}
     for column in plan.columns:
         tenants = by_tenant.setdefault((column.table_name, column.column_name), {})
@@ -143,6 +144,7 @@ def plan_json(plan: Plan) -> str:
             for column in plan.columns
         ],
         "findings": [vars(finding) for finding in plan.findings],
+        **({"rehearsal": rehearsal.as_dict(rehearsed)} if rehearsed else {}),
     }
     return json.dumps(found, ensure_ascii=False, indent=2)
 
@@ -181,11 +183,12 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
 
 def show_runs(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """The newest runs, one line each."""
-    table = new_table("run", "status", "planned at", "by", "rows planned", "updated", "failed",
-                      right=(4, 5, 6))  # fmt: skip
+    table = new_table("run", "kind", "status", "planned at", "by", "rows planned", "updated",
+                      "failed", right=(5, 6, 7))  # fmt: skip
     for row in rows:
         table.add_row(
             str(row["run_id"])[:8],
+            escape(row["kind"]),
             escape(row["status"]),
             f"{row['planned_at']:%Y-%m-%d %H:%M}",
             escape(row["operator"]),
@@ -259,16 +262,21 @@ def show_verification(
 
 @contextmanager
 def reporter(
-    form: str, verbose: bool, batches: int, done: int, run_id: uuid.UUID
+    form: str, verbose: bool, places: Sequence[Place], run_id: uuid.UUID
 ) -> Iterator[Report]:
-    """How the events of a run are shown: as lines, as JSON lines, or as a bar on a terminal."""
+    """How the events of a run are shown: as lines, as JSON lines, or as bars on a terminal."""
     if form == "json":
-        yield lambda event: click.echo(as_json(event, run_id))
+        yield lambda event: _line(event, as_json(event, run_id))
     elif sys.stderr.isatty() and not verbose:
-        with bar(batches, done) as report:
+        with bars(places) as report:
             yield report
     else:
-        yield lambda event: click.echo(as_line(event))
+        yield lambda event: _line(event, as_line(event))
+
+
+def _line(event: Event, text: str) -> None:
+    if event.level != "debug":
+        click.echo(text)
 
 
 def as_line(event: Event) -> str:
@@ -321,31 +329,57 @@ def verdict(outcome: Outcome) -> Event:
 
 
 @contextmanager
-def bar(batches: int, done: int = 0) -> Iterator[Report]:
-    """A progress bar on stderr, and lines for what went wrong; only these without a terminal."""
+def bars(places: Sequence[Place]) -> Iterator[Report]:
+    """A progress bar per column on stderr, and lines for what went wrong; only these without a
+    terminal. Behind the bar of a column: rows, rows and log per second, what the run waits for.
+    """
     columns = (
-        TextColumn("batches"),
+        TextColumn("{task.fields[place]}"),
         BarColumn(BAR),
-        TextColumn("{task.completed}/{task.total}"),
+        TextColumn("{task.completed}/{task.total} batches"),
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    started = time.monotonic()
-    rows = 0
     quiet = not sys.stderr.isatty()
     with Progress(
         *columns, console=console(stderr=True), transient=True, disable=quiet
     ) as progress:
-        task = progress.add_task("", total=batches, completed=done)
+        tasks = {
+            f"{each.table_name}.{each.column_name}": progress.add_task(
+                "", total=each.batches, completed=each.done, start=False,
+                place=escape(f"{each.table_name}.{each.column_name}"),
+            )
+            for each in places
+            if each.batches
+        }  # fmt: skip
+        rows = dict.fromkeys(tasks, 0)
+        began: dict[str, float] = {}
+        current = next(iter(tasks), "")
+        log = ""
+
+        def say(words: str) -> None:
+            if current in tasks:
+                progress.update(tasks[current], description=words)
+
+        def speed() -> str:
+            seconds = max(time.monotonic() - began.get(current, 0.0), 0.001)
+            return f"{rows[current]:,} rows, {rows[current] / seconds:,.0f}/s{log}"
 
         def report(event: Event) -> None:
-            nonlocal rows
-            if event.kind in ("batch_completed", "batch_failed"):
-                rows += event.data.get("rowsUpdated", 0)
-                rate = rows / max(time.monotonic() - started, 0.001)
-                progress.update(task, advance=1, description=f"{rows:,} rows, {rate:,.0f}/s")
-            elif event.kind == "second_look":
-                progress.update(task, description=event.message)
+            nonlocal current, log
+            if event.place in tasks:
+                current = event.place
+                if current not in began:
+                    began[current] = time.monotonic()
+                    progress.start_task(tasks[current])
+                rows[current] += event.data.get("rowsUpdated", 0)
+                progress.update(tasks[current], advance=1, description=speed())
+            elif event.kind == "pulse" and event.data["walPerSecond"] is not None:
+                log = f", log {event.data['walPerSecond'] / 1024**2:,.1f} MB/s"
+            elif event.kind in ("second_look", "brake_on"):
+                say(escape(event.message))
+            elif event.kind == "brake_off" and current in began:
+                say(speed())
             if event.level in ("warn", "error"):
                 progress.console.print(as_line(event), markup=False)
 

@@ -398,6 +398,8 @@ def _furnish(place: _Place, port: int) -> None:
             ).decode()
             statement = sql.SQL("create role {} login createdb password {}")
             connection.execute(statement.format(sql.Identifier(ROLE), sql.Literal(verifier)))
+        # the brakes of a run have to see other sessions
+        connection.execute(sql.SQL("grant pg_monitor to {}").format(sql.Identifier(ROLE)))
         known = "select 1 from pg_database where datname = %s"
         if connection.execute(known, [DATABASE]).fetchone() is None:
             statement = sql.SQL("create database {} owner {}")
@@ -434,7 +436,8 @@ def _ask(place: _Place, port: int) -> _Found:
     with closing(_session(place, port)) as connection:
         row = connection.execute(
             "select current_setting('data_directory'),"
-            " exists (select 1 from pg_roles where rolname = %s)"
+            " exists (select 1 from pg_roles where rolname = %s"
+            " and pg_has_role(oid, 'pg_monitor', 'member'))"
             " and exists (select 1 from pg_database where datname = %s)",
             [ROLE, DATABASE],
         ).fetchone()

@@ -34,12 +34,14 @@ class Event:
 
     kind: what happened, a word for machines (batch_completed, ...)
     data: numbers that go with it; camelCase, as the log lines of a run have them
+    place: table.column, where it is about one
     """
 
     kind: str
     message: str
     level: str = "info"
     data: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
 
 
 @dataclass

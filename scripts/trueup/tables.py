@@ -9,6 +9,8 @@ judge with writes=True: then it is a failure.
 from __future__ import annotations
 
 import functools
+import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +20,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from trueup import compiled, ledger
+from trueup.brakes import Mark
 
 OLDEST, NEWEST = 15, 18  # PostgreSQL, supported
 OK, WARN, FAIL = "ok", "warn", "fail"
@@ -25,13 +28,11 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 TEXT_TYPES = ("text", "varchar", "citext")  # a batch can compare and write them as they are
 OLD_SECONDS = 60  # a transaction open for longer holds back pruning during a run
 OLD_TRANSACTIONS = 10_000  # the same for what has no start time: standbys, slots
-LAG_BYTES = 64 * 1024**2
-LAG_SECONDS = 10
-KEPT_BYTES = 1024**3  # log that a slot keeps
 LEAST_DEADLOCK_MS = 250  # a batch waits up to 200 ms for a lock: at most 0.8 of it
 SHORT_STATEMENT_MS = 600_000  # models and verification read whole tables
 UPDATED_LEDGER = ("migration_runs", "stage_migration_batches", "stage_migration_control")
 SHOWN = 3  # names in a list before it says how many more there are
+PENDING_INDEX = "trueup_pending"  # begins the name of an index of ours: see indexes.py
 
 Record = TypeVar("Record")
 Part = tuple[str, str, str]  # status, found, remedy
@@ -86,6 +87,11 @@ class Index:
             "predicate": self.predicate_columns,
         }
         return next((role for role, columns in roles.items() if column in columns), None)
+
+    def is_pending(self, column: str) -> bool:
+        """Whether it is the one that `trueup index create` has made for this column."""
+        name = self.qualified.rpartition(".")[2]
+        return name.startswith(f"{PENDING_INDEX}__") and self.role(column) == "predicate"
 
 
 @dataclass(frozen=True)
@@ -557,7 +563,10 @@ def _slow(facts: TableFacts, server: ServerFacts, *, by_trigger: bool) -> Iterat
         yield (
             WARN,
             f"{blocker.words} ({_size(index.bytes)}): no HOT update",
-            f"drop index concurrently {index.qualified} for the run, where that is allowed"
+            f"trueup index drop --table {shlex.quote(facts.table)}"
+            f" --column {shlex.quote(facts.column_name)}, after the run"
+            if index.is_pending(facts.column_name)
+            else f"drop index concurrently {index.qualified} for the run, where that is allowed"
             if index.role(facts.column_name) and not index.is_constraint
             else "expect more WAL and growth",
         )
@@ -653,8 +662,11 @@ def _replicated(facts: TableFacts, blocked: str) -> Iterator[Part]:
 # ------------------------------------------------------------------------------ judging a server
 
 
-def judge_server(server: ServerFacts, *, writes: bool) -> list[Finding]:
-    """The same for what concerns every table; one line per subject, and per old snapshot."""
+def judge_server(server: ServerFacts, *, writes: bool, marks: Mapping[str, Mark]) -> list[Finding]:
+    """The same for what concerns every table; one line per subject, and per old snapshot.
+
+    marks: of the brakes that are not switched off (brakes.marks): at what a run would wait.
+    """
     return [
         Finding(subject, *part)
         for subject, parts in (
@@ -663,9 +675,9 @@ def judge_server(server: ServerFacts, *, writes: bool) -> list[Finding]:
             ("pooler", _pooler(server)),
             ("pg_monitor", _monitor(server)),
             ("timeouts", _timeouts(server)),
-            ("snapshots", _snapshots(server)),
-            ("replicas", _replicas(server)),
-            ("slots", _slots(server)),
+            ("snapshots", _snapshots(server, marks.get("snapshot_seconds"))),
+            ("replicas", _replicas(server, marks)),
+            ("slots", _slots(server, marks.get("slot_bytes"))),
             ("ledger", _ledger(server, FAIL if writes else WARN)),
         )
         for part in parts
@@ -701,7 +713,8 @@ def _monitor(server: ServerFacts) -> Iterator[Part]:
     else:
         yield (
             WARN,
-            f"role {server.role} cannot see other sessions nor how far standbys are behind",
+            f"role {server.role} cannot see other sessions nor how far standbys are behind; "
+            "without --allow-blind-brakes no run begins",
             f"grant pg_monitor to {server.role}",
         )
 
@@ -726,7 +739,7 @@ def _timeouts(server: ServerFacts) -> Iterator[Part]:
         yield OK, deadlock, ""
 
 
-def _snapshots(server: ServerFacts) -> Iterator[Part]:
+def _snapshots(server: ServerFacts, mark: Mark | None) -> Iterator[Part]:
     old = [snapshot for snapshot in server.snapshots if snapshot.is_old]
     for snapshot in old[:SHOWN]:
         remedy = ""
@@ -740,14 +753,19 @@ def _snapshots(server: ServerFacts) -> Iterator[Part]:
             remedy = f"grant pg_monitor to {server.role}"
         elif snapshot.pid:
             remedy = f"select pg_terminate_backend({snapshot.pid}), if nobody needs it"
-        yield WARN, f"{snapshot.label} keeps old row versions from being pruned", remedy
+        found = f"{snapshot.label} keeps old row versions from being pruned"
+        if mark and not snapshot.is_remote and (snapshot.age_seconds or 0) > mark.stop:
+            found += "; a run waits until it is gone"
+        yield WARN, found, remedy
     if len(old) > SHOWN:
         yield WARN, f"and {len(old) - SHOWN} more", ""
     if not old:
         yield OK, f"none older than {OLD_SECONDS} s", ""
 
 
-def _replicas(server: ServerFacts) -> Iterator[Part]:
+def _replicas(server: ServerFacts, marks: Mapping[str, Mark]) -> Iterator[Part]:
+    most_bytes = marks["replica_bytes"].stop if "replica_bytes" in marks else math.inf
+    most_seconds = marks["replica_seconds"].stop if "replica_seconds" in marks else math.inf
     for replica in server.replicas:
         if replica.state is None:
             yield (
@@ -760,14 +778,14 @@ def _replicas(server: ServerFacts) -> Iterator[Part]:
             yield OK, f"{replica.name} is no standby yet ({replica.state})", ""
             continue
         lag = f"{replica.name} is {_size(replica.lag_bytes)}, {replica.lag_seconds:.1f} s behind"
-        lags = replica.lag_bytes > LAG_BYTES or replica.lag_seconds > LAG_SECONDS
+        lags = replica.lag_bytes > most_bytes or replica.lag_seconds > most_seconds
         yield WARN if lags else OK, lag, "wait until it has caught up" if lags else ""
     if not server.replicas:
         yield OK, "no standby is connected", ""
 
 
-def _slots(server: ServerFacts) -> Iterator[Part]:
-    keeping = [slot for slot in server.slots if (slot.kept_bytes or 0) > KEPT_BYTES]
+def _slots(server: ServerFacts, mark: Mark | None) -> Iterator[Part]:
+    keeping = [slot for slot in server.slots if mark and (slot.kept_bytes or 0) > mark.stop]
     for slot in keeping:
         yield (
             WARN,
@@ -778,7 +796,8 @@ def _slots(server: ServerFacts) -> Iterator[Part]:
             else f"select pg_drop_replication_slot({_literal(slot.name)})",
         )
     if not keeping:
-        yield OK, f"none of {len(server.slots)} keeps more than {_size(KEPT_BYTES)} of log", ""
+        most = f" keeps more than {_size(int(mark.stop))} of log" if mark else " is looked at"
+        yield OK, f"none of {len(server.slots)}{most}", ""
 
 
 def _ledger(server: ServerFacts, blocked: str) -> Iterator[Part]:

@@ -221,8 +221,8 @@ class Worker:
         """Change the rows of a batch, in one transaction or, where that fails, in several."""
         with self.shared.lock:
             self.shared.done += 1
-            place = f"{self.shared.done}/{self.shared.total}"
-        self.report(Event("batch_started", f"Processing batch {place}..."))
+            number, total = self.shared.done, self.shared.total
+        self.report(Event("batch_started", f"Processing batch {number}/{total}..."))
         self.begun = self.pieces
         pieces = deque(self._pieces(batch))
         slowest = 0.0
@@ -256,7 +256,7 @@ class Worker:
         if state is not None:
             if slowest and self.pieces == self.begun:
                 self._adapt(slowest, state.target_ms)
-            self._report_batch(place, state, held)
+            self._report_batch(batch, number, state, held)
             self._obey(state.requested_status)
             self.shared.wanted = state.workers
             self._pause(batch, state.sleep_ms)
@@ -410,19 +410,19 @@ class Worker:
             Event("batch_failed", f"Batch {self.shared.done} failed: {first_line(error)}", "error")
         )
 
-    def _report_batch(self, place: str, state: State, held: list[Key]) -> None:
+    def _report_batch(self, batch: Batch, number: int, state: State, held: list[Key]) -> None:
         data = {
             "rowsUpdated": state.rows_updated,
             "rowsSkipped": state.rows_skipped,
             "rowsFailed": state.rows_failed,
             "durationMs": round(state.duration_ms),
         }
-        number = place.partition("/")[0]
+        place = f"{batch.table_name}.{batch.column_name}"
         if held:
             message = f"Batch {number} failed: {len(held)} rows were locked by other sessions"
-            self.report(Event("batch_failed", message, "error", data))
+            self.report(Event("batch_failed", message, "error", data, place))
         else:
-            self.report(Event("batch_completed", f"Batch {number} completed", data=data))
+            self.report(Event("batch_completed", f"Batch {number} completed", "info", data, place))
 
     # ------------------------------------------------------------------------- pace and control
 

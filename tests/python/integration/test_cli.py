@@ -25,7 +25,8 @@ from integration.conftest import PROJECT, App, copy_project
 from trueup import dbt, server
 
 COMMANDS = ("", "demo", "up", "down", "doctor", "try", "unmapped", "alias", "alias add", "ledger",
-            "ledger init")  # fmt: skip
+            "ledger init", "ledger prune", "ledger drop", "index", "index create",
+            "index drop")  # fmt: skip
 VALUE = ["value", "rows", "resolution", "stage", "match", "suggestion"]
 REAL = PROJECT.parent / "shared" / "data" / "indian_startup_funding.csv"
 
@@ -96,7 +97,7 @@ def trials(project: Path) -> list[str]:
 def test_help_has_an_example(shared_built: App, name: str) -> None:
     done = trueup(shared_built.project, *name.split(), "--help")
     assert done.returncode == 0
-    if name not in ("alias", "ledger"):  # their only commands have them
+    if name not in ("alias", "index", "ledger"):  # their only commands have them
         assert re.search(rf"Examples:\n+ +trueup {name}", done.stdout), done.stdout
     assert done.stdout.startswith("Usage: ")
     assert max(map(len, done.stdout.splitlines())) <= 100
@@ -401,7 +402,7 @@ def test_doctor_finds_a_sound_sample_sound(shared_built: App) -> None:
     # may have a receiver of the log on the same server.
     warned = {finding["subject"] for finding in found if finding["status"] != "ok"}
     assert warned - {"replicas"} == {
-        "pg_monitor", "portfoliocompanies", "deal_opportunities", "investments"
+        "portfoliocompanies", "deal_opportunities", "investments"
     }  # fmt: skip
     assert {finding["status"] for finding in found} == {"ok", "warn"}
     subjects = {finding["subject"] for finding in found}

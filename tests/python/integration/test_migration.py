@@ -399,7 +399,7 @@ def test_dirty_batches_are_found_in_one_walk(built: App) -> None:
     planned = [value.before for value in made.columns[0].values if value.after]
     values: dict[str, Any] = {
         "run_id": made.run_id, "tenants": None, "range_end": ["1000000"],
-        "values_before": planned, "lease_token": made.run_id,
+        "values_before": planned, "lease_token": made.run_id, "by_tenant": False,
     }  # fmt: skip
     dirty = built.query(
         f"select batch_id from {ledger_of} where rows_planned > 0 order by batch_id"

@@ -320,7 +320,7 @@ def test_edits_of_other_columns_meanwhile_are_no_false_alarm(
             edited.append(key)
             writer = migration.connect(built)
             writer.execute("update portfoliocompanies set website = 'edited' where id = %s", [key])
-            threading.Timer(0.1, lambda: (writer.commit(), writer.close())).start()
+            threading.Timer(0.1, writer.execute, ["commit"]).start()
         return run(self, statement, **values)
 
     monkeypatch.setattr(session.Session, "run", edit)

@@ -29,6 +29,7 @@ from integration.command import trueup
 from integration.conftest import ADDRESS, App
 from integration.test_versions import system_server  # noqa: F401  a fixture
 from trueup import ledger, server, tables
+from trueup.brakes import Mark
 from trueup.tables import FAIL, OK, WARN, Finding, ServerFacts, TableFacts
 
 LONGEST = 8
@@ -36,6 +37,12 @@ ENTRY: dict[str, Any] = {"table": "deals", "column": "stage", "key": {"id": "big
 TABLE = (
     "create table deals (id bigint primary key, fund_id int, stage text, updated_at timestamptz)"
 )
+MARKS = {
+    "replica_bytes": Mark(64 * 1024**2, 0),
+    "replica_seconds": Mark(10, 0),
+    "slot_bytes": Mark(1024**3, 0),
+    "snapshot_seconds": Mark(0.05, 0),
+}
 NAMES = ['Sel"ect', "user", "we.ird %s $1", "ünï 'x'", "N" * 63]
 
 
@@ -690,7 +697,9 @@ def test_facts_are_read_in_a_read_only_transaction_by_anybody(place: Place) -> N
 
 def finding_of(server_facts: ServerFacts, subject: str, writes: bool = True) -> Finding:
     (found,) = (
-        each for each in tables.judge_server(server_facts, writes=writes) if each.subject == subject
+        each
+        for each in tables.judge_server(server_facts, writes=writes, marks=MARKS)
+        if each.subject == subject
     )
     return found
 
@@ -707,7 +716,9 @@ def test_the_server(place: Place) -> None:
         ("version", "standby", "pooler", "pg_monitor", "timeouts", "replicas", "slots"), OK
     )  # fmt: skip
     for change in ({"version": 14}, {"is_standby": True}):
-        judged = tables.judge_server(dataclasses.replace(found, **change), writes=False)
+        judged = tables.judge_server(
+            dataclasses.replace(found, **change), writes=False, marks=MARKS
+        )
         assert FAIL in {each.status for each in judged}
 
 
@@ -756,10 +767,10 @@ def test_an_old_snapshot(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         possible, why = tables.stripes_possible(place.facts(), place.server())
         assert (possible, f"process {pid}" in why) == (False, True)
         warned = [
-            each for each in tables.judge_server(place.server(), writes=True)
+            each for each in tables.judge_server(place.server(), writes=True, marks=MARKS)
             if each.subject == "snapshots" and str(pid) in each.remedy
         ]  # fmt: skip
-        assert [each.status for each in warned] == [WARN]
+        assert [(each.status, "a run waits" in each.found) for each in warned] == [(WARN, True)]
         other.rollback()
         assert pid not in [each.pid for each in place.server().snapshots]
 
@@ -807,7 +818,7 @@ def test_replicas_and_slots(place: Place, tmp_path: Path) -> None:
             time.sleep(0.05)
         found = place.server()
         (replica,) = found.replicas
-        assert replica.lag_bytes is not None and replica.lag_bytes < tables.LAG_BYTES
+        assert replica.lag_bytes is not None and replica.lag_bytes < MARKS["replica_bytes"].stop
         assert finding_of(found, "replicas").status == OK
         (kept,) = (each for each in found.slots if each.name == slot)
         assert kept.is_active and kept.kept_bytes is not None
