@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from trueup import __version__, cli_runs, terminal
+from trueup import __version__, cli_report, cli_rollback, cli_runs, cli_upkeep, terminal
 from trueup.cli_base import FORMAT, LIMIT, Group, examples
 from trueup.cli_base import settings as read_settings
 from trueup.errors import TrueupError
@@ -317,32 +317,12 @@ def add(
     click.echo("`dbt build` applies it; audit_pending_changes then shows the rows it would change.")
 
 
-@main.group("ledger")
-def ledger_() -> None:
-    """The tool's own tables, in which runs are planned and recorded."""
-
-
-@ledger_.command("init")
-@examples("""
-trueup ledger init
-""")
-def ledger_init() -> None:
-    """Make the ledger's tables and views, or add what they lack.
-
-    Runs `dbt run --select tag:ledger`. What is recorded stays, however often it is run.
-    """
-    from trueup import connection, ledger
-
-    settings = read_settings()
-    with connection.connect(settings, autocommit=True) as connected:
-        click.echo(connection.describe(connected, settings))
-        ledger.init(settings)
-        schema = ledger.schema(settings)
-        ledger.check(connected, schema)
-    click.echo(f"The ledger is ready: {len(ledger.RELATIONS)} tables and views in schema {schema}.")
-
-
-for command in cli_runs.COMMANDS:
+for command in (
+    *cli_runs.COMMANDS,
+    *cli_rollback.COMMANDS,
+    *cli_report.COMMANDS,
+    *cli_upkeep.COMMANDS,
+):
     main.add_command(command)
 
 

@@ -28,6 +28,7 @@ LIMIT = click.option(
     show_default=True,
     help="Rows to show; 0 = all.",
 )
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 # psycopg tells of a pipeline that ends with an error; we tell of the error.
@@ -68,6 +69,18 @@ def settings() -> Any:
     from trueup import settings as module
 
     return module.load()
+
+
+def ask(yes: bool, question: str) -> None:
+    """Go on only after a yes; TrueupError where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise TrueupError(
+            f"nobody is there to answer: {question}", "Give --yes if that is what you want."
+        )
+    if not click.confirm(question, default=False):
+        raise TrueupError("nothing was changed: the answer was no")
 
 
 def _refused(error: psycopg.Error) -> tuple[str, str]:

@@ -6,13 +6,14 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, NoReturn
 
 import click
 
 from trueup import terminal
-from trueup.cli_base import FORMAT, LIMIT, Command, examples
+from trueup.cli_base import FORMAT, LIMIT, YES, Command, examples
+from trueup.cli_base import ask as _ask
 from trueup.cli_base import settings as read_settings
 from trueup.errors import TrueupError
 
@@ -39,7 +40,6 @@ class Stripes(click.ParamType[int | None]):
 
 
 RUN = click.argument("run", required=False)
-YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def scope_options(command: Command) -> Command:
@@ -83,6 +83,8 @@ def runner_options(command: Command) -> Command:
         click.option("--log-format", type=click.Choice(["text", "json"]),
                      help="[default: LOG_FORMAT, else text]"),
         YES,
+        click.option("--allow-blind-brakes", is_flag=True,
+                     help="Run although a brake cannot see what it watches."),
         click.option("--hash-others", "compare_others", is_flag=True,
                      help="Record rows whose other columns change with the managed one."),
         click.option("--max-quarantined", type=click.IntRange(0),
@@ -102,25 +104,30 @@ def runner_options(command: Command) -> Command:
 @pace_options
 @FORMAT
 @click.option("--all-values", is_flag=True, help="Show every spelling and every tenant.")
+@click.option("--rehearse", is_flag=True,
+              help="Try one batch per column, rolled back; predict what a run costs.")  # fmt: skip
 @examples("""
 trueup plan
+trueup plan --rehearse
 trueup plan --table portfoliocompanies --tenant 7 --tenant none
 trueup plan --pace conservative
 trueup plan --format json > plan.json
 """)
-def plan(form: str, all_values: bool, **options: Any) -> None:
+def plan(form: str, all_values: bool, rehearse: bool, **options: Any) -> None:
     """Count what an in-place migration would change, and store it as a plan. Changes none of it.
 
     Shows per column what becomes of every value, what stays and why, and what endangers the run.
     `trueup apply` carries it out, within a day and while vocabulary and statements are the same.
+    A rehearsal that finds an error ends with exit code 1; the plan is kept.
     """
     from trueup import run_terminal
 
-    made = _plan(quiet=form == "json", **options)
+    made, rehearsed = _plan(quiet=form == "json", rehearse=rehearse, **options)
     if form == "json":
-        click.echo(run_terminal.plan_json(made))
-        return
+        click.echo(run_terminal.plan_json(made, rehearsed))
+        sys.exit(1 if rehearsed and rehearsed.refusals else 0)
     _show_plan(made, None if all_values else run_terminal.SHOWN)
+    error = _show_rehearsal(rehearsed)
     short = str(made.run_id)[:8]
     if made.rows_planned:
         click.echo(
@@ -130,12 +137,13 @@ def plan(form: str, all_values: bool, **options: Any) -> None:
         )
     else:
         click.echo(f"Plan {short}: nothing to change, and nothing to apply.")
+    sys.exit(1 if error else 0)
 
 
 @click.command()
 @RUN
 @click.option("--dry-run", is_flag=True,
-              help="Show RUN, or a plan that is not kept; change nothing.")  # fmt: skip
+              help="Show RUN, or rehearse a plan that is not kept; change nothing.")  # fmt: skip
 @click.option("--resume", "resume_", is_flag=True, help="As `trueup resume`.")
 @runner_options
 @examples("""
@@ -288,7 +296,7 @@ trueup verify 3f2a91c0 --verbose
 trueup verify --format json
 """)
 def verify(run: str | None, form: str, strict: bool, verbose: bool) -> None:
-    """Check a run, or the newest: canonical values, NULLs, row counts, audit against the rows.
+    """Check a run, or the newest migration: canonical values, NULLs, row counts, audit, rows.
 
     Reads everything in one snapshot. Exit code 1 where a check failed or could not be read.
     Warnings are what a person should look at: values left as planned, rows written since.
@@ -321,8 +329,10 @@ def _plan(
     by: str,
     workers: int | None,
     is_kept: bool = True,
-) -> Any:
-    from trueup import connection, ledger, migration
+    rehearse: bool = False,
+) -> tuple[Any, Any]:
+    """The plan, and its rehearsal or None."""
+    from trueup import connection, ledger, migration, rehearsal
     from trueup import plan as job
 
     settings = read_settings()
@@ -337,16 +347,26 @@ def _plan(
         workers=workers or known["workers"],
     )
     scope = job.Scope(tables, columns, tenants)
-    job.entries(settings, scope)  # a wrong name is said before anything is compiled
-    with connection.connect(settings, application_name="trueup plan") as connected:
+    managed = job.entries(settings, scope)  # a wrong name is said before anything is compiled
+    rehearsed = None
+    with (
+        connection.connect(settings, application_name="trueup plan") as connected,
+        rehearsal.alone(settings, managed) if rehearse else nullcontext(),
+    ):
         click.echo(connection.describe(connected, settings), err=quiet)
         with terminal.progress("plan") as progress:
             made = job.make(settings, connected, scope, wanted, progress)
+        try:
+            if rehearse:
+                with terminal.progress("rehearse") as progress:
+                    rehearsed = rehearsal.rehearse(settings, connected, made, wanted, progress)
+        finally:
+            if not is_kept and not connected.closed:
+                connected.rollback()
+                migration.dry(connected, ledger.schema(settings), made)
         if is_kept:
             migration.close_empty(connected, ledger.schema(settings), made)
-        else:
-            migration.dry(connected, ledger.schema(settings), made)
-        return made
+    return made, rehearsed
 
 
 def _work(
@@ -356,11 +376,12 @@ def _work(
     yes: bool,
     log_format: str | None,
     verbose: bool,
+    allow_blind_brakes: bool = False,
     resume_from: str | None = None,
     table: str | None = None,
     **pace: Any,
 ) -> None:
-    from trueup import connection, engine, ledger, migration, run_terminal
+    from trueup import connection, ledger, migration
     from trueup import runs as module
 
     settings = read_settings()
@@ -391,11 +412,28 @@ def _work(
                 f"{terminal.counted(touched, 'batch')} skipped or shortened", err=form == "json"
             )
         connected.commit()
+    carry_out(settings, run, form, verbose, allow_blind_brakes)
+
+
+def carry_out(
+    settings: Any, run: Any, form: str, verbose: bool, allow_blind_brakes: bool
+) -> NoReturn:
+    """Run the batches of a run that is stored, show it, and end with its exit code.
+
+    form: text or json.
+    """
+    from trueup import connection, engine, ledger, migration, rollback, run_terminal, worker
+
+    schema = ledger.schema(settings)
+    with connection.connect(settings) as connected:
+        places = migration.columns(connected, schema, run)
+    left_alone = 0
     try:
-        with run_terminal.reporter(
-            form, verbose, totals["total_batches"], totals["completed_batches"], run.run_id
-        ) as report:
-            outcome = migration.work(settings, run, report)
+        with run_terminal.reporter(form, verbose, places, run.run_id) as report:
+            outcome = migration.work(settings, run, report, allow_blind_brakes)
+        if run.kind == worker.ROLLBACK:
+            with connection.connect(settings) as connected:
+                left_alone = rollback.conflicts_of(connected, schema, run.run_id)
     except engine.LeaseLost:
         click.echo(
             f"Error: another runner has taken run {run.short_id} over; what was done is done.\n"
@@ -406,6 +444,14 @@ def _work(
     except BrokenPipeError:
         _nobody_reads(f"run {run.short_id} is interrupted; `trueup resume {run.short_id}` goes on")
     try:
+        if left_alone:
+            event = rollback.left_alone(left_alone)
+            shown = (
+                run_terminal.as_json(event, run.run_id)
+                if form == "json"
+                else run_terminal.as_line(event)
+            )
+            click.echo(shown)
         if form == "json":
             click.echo(run_terminal.as_json(run_terminal.verdict(outcome), run.run_id))
         else:
@@ -444,10 +490,11 @@ def _dry_run(wanted: str | None) -> None:
     from trueup import runs as module
 
     if wanted is None:
-        made = _plan(quiet=False, is_kept=False, **NO_OPTIONS)
+        made, rehearsed = _plan(quiet=False, is_kept=False, rehearse=True, **NO_OPTIONS)
         _show_plan(made, run_terminal.SHOWN)
+        error = _show_rehearsal(rehearsed)
         click.echo(f"{_would(made.rows_planned, made.batches)} `trueup plan` makes a plan to keep.")
-        return
+        sys.exit(1 if error else 0)
     settings = read_settings()
     schema = ledger.schema(settings)
     with connection.connect(settings, writes=False) as connected:
@@ -470,6 +517,18 @@ def _show_plan(made: Any, limit: int | None) -> None:
         click.echo(run_terminal.as_line(event))
 
 
+def _show_rehearsal(rehearsed: Any) -> bool:
+    """Show it where there is one; returns whether it found an error."""
+    from trueup import rehearsal_terminal
+
+    if rehearsed is None:
+        return False
+    rehearsal_terminal.show(terminal.console(), rehearsed)
+    if verdict := rehearsal_terminal.verdict(rehearsed):
+        click.echo(verdict, err=True)
+    return verdict is not None
+
+
 def _to_do(totals: dict[str, int]) -> tuple[int, int]:
     """Rows and batches that a run has left."""
     rows = max(totals["rows_planned"] - totals["rows_updated"], 0)
@@ -489,18 +548,6 @@ def _nobody_reads(what: str) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         click.echo(f"Error: nobody reads the output any more: {what}", err=True)
     sys.exit(1)
-
-
-def _ask(yes: bool, question: str) -> None:
-    """Go on only after a yes; TrueupError where nobody can be asked."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise TrueupError(
-            f"nobody is there to answer: {question}", "Give --yes if that is what you want."
-        )
-    if not click.confirm(question, default=False):
-        raise TrueupError("nothing was changed: the answer was no")
 
 
 COMMANDS: tuple[click.Command, ...] = (plan, apply, resume, pause, cancel, status, runs,

@@ -88,8 +88,8 @@ def percent(part: int, whole: int) -> str:
 
 
 def counted(number: int, word: str) -> str:
-    """A number and what it counts: 1 row, 2,000 rows, 3 batches."""
-    ending = "" if number == 1 else "es" if word.endswith("ch") else "s"
+    """A number and what it counts: 1 row, 2,000 rows, 3 batches, 2 indexes."""
+    ending = "" if number == 1 else "es" if word.endswith(("ch", "x")) else "s"
     return f"{number:,} {word}{ending}"
 
 

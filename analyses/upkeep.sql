@@ -1,0 +1,218 @@
+-- Named statements of upkeep: `trueup ledger prune` and `trueup index create`. Two underscores in
+-- every name: they belong to no run, so no plan stores them.
+{%- set old_runs %}
+runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+control as (
+    select * from {{ ref('stage_migration_control') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+quarantine as (
+    select * from {{ ref('migration_quarantine') }}
+),
+
+conflicts as (
+    select * from {{ ref('migration_conflicts') }}
+),
+
+numbered_runs as (
+    select
+        runs.run_id,
+        row_number() over (order by runs.planned_at desc) as place,
+        row_number() over (
+            partition by runs.status
+            order by runs.planned_at desc
+        ) as place_by_status
+    from runs
+),
+
+-- Ended before then, and nobody needs them whole: the newest run is what `trueup status` shows, the
+-- newest completed one what `trueup verify` reads, and one that is being rolled back is at work.
+old_runs as {{ computed_once() }} (
+    select
+        runs.run_id,
+        runs.kind,
+        runs.status,
+        runs.finished_at,
+        -- nothing was done, so nothing was recorded
+        runs.reverts_run_id is null
+        and not exists (
+            select 1 as found
+            from runs as rollbacks
+            where rollbacks.reverts_run_id = runs.run_id
+        )
+        and not exists (
+            select 1 as found
+            from changes
+            where changes.run_id = runs.run_id
+        )
+        and not exists (
+            select 1 as found
+            from quarantine
+            where quarantine.run_id = runs.run_id
+        )
+        and not exists (
+            select 1 as found
+            from conflicts
+            where conflicts.run_id = runs.run_id
+        )
+        and not exists (
+            select 1 as found
+            from batches
+            where
+                batches.run_id = runs.run_id
+                and (batches.rows_updated > 0 or batches.rows_failed > 0)
+        ) as is_empty
+    from runs
+    inner join numbered_runs
+        on runs.run_id = numbered_runs.run_id
+    where
+        runs.status in ('completed', 'cancelled')
+        and runs.finished_at < cast($1 as timestamptz)
+        and numbered_runs.place > 1
+        and (runs.status = 'cancelled' or numbered_runs.place_by_status > 1)
+        and not exists (
+            select 1 as found
+            from control
+            where
+                control.run_id = runs.run_id
+                and control.lease_until >= now()
+        )
+        and not exists (
+            select 1 as found
+            from runs as rollbacks
+            where
+                rollbacks.reverts_run_id = runs.run_id
+                and rollbacks.status not in ('completed', 'cancelled')
+        )
+)
+{%- endset %}
+{#- What may go; of the others nothing does, and a preview says so. -#}
+{%- set thinned = [
+    'migration_baselines',
+    'migration_value_map',
+    'stage_migration_batches',
+    'stage_migration_control',
+    'migration_runs',
+] %}
+{%- set conditions = {
+    'migration_baselines': 'old_runs.run_id is not null',
+    'migration_value_map':
+        'old_runs.is_empty or (old_runs.run_id is not null and entries.map_id is null)',
+} %}
+{%- set kept = ['stage_normalization_changes', 'migration_quarantine', 'migration_conflicts'] %}
+
+-- name: prune__runs(ended_before)
+-- The runs that pruning concerns: what did nothing goes altogether, the others lose what only their
+-- planning and verification needed.
+with {{ old_runs | trim }}
+
+select
+    old_runs.run_id,
+    old_runs.kind,
+    old_runs.status,
+    old_runs.finished_at,
+    old_runs.is_empty
+from old_runs
+order by old_runs.finished_at;
+
+-- name: prune__totals(ended_before)
+-- Per table: rows that would go with their size in bytes, and rows that would stay.
+with {{ old_runs | trim }},
+
+counted_tables as (
+    {%- for table in thinned + kept %}
+    {%- set condition = conditions.get(table, 'old_runs.is_empty') %}
+    select
+        '{{ table }}' as table_name,
+        count(*) as row_total,
+        count(*) filter (
+            where {{ condition }}
+        ) as rows_removed,
+        coalesce(
+            sum(pg_column_size(entries.*)) filter (
+                where {{ condition }}
+            ),
+            0
+        ) as bytes_removed
+    from {{ ref(table) }} as entries
+    left join old_runs
+        on entries.run_id = old_runs.run_id
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+)
+
+select
+    counted_tables.table_name,
+    counted_tables.rows_removed,
+    cast(counted_tables.bytes_removed as bigint) as bytes_removed,
+    counted_tables.row_total - counted_tables.rows_removed as rows_kept
+from counted_tables;
+
+-- name: prune__remove(ended_before)
+-- The same, done: from all tables in one statement, which sees one state of the ledger. Audit
+-- entries, quarantine and conflicts are never deleted, nor a mapping, batch or run they refer to.
+with {{ old_runs | trim }},
+
+{% for table in thinned -%}
+removed_{{ table }} as (
+    delete from {{ ref(table) }} as entries
+    using old_runs
+    where
+        entries.run_id = old_runs.run_id
+        {%- if table == 'migration_value_map' %}
+        and (old_runs.is_empty or entries.map_id is null)
+        {%- elif table != 'migration_baselines' %}
+        and old_runs.is_empty
+        {%- endif %}
+    returning entries.run_id
+),
+
+{% endfor -%}
+counted_tables as (
+    {%- for table in thinned %}
+    select
+        '{{ table }}' as table_name,
+        count(*) as rows_removed
+    from removed_{{ table }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+)
+
+select
+    counted_tables.table_name,
+    counted_tables.rows_removed
+from counted_tables;
+{%- for entry in managed_columns() %}
+
+-- name: {{ statement_name('pending_index', entry) }}(index_name, canonical_values)
+{%- set names = [] %}
+{%- for name in entry.key %}{% do names.append(quoted(name)) %}{% endfor %}
+-- The text of `create index`, which takes no parameters: the keys of the rows whose value is not
+-- canonical. Its condition reads as that of apply_batch, so that the planner knows it again.
+select
+    'create index concurrently ' || quote_ident($1)
+    || {{ literal(' on ' ~ application_table(entry)) }}
+    || {{ literal(' (' ~ (names | join(', ')) ~ ')') }}
+    || {{ literal(' where ' ~ binary_text(quoted(entry.column)) ~ ' <> all (array[') }}
+    || string_agg(
+        quote_literal(canonical_values.canonical_value), ', ' order by canonical_values.position
+    )
+    || '])' as statement_text
+from unnest(cast($2 as text[])) with ordinality
+    as canonical_values (canonical_value, position);
+{%- endfor %}
