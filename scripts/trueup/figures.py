@@ -6,7 +6,8 @@ width. A `kind` is a class of the style sheet: now, change, stays, unknown or mi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 THINNEST = 1.0  # what is there is seen
@@ -187,3 +188,175 @@ def strip(bars: Sequence[Sequence[Part]], apart: Sequence[Part] | None = None) -
                     f"M{x:.1f} {y:.1f}h{width:.1f}v{height:.1f}h-{width:.1f}z"
                 )
     return Strip(STRIP_WIDTH, STRIP_HEIGHT, {kind: "".join(steps) for kind, steps in paths.items()})
+
+
+@dataclass(frozen=True)
+class Box:
+    """Measures of a figure over time: name as a Shape has it, the room of the drawing itself."""
+
+    name: str
+    width: int
+    height: int
+    ticks: int  # about so many along the time
+
+
+WIDE_BOX = Box("wide", 930, 190, 8)
+NARROW_BOX = Box("narrow", 300, 170, 4)
+
+
+@dataclass(frozen=True)
+class Dot:
+    """Something that took `value` and ended `seconds` after the beginning."""
+
+    seconds: float
+    value: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A value that holds from one second to another."""
+
+    start: float
+    end: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Values over time, ready to be drawn in one box; y grows downwards.
+
+    xs, ys: where the axes have a label; paths: dots by kind; levels: heights by name
+    area, line: of the steps; breaks: where time was left out, and what to say of it
+    """
+
+    box: Box
+    xs: list[tuple[float, str]]
+    ys: list[tuple[float, str]]
+    paths: dict[str, str]
+    levels: dict[str, float]
+    area: str
+    line: str
+    breaks: list[tuple[float, str]]
+
+
+LEAST = 1e-9  # what is less is nothing
+WIDEST = 10.0  # times the middle value: beyond, a scale of decades shows both
+TIMES = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
+
+
+def dots(
+    found: Sequence[Dot],
+    levels: Mapping[str, float],
+    breaks: Sequence[tuple[float, str]],
+    seconds: float,
+    box: Box,
+    label: Callable[[float], str],
+) -> Plot:
+    """Single values over time, with lines at some heights.
+
+    The scale has decades where the greatest value is far from the middle one: else the others
+    would lie on the axis. label: a tick's value, for people.
+    """
+    values = sorted(dot.value for dot in found) or [0.0]
+    shown = [*values, *levels.values()]
+    middle = values[len(values) // 2]
+    if middle > LEAST and max(shown) > WIDEST * middle:
+        lowest = max(min(value for value in shown if value > 0), max(shown) / 10**5)
+        bottom, top = math.floor(math.log10(lowest)), math.ceil(math.log10(max(shown)))
+        ticks = [10.0**power for power in range(bottom, top + 1)]
+
+        def height(value: float) -> float:
+            share = (math.log10(max(value, ticks[0])) - bottom) / (top - bottom)
+            return box.height * (1 - share)
+    else:
+        ticks = _ticks(max(shown))
+
+        def height(value: float) -> float:
+            return box.height * (1 - value / ticks[-1])
+
+    paths: dict[str, list[str]] = {}
+    for dot in found:
+        x = _along(dot.seconds, seconds, box)
+        paths.setdefault(dot.kind, []).append(f"M{x:.1f} {height(dot.value):.1f}h0")
+    return Plot(
+        box=box,
+        xs=_times(seconds, box),
+        ys=[(height(tick), label(tick)) for tick in ticks],
+        paths={kind: "".join(steps) for kind, steps in paths.items()},
+        levels={name: height(value) for name, value in levels.items()},
+        area="",
+        line="",
+        breaks=[(_along(at, seconds, box), text) for at, text in breaks],
+    )
+
+
+def steps(
+    found: Sequence[Step],
+    breaks: Sequence[tuple[float, str]],
+    seconds: float,
+    box: Box,
+    label: Callable[[float], str],
+) -> Plot:
+    """Values that each hold for a while, as a line in steps over its area."""
+    ticks = _ticks(max((step.value for step in found), default=0.0))
+    line = ""
+    for number, step in enumerate(found):
+        x, end = (_along(at, seconds, box) for at in (step.start, step.end))
+        y = box.height * (1 - step.value / ticks[-1])
+        line += f"{'L' if number else 'M'}{x:.1f} {y:.1f}H{end:.1f}"
+    return Plot(
+        box=box,
+        xs=_times(seconds, box),
+        ys=[(box.height * (1 - tick / ticks[-1]), label(tick)) for tick in ticks],
+        paths={},
+        levels={},
+        area=f"M0 {box.height}L{line[1:]}V{box.height}z" if found else "",
+        line=line,
+        breaks=[(_along(at, seconds, box), text) for at, text in breaks],
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time for reading, in its two greatest units: 0.0046 → 4.6 ms, 90 → 1 min 30 s."""
+    if 0 < seconds < 0.01:
+        return f"{seconds * 1000:.2g} ms"
+    if 0 < seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10 and seconds != int(seconds):
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    units = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"),
+             (whole % 60, "s")]  # fmt: skip
+    first = next((number for number, (count, _) in enumerate(units) if count), len(units) - 1)
+    parts = [f"{count} {name}" for count, name in units[first : first + 2] if count]
+    return " ".join(parts) or "0 s"
+
+
+def _along(at: float, seconds: float, box: Box) -> float:
+    return box.width * min(max(at / seconds, 0.0), 1.0) if seconds > 0 else box.width / 2
+
+
+def _ticks(top: float) -> list[float]:
+    """Round numbers from 0 to the first that is not below the top, four or five of them."""
+    if top < LEAST:
+        return [0.0, 1.0]
+    power = 10.0 ** math.floor(math.log10(top / 4))
+    step = next(each * power for each in (1, 2, 2.5, 5, 10) if each * power * 5 >= top)
+    return [step * number for number in range(math.ceil(top / step - 1e-9) + 1)]
+
+
+def _times(seconds: float, box: Box) -> list[tuple[float, str]]:
+    """Where the time axis is labelled: at round seconds, minutes or hours."""
+    if seconds < LEAST:
+        return []
+    if seconds < TIMES[0]:
+        every = _ticks(seconds)[1]
+    else:
+        every = next((each for each in TIMES if each * box.ticks >= seconds), 0)
+        every = every or math.ceil(seconds / box.ticks / TIMES[-1]) * TIMES[-1]
+    count = int(seconds / every + 1e-9)
+    return [
+        (_along(number * every, seconds, box), duration(number * every))
+        for number in range(count + 1)
+    ]

@@ -1,0 +1,783 @@
+-- Named statements of `trueup report`: what the ledger knows of a run, read in one snapshot. They
+-- write nothing and read no row of the application.
+
+-- name: report__newest()
+-- The newest run that was begun; a plan that was cancelled before is none.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+)
+
+select runs.run_id
+from runs
+where
+    runs.status <> 'planned'
+    and (
+        runs.status <> 'cancelled'
+        or exists (
+            select 1 as found
+            from batches
+            where
+                batches.run_id = runs.run_id
+                and batches.attempts > 0
+        )
+    )
+order by runs.planned_at desc
+limit 1;
+
+-- name: report__run(run_id)
+-- The run beside what every command reads of it, and where it is looked at.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+)
+
+select
+    runs.git_commit,
+    runs.notes,
+    runs.rehearsal,
+    cast(runs.reverts_run_id as text) as reverts_run_id,
+    cast(current_database() as text) as database_name,
+    cast(current_user as text) as role_name,
+    coalesce(runs.findings, '[]') as findings,
+    array(
+        select cast(reverting.run_id as text) as run_id
+        from runs as reverting
+        where
+            reverting.reverts_run_id = runs.run_id
+            and reverting.status not in ('planned', 'cancelled')
+        order by reverting.planned_at
+    ) as rolled_back_by,
+    extract(epoch from coalesce(runs.finished_at, now()) - runs.started_at) as seconds,
+    current_setting('server_version') as postgres_version,
+    now() as made_at
+from runs
+where runs.run_id = $1;
+
+-- name: report__columns(run_id)
+-- One row per column of the run: what there was, what was promised, what was done.
+with control as (
+    select * from {{ ref('stage_migration_control') }}
+),
+
+baselines as (
+    select * from {{ ref('migration_baselines') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+counted_rows as (
+    select
+        baselines.table_name,
+        baselines.column_name,
+        sum(baselines.rows) as row_total,
+        sum(baselines.nulls) as null_total,
+        sum(baselines.blanks) as blank_total
+    from baselines
+    where baselines.run_id = $1
+    group by
+        baselines.table_name,
+        baselines.column_name
+),
+
+counted_batches as (
+    select
+        batches.table_name,
+        batches.column_name,
+        count(*) as batch_total,
+        count(*) filter (where batches.status = 'completed') as batches_completed,
+        count(*) filter (where batches.status = 'failed') as batches_failed,
+        count(*) filter (where batches.status = 'cancelled') as batches_cancelled,
+        sum(batches.rows_updated) as rows_updated,
+        sum(batches.rows_failed) as rows_failed,
+        sum(batches.rows_planned) as rows_planned,
+        max(batches.stripes) as stripes
+    from batches
+    where batches.run_id = $1
+    group by
+        batches.table_name,
+        batches.column_name
+),
+
+decided_values as (
+    select
+        value_map.table_name,
+        value_map.column_name,
+        count(*) filter (where value_map.map_id is not null) as spellings,
+        sum(value_map.rows_planned) filter (
+            where value_map.map_id is null and value_map.match_type not in ('null', 'blank')
+        ) as rows_left
+    from value_map
+    where value_map.run_id = $1
+    group by
+        value_map.table_name,
+        value_map.column_name
+)
+
+select
+    control.table_name,
+    control.column_name,
+    control.status,
+    control.notes,
+    control.brake,
+    control.target_ms,
+    control.sleep_ms,
+    control.workers,
+    control.measured,
+    counted_rows.row_total,
+    counted_rows.null_total,
+    counted_rows.blank_total,
+    counted_batches.stripes,
+    coalesce(counted_batches.rows_planned, 0) as rows_planned,
+    coalesce(counted_batches.rows_updated, 0) as rows_updated,
+    coalesce(counted_batches.rows_failed, 0) as rows_failed,
+    coalesce(decided_values.rows_left, 0) as rows_left,
+    coalesce(decided_values.spellings, 0) as spellings,
+    coalesce(counted_batches.batch_total, 0) as batches,
+    coalesce(counted_batches.batches_completed, 0) as batches_completed,
+    coalesce(counted_batches.batches_failed, 0) as batches_failed,
+    coalesce(counted_batches.batches_cancelled, 0) as batches_cancelled
+from control
+left join counted_rows
+    on
+        control.table_name = counted_rows.table_name
+        and control.column_name = counted_rows.column_name
+left join counted_batches
+    on
+        control.table_name = counted_batches.table_name
+        and control.column_name = counted_batches.column_name
+left join decided_values
+    on
+        control.table_name = decided_values.table_name
+        and control.column_name = decided_values.column_name
+where control.run_id = $1
+order by
+    coalesce(counted_batches.rows_planned, 0) desc,
+    control.table_name asc,
+    control.column_name asc;
+{%- set judged_values %}
+runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+changed_values as (
+    select
+        batches.table_name,
+        batches.column_name,
+        changed.map_id,
+        count(*) as rows_changed
+    from changes
+    inner join batches
+        on changes.batch_id = batches.batch_id
+    cross join lateral unnest(changes.map_ids) as changed (map_id)
+    where changes.run_id = $1
+    group by
+        batches.table_name,
+        batches.column_name,
+        changed.map_id
+),
+
+-- a rollback takes one value apart again into the spellings it was made of
+judged_values as (
+    select
+        value_map.table_name,
+        value_map.column_name,
+        value_map.value_before,
+        value_map.value_after,
+        value_map.match_type,
+        value_map.rows_planned,
+        value_map.map_id is not null as is_planned,
+        coalesce(changed_values.rows_changed, 0) as rows_changed,
+        case
+            when value_map.map_id is null then null
+            when runs.kind = 'rollback' then value_map.value_before
+            else value_map.value_after
+        end as gathered_value,
+        case when value_map.map_id is null then value_map.match_type end as left_because
+    from runs
+    inner join value_map
+        on runs.run_id = value_map.run_id
+    left join changed_values
+        on
+            value_map.table_name = changed_values.table_name
+            and value_map.column_name = changed_values.column_name
+            and value_map.map_id = changed_values.map_id
+    where runs.run_id = $1
+)
+{%- endset %}
+
+-- name: report__targets(run_id)
+-- Per column and canonical value, or reason to stay: spellings, rows promised, rows changed.
+with {{ judged_values | trim }}
+
+select
+    judged_values.table_name,
+    judged_values.column_name,
+    judged_values.gathered_value,
+    judged_values.left_because,
+    count(*) as spellings,
+    count(*) filter (where judged_values.rows_changed > 0) as spellings_changed,
+    sum(judged_values.rows_planned) as rows_planned,
+    sum(judged_values.rows_changed) as rows_changed
+from judged_values
+group by
+    judged_values.table_name,
+    judged_values.column_name,
+    judged_values.gathered_value,
+    judged_values.left_because
+order by
+    judged_values.table_name asc,
+    judged_values.column_name asc,
+    rows_changed desc,
+    rows_planned desc,
+    judged_values.gathered_value asc,
+    judged_values.left_because asc;
+
+-- name: report__values(run_id, most)
+-- The commonest values of each column, so many of those that change and so many that stay.
+with {{ judged_values | trim }},
+
+ranked_values as (
+    select
+        judged_values.*,
+        row_number() over (
+            partition by
+                judged_values.table_name,
+                judged_values.column_name,
+                judged_values.is_planned
+            order by
+                judged_values.rows_changed desc,
+                judged_values.rows_planned desc,
+                judged_values.value_before asc,
+                judged_values.value_after asc
+        ) as place
+    from judged_values
+)
+
+select
+    ranked_values.table_name,
+    ranked_values.column_name,
+    ranked_values.value_before,
+    ranked_values.value_after,
+    ranked_values.match_type,
+    ranked_values.is_planned,
+    ranked_values.rows_planned,
+    ranked_values.rows_changed,
+    ranked_values.gathered_value,
+    ranked_values.left_because
+from ranked_values
+where ranked_values.place <= cast($2 as bigint)
+order by
+    ranked_values.table_name asc,
+    ranked_values.column_name asc,
+    ranked_values.is_planned desc,
+    ranked_values.place asc;
+
+-- name: report__tenants(run_id, most)
+-- Per column and tenant what there was, what was promised and changed, what a rollback left alone;
+-- the tenants with the most rows, and the rows of no tenant. What was not counted is NULL.
+with baselines as (
+    select * from {{ ref('migration_baselines') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+conflicts as (
+    select * from {{ ref('migration_conflicts') }}
+),
+
+tenant_counts as (
+    select
+        baselines.table_name,
+        baselines.column_name,
+        baselines.tenant,
+        baselines.rows as row_total,
+        baselines.nulls + baselines.blanks as rows_empty,
+        cast(null as bigint) as rows_planned,
+        cast(null as bigint) as rows_left,
+        0 as rows_changed,
+        0 as rows_conflicting
+    from baselines
+    where baselines.run_id = $1
+    union all
+    select
+        baselines.table_name,
+        baselines.column_name,
+        baselines.tenant,
+        null as row_total,
+        null as rows_empty,
+        case when value_map.map_id is null then 0 else cast(counts.row_text as bigint) end
+            as rows_planned,
+        case when value_map.map_id is null then cast(counts.row_text as bigint) else 0 end
+            as rows_left,
+        0 as rows_changed,
+        0 as rows_conflicting
+    from baselines
+    cross join jsonb_each_text(baselines.row_counts) as counts (raw_value, row_text)
+    inner join value_map
+        on
+            counts.raw_value = value_map.value_before
+            and baselines.run_id = value_map.run_id
+            and baselines.table_name = value_map.table_name
+            and baselines.column_name = value_map.column_name
+    where
+        baselines.run_id = $1
+        and value_map.match_type <> 'blank'
+    union all
+    select
+        batches.table_name,
+        batches.column_name,
+        changed.tenant,
+        null as row_total,
+        null as rows_empty,
+        null as rows_planned,
+        null as rows_left,
+        1 as rows_changed,
+        0 as rows_conflicting
+    from changes
+    inner join batches
+        on changes.batch_id = batches.batch_id
+    cross join lateral unnest(changes.tenants) as changed (tenant)
+    where changes.run_id = $1
+    union all
+    select
+        conflicts.table_name,
+        conflicts.column_name,
+        conflicts.tenant,
+        null as row_total,
+        null as rows_empty,
+        null as rows_planned,
+        null as rows_left,
+        0 as rows_changed,
+        1 as rows_conflicting
+    from conflicts
+    where conflicts.run_id = $1
+),
+
+counted_tenants as (
+    select
+        tenant_counts.table_name,
+        tenant_counts.column_name,
+        tenant_counts.tenant,
+        sum(tenant_counts.row_total) as row_total,
+        sum(tenant_counts.rows_empty) as rows_empty,
+        sum(tenant_counts.rows_planned) as rows_planned,
+        sum(tenant_counts.rows_left) as rows_left,
+        sum(tenant_counts.rows_changed) as rows_changed,
+        sum(tenant_counts.rows_conflicting) as rows_conflicting
+    from tenant_counts
+    group by
+        tenant_counts.table_name,
+        tenant_counts.column_name,
+        tenant_counts.tenant
+),
+
+ranked_tenants as (
+    select
+        counted_tenants.*,
+        count(*) over (
+            partition by counted_tenants.table_name, counted_tenants.column_name
+        ) as tenants,
+        row_number() over (
+            partition by counted_tenants.table_name, counted_tenants.column_name
+            order by
+                counted_tenants.tenant is null desc,
+                coalesce(counted_tenants.row_total, 0) desc,
+                counted_tenants.rows_changed desc,
+                counted_tenants.tenant asc
+        ) as place
+    from counted_tenants
+)
+
+select
+    ranked_tenants.table_name,
+    ranked_tenants.column_name,
+    ranked_tenants.tenant,
+    ranked_tenants.tenants,
+    ranked_tenants.row_total,
+    ranked_tenants.rows_empty,
+    ranked_tenants.rows_changed,
+    ranked_tenants.rows_conflicting,
+    -- of a tenant that was counted, none of whose values was to be decided
+    case
+        when ranked_tenants.row_total is null then null
+        else coalesce(ranked_tenants.rows_planned, 0)
+    end as rows_planned,
+    case
+        when ranked_tenants.row_total is null then null
+        else coalesce(ranked_tenants.rows_left, 0)
+    end as rows_left
+from ranked_tenants
+where ranked_tenants.place <= cast($2 as bigint)
+order by
+    ranked_tenants.table_name,
+    ranked_tenants.column_name,
+    ranked_tenants.place;
+{%- set worked_batches %}
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+ended_batches as (
+    select
+        batches.batch_id,
+        batches.table_name,
+        batches.column_name,
+        batches.status,
+        batches.rows_updated,
+        batches.rows_in_batch,
+        batches.completed_at,
+        coalesce(batches.duration_ms, 0) as duration_ms,
+        batches.completed_at - make_interval(secs => coalesce(batches.duration_ms, 0) / 1000)
+            as begun_at
+    from batches
+    where
+        batches.run_id = $1
+        and batches.status in ('completed', 'failed')
+        and batches.completed_at is not null
+),
+
+followed_batches as (
+    select
+        ended_batches.*,
+        min(ended_batches.begun_at) over () as first_at,
+        extract(
+            epoch from ended_batches.begun_at - max(ended_batches.completed_at) over (
+                order by
+                    ended_batches.completed_at,
+                    ended_batches.batch_id
+                rows between unbounded preceding and 1 preceding
+            )
+        ) as idle_seconds
+    from ended_batches
+),
+
+judged_batches as (
+    select
+        followed_batches.*,
+        case
+            when followed_batches.idle_seconds > cast($2 as double precision)
+                then followed_batches.idle_seconds
+            else 0
+        end as break_seconds
+    from followed_batches
+),
+
+-- seconds since the first batch began, without the times in which nobody worked
+worked_batches as (
+    select
+        judged_batches.*,
+        greatest(
+            extract(epoch from judged_batches.completed_at - judged_batches.first_at)
+            - sum(judged_batches.break_seconds) over (
+                order by
+                    judged_batches.completed_at,
+                    judged_batches.batch_id
+            ),
+            0
+        ) as worked_seconds
+    from judged_batches
+)
+{%- endset %}
+
+-- name: report__durations(run_id, break_seconds)
+-- How long completed batches took, and how long was worked on all that ended.
+with {{ worked_batches | trim }}
+
+select
+    count(*) as batches,
+    percentile_cont(0.5) within group (order by worked_batches.duration_ms) filter (
+        where worked_batches.status = 'completed'
+    ) as p50_ms,
+    percentile_cont(0.95) within group (order by worked_batches.duration_ms) filter (
+        where worked_batches.status = 'completed'
+    ) as p95_ms,
+    max(worked_batches.duration_ms) filter (where worked_batches.status = 'completed') as max_ms,
+    max(worked_batches.worked_seconds) as worked_seconds,
+    sum(worked_batches.break_seconds) as break_seconds,
+    min(worked_batches.first_at) as first_at,
+    max(worked_batches.completed_at) as last_at
+from worked_batches;
+
+-- name: report__points(run_id, break_seconds, most)
+-- Single batches by the time they ended: all of them, or the slowest, the failed ones, those after
+-- a break, and others at even distances.
+with {{ worked_batches | trim }},
+
+ranked_batches as (
+    select
+        worked_batches.*,
+        count(*) over () as batch_total,
+        row_number() over (
+            order by
+                worked_batches.completed_at,
+                worked_batches.batch_id
+        ) as place,
+        row_number() over (
+            order by
+                worked_batches.status = 'failed' desc,
+                worked_batches.break_seconds > 0 desc,
+                worked_batches.duration_ms desc,
+                worked_batches.batch_id asc
+        ) as rank_of_note
+    from worked_batches
+)
+
+select
+    ranked_batches.batch_id,
+    ranked_batches.table_name,
+    ranked_batches.column_name,
+    ranked_batches.status,
+    ranked_batches.completed_at,
+    ranked_batches.worked_seconds,
+    ranked_batches.break_seconds,
+    ranked_batches.duration_ms,
+    ranked_batches.rows_updated,
+    ranked_batches.rows_in_batch
+from ranked_batches
+where
+    ranked_batches.batch_total <= cast($3 as bigint)
+    or ranked_batches.rank_of_note <= cast($3 as bigint) / 4
+    or ranked_batches.place % (ranked_batches.batch_total * 4 / (cast($3 as bigint) * 3) + 1) = 0
+order by ranked_batches.place;
+
+-- name: report__rates(run_id, break_seconds, most)
+-- Rows over time, in equal parts of the time that was worked, of four batches at least.
+with {{ worked_batches | trim }},
+
+spans as (
+    select
+        max(worked_batches.worked_seconds) as worked_seconds,
+        greatest(least(count(*) / 4, cast($3 as bigint)), 1) as part_total
+    from worked_batches
+),
+
+parts as (
+    select
+        numbers.part_no,
+        spans.worked_seconds / spans.part_total as part_seconds
+    from spans
+    cross join generate_series(1, spans.part_total) as numbers (part_no)
+    where spans.worked_seconds > 0
+),
+
+placed_batches as (
+    select
+        worked_batches.rows_updated,
+        worked_batches.rows_in_batch,
+        least(
+            floor(worked_batches.worked_seconds * spans.part_total / spans.worked_seconds) + 1,
+            spans.part_total
+        ) as part_no
+    from worked_batches
+    cross join spans
+    where spans.worked_seconds > 0
+)
+
+select
+    (parts.part_no - 1) * parts.part_seconds as from_seconds,
+    parts.part_no * parts.part_seconds as to_seconds,
+    count(placed_batches.part_no) as batches,
+    coalesce(sum(placed_batches.rows_updated), 0) as rows_updated,
+    coalesce(sum(placed_batches.rows_in_batch), 0) as rows_read
+from parts
+left join placed_batches
+    on parts.part_no = placed_batches.part_no
+group by
+    parts.part_no,
+    parts.part_seconds
+order by parts.part_no;
+
+-- name: report__audit(run_id)
+-- What the audit holds beside what the batches counted.
+with changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+audited as (
+    select
+        count(*) as entries,
+        coalesce(sum(cardinality(changes.row_keys)), 0) as rows_audited,
+        -- NULL where nobody compared
+        sum(cardinality(changes.others_changed)) as rows_others_changed
+    from changes
+    where changes.run_id = $1
+),
+
+counted as (
+    select coalesce(sum(batches.rows_updated), 0) as rows_counted
+    from batches
+    where batches.run_id = $1
+)
+
+select
+    audited.entries,
+    audited.rows_audited,
+    counted.rows_counted,
+    audited.rows_others_changed
+from audited
+cross join counted;
+
+-- name: report__sample(run_id, most)
+-- Changed rows to be read by a person: the same ones each time, and in no order that the run had.
+with changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+chosen_rows as (
+    select
+        batches.table_name,
+        batches.column_name,
+        changed.row_key,
+        changed.tenant,
+        changed.map_id,
+        changes.run_at
+    from changes
+    inner join batches
+        on changes.batch_id = batches.batch_id
+    cross join
+        lateral unnest(
+            changes.row_keys,
+            changes.tenants,
+            changes.map_ids
+        ) as changed (row_key, tenant, map_id)
+    where changes.run_id = $1
+    order by
+        md5(batches.table_name || '.' || batches.column_name || ' ' || changed.row_key),
+        changed.row_key
+    limit cast($2 as bigint)
+)
+
+select
+    chosen_rows.table_name,
+    chosen_rows.column_name,
+    chosen_rows.row_key,
+    chosen_rows.tenant,
+    value_map.value_before,
+    value_map.value_after,
+    chosen_rows.run_at
+from chosen_rows
+left join value_map
+    on
+        value_map.run_id = $1
+        and chosen_rows.table_name = value_map.table_name
+        and chosen_rows.column_name = value_map.column_name
+        and chosen_rows.map_id = value_map.map_id
+order by
+    chosen_rows.table_name,
+    chosen_rows.column_name,
+    chosen_rows.row_key;
+
+-- name: report__quarantine(run_id, most)
+-- Rows that the database refused to change, with its reason.
+with quarantine as (
+    select * from {{ ref('migration_quarantine') }}
+)
+
+select
+    quarantine.table_name,
+    quarantine.column_name,
+    quarantine.batch_id,
+    quarantine.row_key,
+    quarantine.value_before,
+    quarantine.sqlstate,
+    quarantine.error_message,
+    quarantine.at,
+    count(*) over () as total
+from quarantine
+where quarantine.run_id = $1
+order by
+    quarantine.at,
+    quarantine.batch_id,
+    quarantine.row_key
+limit cast($2 as bigint);
+
+-- name: report__failures(run_id, most)
+-- Batches that failed, with their range and the reason.
+with batches as (
+    select * from {{ ref('stage_migration_batches') }}
+)
+
+select
+    batches.batch_id,
+    batches.table_name,
+    batches.column_name,
+    batches.fund_id,
+    batches.range_start,
+    batches.range_end,
+    batches.stripe,
+    batches.stripes,
+    batches.attempts,
+    batches.rows_planned,
+    batches.rows_updated,
+    batches.error_message,
+    count(*) over () as total
+from batches
+where
+    batches.run_id = $1
+    and batches.status = 'failed'
+order by batches.batch_id
+limit cast($2 as bigint);
+
+-- name: report__conflicts(run_id, most)
+-- Rows that a rollback left alone: what it would have restored, what the run wrote, what is there.
+select
+    conflicts.table_name,
+    conflicts.column_name,
+    conflicts.row_key,
+    conflicts.tenant,
+    conflicts.value_before,
+    conflicts.value_written,
+    conflicts.value_now,
+    conflicts.reason,
+    conflicts.at,
+    count(*) over () as total
+from {{ ref('migration_conflicts') }} as conflicts
+where conflicts.run_id = $1
+order by
+    conflicts.table_name,
+    conflicts.column_name,
+    conflicts.row_key
+limit cast($2 as bigint);
