@@ -21,14 +21,8 @@ changed_rows as (
         batches.column_name,
         changed.row_id,
         changed.tenant,
-        case changes.action
-            when 'revert' then value_map.value_after
-            else value_map.value_before
-        end as stage_before,
-        case changes.action
-            when 'revert' then value_map.value_before
-            else value_map.value_after
-        end as stage_after,
+        value_map.value_before as stage_before,
+        value_map.value_after as stage_after,
         changes.run_at,
         changes.run_id,
         changes.batch_id,

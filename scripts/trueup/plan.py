@@ -31,7 +31,8 @@ KIND = "migrate"
 NO_TENANT = "none"  # on the command line: rows of no tenant
 EXAMPLES = 5  # rows shown per column
 MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
-OPEN_OPTIONS = ("max_quarantined", "compare_others", "planned_xid")  # they do not say what becomes of a value
+# they do not say what becomes of a value
+OPEN_OPTIONS = ("max_quarantined", "compare_others", "planned_xid")
 EVERY_OTHER_COLUMN = "/* every other column of application */"  # in apply_batch_comparing
 SKEW = 1.5  # times its share that the fullest stripe may have before keys are hashed
 
@@ -211,11 +212,12 @@ def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
         )
     for entry in found:
         if scope.tenants and not entry.get("tenant"):
-            raise _no_tenant(entry, "--tenant cannot narrow it")
+            raise no_tenant(entry, "--tenant cannot narrow it")
     return found
 
 
-def _no_tenant(entry: Mapping[str, Any], what: str) -> TrueupError:
+def no_tenant(entry: Mapping[str, Any], what: str) -> TrueupError:
+    """What is said of a column that has no tenants."""
     return TrueupError(
         f"{entry['table']}.{entry['column']} has no tenant column, so {what}",
         "Name the tables that have one with --table.",
@@ -236,7 +238,7 @@ def make(
     managed = entries(settings, scope)
     for entry in managed:
         if pace.by_tenant and not entry.get("tenant"):
-            raise _no_tenant(entry, "its batches cannot be cut --by tenant")
+            raise no_tenant(entry, "its batches cannot be cut --by tenant")
     schema = ledger.schema(settings)
     ledger.check(connected, schema, settings)
     found = compiled.statements(settings)
@@ -257,9 +259,9 @@ def make(
         "tenants": tenants or None,
         "batch_size": pace.batch_size,
         "by_tenant": pace.by_tenant,
-        "planned_xid": _oldest_transaction(connected),
+        "planned_xid": oldest_transaction(connected),
     }
-    _insert_run(settings, connected, schema, run_id, options, own, versions)
+    insert_run(settings, connected, schema, run_id, options, own, versions)
     columns = []
     usual_stripes = defaults(settings)["stripes"]
     for number, entry in enumerate(managed):
@@ -271,15 +273,9 @@ def make(
         else:
             stripes, why = _stripes(pace, usual_stripes, pays, why)
         columns.append(_column(connected, found, run_id, entry, options, pace, stripes, why))
-        _insert_control(connected, schema, run_id, entry, pace)
+        insert_control(connected, schema, run_id, entry, pace)
     _check_tenants(connected, schema, run_id, tenants)
-    digest = _digest(connected, schema, run_id, options, versions)
-    connected.execute(
-        sql.SQL("update {} set plan_sha256 = %s, findings = %s where run_id = %s").format(
-            sql.Identifier(schema, "migration_runs")
-        ),
-        [digest, Jsonb([dataclasses.asdict(each) for each in findings]), run_id],
-    )
+    digest = seal(connected, schema, run_id, options, versions, findings)
     connected.commit()
     connected.isolation_level = None
     return Plan(run_id, digest, columns, findings)
@@ -337,7 +333,7 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
         reason = f"it is older than {hours} hours"
     elif run.sources_sha256 != compiled.digest(settings):
         reason = "managed columns, statements or macros have changed since"
-    else:
+    elif run.kind == KIND:  # a rollback does not ask what a value means
         vocabularies = {each.split(" ")[0] for each in run.vocabulary_version.split(", ")}
         versions = _versions(connected, runs.statements(run)["vocabulary_versions"], vocabularies)
         if versions != run.vocabulary_version:
@@ -445,7 +441,7 @@ def _own_statements(
     """What apply will need, as the ledger keeps it."""
     purposes = ("apply_batch", "keys_to_change", "quarantine", "remaining_values",
                 "reopen_batches", "missed_rows", "skip_to")  # fmt: skip
-    own = {name: each for name, each in found.items() if "__" not in name and name != "text_keys"}
+    own = books(found)
     for entry in managed:
         table, column = entry["table"], entry["column"]
         for purpose in purposes:
@@ -454,6 +450,11 @@ def _own_statements(
         name = column_statement("apply_batch_comparing", table, column)
         own[name] = with_columns(found[name], entry, facts[table, column])
     return runs.stored(own)
+
+
+def books(found: Mapping[str, Statement]) -> dict[str, Statement]:
+    """The statements that keep a run's books, the same for every column."""
+    return {name: each for name, each in found.items() if "__" not in name and name != "text_keys"}
 
 
 def with_columns(
@@ -482,7 +483,7 @@ def _versions(connected: Connection, statement: Statement, vocabularies: Collect
     return ", ".join(f"{name} {version[:12]}" for name, version in rows)
 
 
-def _insert_run(
+def insert_run(
     settings: Settings,
     connected: Connection,
     schema: str,
@@ -490,16 +491,20 @@ def _insert_run(
     options: Mapping[str, Any],
     own: Mapping[str, Any],
     versions: str,
+    kind: str = KIND,
+    reverts: uuid.UUID | None = None,
 ) -> None:
+    """A run that nobody has begun; `seal` completes it. reverts: the run that it takes back."""
     connected.execute(
         sql.SQL(
             "insert into {} (run_id, kind, status, options, statements, vocabulary_version,"
-            " sources_sha256, plan_sha256, sql_sha256, git_commit, operator, environment)"
-            " values (%s, %s, 'planned', %s, %s, %s, %s, '', %s, %s, %s, %s)"
+            " sources_sha256, plan_sha256, sql_sha256, git_commit, operator, environment,"
+            " reverts_run_id)"
+            " values (%s, %s, 'planned', %s, %s, %s, %s, '', %s, %s, %s, %s, %s)"
         ).format(sql.Identifier(schema, "migration_runs")),
         [
             run_id,
-            KIND,
+            kind,
             Jsonb(dict(options)),
             Jsonb(dict(own)),
             versions,
@@ -508,13 +513,15 @@ def _insert_run(
             _git_commit(settings.project),
             f"{getpass.getuser()} as {connected.info.user}",
             settings.environment,
+            reverts,
         ],
     )
 
 
-def _insert_control(
+def insert_control(
     connected: Connection, schema: str, run_id: uuid.UUID, entry: Mapping[str, Any], pace: Pace
 ) -> None:
+    """How a column of the run is steered."""
     connected.execute(
         sql.SQL(
             "insert into {} (run_id, table_name, column_name, target_ms, sleep_ms, workers)"
@@ -524,7 +531,7 @@ def _insert_control(
     )
 
 
-def _oldest_transaction(connected: Connection) -> str:
+def oldest_transaction(connected: Connection) -> str:
     """What was written by this transaction or a later one is not in the plan's snapshot."""
     found = connected.execute("select cast(pg_snapshot_xmin(pg_current_snapshot()) as text)")
     return str(found.fetchall()[0][0])
@@ -560,11 +567,30 @@ def _digest(
     query = sql.SQL(
         "select table_name, column_name, map_id, value_before, value_after, match_type,"
         " rows_planned from {} where run_id = %s order by table_name, column_name,"
-        ' value_before collate "C"'
+        ' value_before collate "C", map_id'
     ).format(sql.Identifier(schema, "migration_value_map"))
     settled = {name: value for name, value in options.items() if name not in OPEN_OPTIONS}
     decided = [settled, versions, connected.execute(query, [run_id]).fetchall()]
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+
+
+def seal(
+    connected: Connection,
+    schema: str,
+    run_id: uuid.UUID,
+    options: Mapping[str, Any],
+    versions: str,
+    findings: Iterable[tables.Finding],
+) -> str:
+    """Complete a run that was stored: what was found, and the SHA-256 of what was decided."""
+    digest = _digest(connected, schema, run_id, options, versions)
+    connected.execute(
+        sql.SQL("update {} set plan_sha256 = %s, findings = %s where run_id = %s").format(
+            sql.Identifier(schema, "migration_runs")
+        ),
+        [digest, Jsonb([dataclasses.asdict(each) for each in findings]), run_id],
+    )
+    return digest
 
 
 def _git_commit(project: Path) -> str | None:

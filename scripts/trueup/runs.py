@@ -64,10 +64,12 @@ def find(
     wanted: str | None,
     statuses: Collection[str],
     first: Collection[str] = (),
+    kind: str | None = None,
 ) -> Run:
     """The run that is meant: by its id or the beginning of it, else the newest of these statuses.
 
     first: statuses that are chosen before the others where no run is named.
+    kind:  of the run that is chosen where none is named; None for any.
 
     Raises TrueupError where there is none, or where it is in another status.
     """
@@ -77,7 +79,7 @@ def find(
             "`trueup runs` lists them.",
         )
     condition = (
-        sql.SQL("status = any(%(statuses)s)")
+        sql.SQL("status = any(%(statuses)s) and kind = coalesce(%(kind)s, kind)")
         if wanted is None
         else sql.SQL("cast(run_id as text) like %(wanted)s")
     )
@@ -87,6 +89,7 @@ def find(
     values = {
         "statuses": list(statuses),
         "first": list(first),
+        "kind": kind,
         "wanted": f"{(wanted or '').lower()}%",
     }
     with connected.cursor(row_factory=class_row(Run)) as cursor:

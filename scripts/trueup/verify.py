@@ -14,6 +14,7 @@ from trueup import compiled, ledger, runs
 from trueup.compiled import Statement, column_statement
 from trueup.connection import Connection
 from trueup.settings import Settings
+from trueup.worker import MIGRATE
 
 PASS, WARN, FAIL, ERROR = "pass", "warn", "fail", "error"
 ORDER = (PASS, WARN, FAIL, ERROR)  # the worst of several decides
@@ -94,8 +95,9 @@ class Verification:
 
 
 def run(settings: Settings, connected: Connection, wanted: str | None) -> Verification:
-    """Verify a run, or the newest that was begun. The connection must not be in autocommit mode.
+    """Verify a run, or the newest migration that was begun.
 
+    The connection must not be in autocommit mode.
     Raises TrueupError where there is no ledger or no such run.
     """
     schema = ledger.schema(settings)
@@ -105,8 +107,11 @@ def run(settings: Settings, connected: Connection, wanted: str | None) -> Verifi
     connected.read_only = True
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     found["begin_reading"].run(connected)
-    target = runs.find(connected, schema, wanted, (*runs.UNFINISHED, "completed"))
-    checks = {name: Check(name) for name in CHECKS}
+    target = runs.find(connected, schema, wanted, (*runs.UNFINISHED, "completed"), kind=MIGRATE)
+    # what a rollback brings back is what there was, canonical or not
+    checks = {
+        name: Check(name) for name in CHECKS if target.kind == MIGRATE or name != "canonical_values"
+    }
     one = {"run_id": target.run_id}
     bounds = {
         (table, column): bound
@@ -183,6 +188,8 @@ def _read(
         rows = [(name, ERROR, "the check can be read", text, [text]) for name in ids]
     milliseconds = (time.monotonic() - started) * 1000
     for name, status, expected, actual, offenders in rows:
+        if name not in checks:
+            continue
         check = checks[name]
         check.status = max(check.status, status, key=ORDER.index)
         check.expected.append(expected)

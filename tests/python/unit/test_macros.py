@@ -164,10 +164,19 @@ TEXTS: dict[str, Callable[[], str]] = {
         render("statement_name", "apply_batch", {"table": table, "column": column})
         for table, column in (("deals", "stage"), ("Order", "é"), ("a", "b__c"), ("a__b", "c"))
     ),
+    "rehearsal_table": lambda: render("rehearsal_table", {"table": "deals", "column": "stage"}),
     "dirty_rows": lambda: render(
         "dirty_rows",
         {"table": "deals", "column": "stage", "key": {"id": "bigint"}},
         "application.stage = 'x'",
+    ),
+    "audited_rows": lambda: render("audited_rows", "$2"),
+    "of_rollback": lambda: render("of_rollback", {"table": "deals", "column": "stage"}, "$1"),
+    "judged_reverts": lambda: render(
+        "judged_reverts",
+        {"table": "deals", "column": "stage", "key": {"id": "bigint"}},
+        "$1",
+        "$2",
     ),
     "in_scope": lambda: render("in_scope", "fund_id", "deals", "$1"),
     "in_scope__no_tenant": lambda: render("in_scope", None, "deals", "$1"),
@@ -176,6 +185,8 @@ TEXTS: dict[str, Callable[[], str]] = {
     "key_columns__descending": lambda: render("key_columns", COMPOSITE, "deals", "desc"),
     "key_in_range": lambda: render("key_in_range", {"id": "bigint"}, "deals", "$1", "$2"),
     "key_in_range__two_columns": lambda: render("key_in_range", COMPOSITE, "deals", "$1", "$2"),
+    "key_from_text": lambda: render("key_from_text", {"id": "bigint"}, "deals.row_key"),
+    "key_from_text__two_columns": lambda: render("key_from_text", COMPOSITE, "deals.row_key"),
     "key_text": lambda: render("key_text", {"id": "text"}, "deals"),
     "key_text__two_columns": lambda: render("key_text", COMPOSITE, "deals"),
     "key_texts": lambda: render("key_texts", {"id": "text"}, "deals"),

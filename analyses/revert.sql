@@ -1,0 +1,281 @@
+-- Named statements of a rollback's batches: one set per managed column. revert_batch is the only
+-- statement of a rollback that changes rows of the application. They are stored with the rollback
+-- and run as they stand here.
+{%- for entry in managed_columns() %}
+{%- set table_text = literal(entry.table) %}
+{%- set column_text = literal(entry.column) %}
+{%- set key = numbered_key(entry.key) %}
+{%- set whole = is_integer_key(entry.key) %}
+
+{%- for purpose in ['revert_batch', 'keys_to_revert'] %}
+{%- set reverts = purpose == 'revert_batch' %}
+
+-- name: {{ statement_name(purpose, entry) }}(batch_id, range_start,
+--     range_end, stripe, stripes, tenants,
+--     values_before, values_after, map_ids
+{{- ', hashed' if whole }}{{ ', lease_token' if reverts }})
+{%- if reverts %}
+-- One batch of a rollback, or a piece of one: rows that the batch which is taken back has changed,
+-- which still have the value it wrote last, and which no other run has changed since, get the value
+-- they had before. Rows, audit entry and progress are one statement: all of it happens, or nothing.
+-- The mapping is the rollback's own: the value that the run wrote, and the one that comes back.
+{%- else %}
+-- The keys of the rows that a batch of a rollback, or a piece of one, would change, in order: where
+-- to cut it.
+{%- endif %}
+{%- set fence_columns %}
+        batches.batch_id,
+        batches.run_id,
+        batches.reverts_batch_id,
+        batches.range_start,
+        batches.range_end,
+        batches.stripe,
+        batches.stripes,
+        batches.hashed
+{%- endset %}
+{%- if reverts %}
+with fence as (
+    -- This runner still holds the batch, and nobody can take it before the transaction ends.
+    select
+        {{ fence_columns | trim }}
+    from {{ ref('stage_migration_batches') }} as batches
+    where
+        batches.batch_id = $1
+        and batches.lease_token = {{ '$11' if whole else '$10' }}
+        and batches.status = 'running'
+    for no key update
+),
+{%- else %}
+with fence as (
+    select
+        {{ fence_columns | trim }}
+    from {{ ref('stage_migration_batches') }} as batches
+    where batches.batch_id = $1
+),
+{%- endif %}
+
+reverted_runs as (
+    select
+        reverted.run_id,
+        reverted.started_at
+    from fence
+    inner join {{ ref('migration_runs') }} as reverting
+        on fence.run_id = reverting.run_id
+    inner join {{ ref('migration_runs') }} as reverted
+        on reverting.reverts_run_id = reverted.run_id
+),
+
+later_runs as (
+    select runs.run_id
+    from reverted_runs
+    cross join {{ ref('migration_runs') }} as runs
+    where
+        runs.run_id <> reverted_runs.run_id
+        and coalesce(runs.finished_at >= reverted_runs.started_at, true)
+),
+
+-- The ends of the batch as the table's own keys: its collation decides what comes after what.
+range_starts as (
+    select {{ numbered_columns(entry.key, 'application') }}
+    from {{ application_table(entry) }} as application
+    where false
+    union all
+    select {{ key_values(entry.key, 'fence.range_start') }}
+    from fence
+),
+
+range_ends as (
+    select {{ numbered_columns(entry.key, 'application') }}
+    from {{ application_table(entry) }} as application
+    where false
+    union all
+    select {{ key_values(entry.key, 'fence.range_end') }}
+    from fence
+),
+
+audited_batches as (
+    select
+        fence.reverts_batch_id as batch_id,
+        fence.batch_id as own_batch_id,
+        true as is_own,
+        false as is_ours
+    from fence
+    union all
+    -- Of later runs, this rollback too, the batches that may hold the same rows. One that was begun
+    -- more than once may have been shortened by --resume-from after it had changed some.
+    select
+        batches.batch_id,
+        cast(null as bigint) as own_batch_id,
+        false as is_own,
+        batches.run_id = fence.run_id as is_ours
+    from fence
+    cross join range_starts
+    cross join range_ends
+    cross join later_runs
+    inner join {{ ref('stage_migration_batches') }} as batches
+        on later_runs.run_id = batches.run_id
+    where
+        batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+        and (
+            batches.hashed <> fence.hashed
+            or (batches.stripe & (least(batches.stripes, fence.stripes) - 1))
+            = (fence.stripe & (least(batches.stripes, fence.stripes) - 1))
+        )
+        and (
+            fence.range_start is null
+            or ({{ key_values(entry.key, 'batches.range_end') }})
+            > ({{ key_columns(key, 'range_starts') }})
+        )
+        and (
+            batches.range_start is null
+            or batches.attempts > 1
+            or batches.error_message is not null
+            or ({{ key_values(entry.key, 'batches.range_start') }})
+            < ({{ key_columns(key, 'range_ends') }})
+        )
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+{{ audited_rows('$6') }},
+
+keyed_rows as (
+    select
+        {{ numbered_columns(entry.key, 'application') }},
+        cast(null as bigint) as first_map_id,
+        cast(null as bigint) as last_map_id
+    from {{ application_table(entry) }} as application
+    where false
+    union all
+    select
+        {{ key_from_text(entry.key, 'audited_rows.row_key') }},
+        audited_rows.first_map_id,
+        audited_rows.last_map_id
+    from audited_rows
+    where
+        audited_rows.is_in_scope
+        and not audited_rows.is_changed_later
+),
+
+value_pairs as (
+    select
+        pairs.value_before,
+        pairs.value_after,
+        pairs.map_id
+    from
+        unnest(cast($7 as text[]), cast($8 as text[]), cast($9 as smallint[]))
+            as pairs (value_before, value_after, map_id)
+),
+
+-- A row that the run changed twice comes back to its first value, from the last one.
+mapped_rows as (
+    select
+        keyed_rows.*,
+        value_map.map_id,
+        value_map.value_after as value_restored,
+        case
+            when keyed_rows.first_map_id = keyed_rows.last_map_id then value_map.value_before
+            else (
+                select reverted_values.value_after
+                from {{ ref('migration_value_map') }} as reverted_values
+                inner join reverted_runs
+                    on reverted_values.run_id = reverted_runs.run_id
+                where
+                    reverted_values.table_name = {{ table_text }}
+                    and reverted_values.column_name = {{ column_text }}
+                    and reverted_values.map_id = keyed_rows.last_map_id
+            )
+        end as value_written
+    from keyed_rows
+    inner join
+        unnest(cast($7 as text[]), cast($8 as text[]), cast($9 as smallint[]))
+            as value_map (value_before, value_after, map_id)
+        on keyed_rows.first_map_id = value_map.map_id
+    where
+        {{ key_in_range(key, 'keyed_rows', '$2', '$3') | indent(8) }}
+        and {{ stripe_of(key, 'keyed_rows', '$5', '$10') | indent(8) }} = cast($4 as bigint)
+),
+
+restored_rows as (
+    select
+        {{ numbered_columns(key, 'mapped_rows') }},
+        mapped_rows.value_written,
+        mapped_rows.value_restored,
+        case
+            when mapped_rows.first_map_id = mapped_rows.last_map_id then mapped_rows.map_id
+            else (
+                select value_pairs.map_id
+                from value_pairs
+                where
+                    value_pairs.value_before = mapped_rows.value_written
+                    and value_pairs.value_after = mapped_rows.value_restored
+            )
+        end as map_id
+    from mapped_rows
+)
+{%- if reverts %},
+
+changed as (
+    -- Compare and swap: a row whose value is not, or no longer, what the run wrote is left alone.
+    update {{ application_table(entry) }} as application
+    set {{ quoted(entry.column) }} = restored_rows.value_restored
+    from restored_rows
+    where
+        ({{ key_columns(entry.key, 'application') }})
+        = ({{ key_columns(key, 'restored_rows') }})
+        and {{ binary_text('application.' ~ quoted(entry.column)) }} = restored_rows.value_written
+    returning
+        {{ key_text(entry.key, 'application') }} as row_key,
+        {{ tenant_text('application', entry.tenant) }} as tenant,
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as value_now,
+        restored_rows.value_restored,
+        restored_rows.map_id
+),
+
+recorded as (
+    insert into {{ ref('stage_normalization_changes') }} (
+        run_id, batch_id, row_keys, tenants, map_ids, action
+    )
+    select
+        fence.run_id,
+        fence.batch_id,
+        array_agg(changed.row_key) as row_keys,
+        array_agg(changed.tenant) as tenants,
+        array_agg(
+            case
+                when changed.value_now = changed.value_restored then changed.map_id
+                -- a trigger wrote something else: an error on this row, which undoes the change
+                else cast('a trigger wrote ' || coalesce(changed.value_now, 'NULL') as smallint)
+            end
+        ) as map_ids,
+        'revert' as action
+    from fence
+    cross join changed
+    group by
+        fence.run_id,
+        fence.batch_id
+    returning cardinality(row_keys) as rows_changed
+)
+
+update {{ ref('stage_migration_batches') }} as batches
+set rows_updated = batches.rows_updated + coalesce(recorded.rows_changed, 0)
+from fence
+left join recorded on true
+where batches.batch_id = fence.batch_id
+returning coalesce(recorded.rows_changed, 0) as rows_changed;
+{%- else %}
+
+select {{ key_texts(key, 'restored_rows') }} as key_texts
+from restored_rows
+inner join {{ application_table(entry) }} as application
+    on
+        ({{ key_columns(entry.key, 'application') }})
+        = ({{ key_columns(key, 'restored_rows') }})
+        and {{ binary_text('application.' ~ quoted(entry.column)) }} = restored_rows.value_written
+order by {{ key_columns(key, 'restored_rows') }};
+{%- endif %}
+{%- endfor %}
+{%- endfor %}

@@ -1,0 +1,465 @@
+-- Named statements of `trueup rollback`, before and after its batches: one set per managed column.
+-- A rollback is a run of its own; these join the ledger with a whole table of the application, and
+-- write to the ledger only. What changes rows is in revert.sql.
+{%- for entry in managed_columns() %}
+{%- set table_text = literal(entry.table) %}
+{%- set column_text = literal(entry.column) %}
+
+-- name: {{ statement_name('plan_reverts', entry) }}(run_id, reverts_run_id, tenants,
+--     values_before, reverts_batch_id, examples, is_kept)
+-- What would come back, and what is in the way? Counted in one pass, and kept where that is wanted:
+-- the mapping, turned around, and the batches of the rollback, newest first. Returns their number,
+-- [value now, value that comes back, rows], rows in the way by reason, and the first of each.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+reverted_runs as (
+    select
+        runs.run_id,
+        runs.started_at
+    from runs
+    where runs.run_id = $2
+),
+
+own_batches as (
+    select
+        batches.batch_id,
+        batches.batch_id as own_batch_id
+    from batches
+    where
+        batches.run_id = $2
+        and batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+        and (cast($5 as bigint) is null or batches.batch_id = cast($5 as bigint))
+),
+
+own_values as (
+    select
+        value_map.map_id,
+        value_map.match_type,
+        value_map.value_after as value_before,
+        value_map.value_before as value_after
+    from value_map
+    where
+        value_map.run_id = $2
+        and value_map.table_name = {{ table_text }}
+        and value_map.column_name = {{ column_text }}
+        and value_map.map_id is not null
+        and (
+            cast($4 as text[]) is null
+            or value_map.value_before = any(cast($4 as text[]))
+        )
+),
+
+{{ judged_reverts(entry, '$1', '$3') }},
+
+pairs as (
+    select
+        judged_rows.value_written as value_before,
+        judged_rows.value_before as value_after,
+        min(judged_rows.map_id) as first_map_id,
+        count(*) filter (where judged_rows.reason is null) as rows_planned
+    from judged_rows
+    group by
+        judged_rows.value_written,
+        judged_rows.value_before
+),
+
+turned_values as (
+    select
+        own_values.map_id,
+        own_values.value_before,
+        own_values.value_after,
+        own_values.match_type,
+        coalesce(pairs.rows_planned, 0) as rows_planned
+    from own_values
+    left join pairs
+        on
+            own_values.value_before = pairs.value_before
+            and own_values.value_after = pairs.value_after
+),
+
+last_numbers as (
+    select max(reverted_values.map_id) as map_id
+    from reverted_values
+),
+
+-- of rows that the run changed twice: from what it wrote last to what there was first
+further_values as (
+    select
+        last_numbers.map_id
+        + row_number() over (order by pairs.value_before asc, pairs.value_after asc) as map_id,
+        pairs.value_before,
+        pairs.value_after,
+        own_values.match_type,
+        pairs.rows_planned
+    from pairs
+    inner join own_values
+        on pairs.first_map_id = own_values.map_id
+    cross join last_numbers
+    where
+        not exists (
+            select 1 as found
+            from own_values as turned
+            where
+                turned.value_before = pairs.value_before
+                and turned.value_after = pairs.value_after
+        )
+),
+
+all_values as (
+    select * from turned_values
+    union all
+    select * from further_values
+),
+
+stored_values as (
+    insert into {{ ref('migration_value_map') }} (
+        run_id, table_name, column_name, map_id, value_before, value_after, match_type,
+        rows_planned
+    )
+    select
+        cast($1 as uuid) as run_id,
+        {{ table_text }} as table_name,
+        {{ column_text }} as column_name,
+        cast(all_values.map_id as smallint) as map_id,
+        all_values.value_before,
+        all_values.value_after,
+        all_values.match_type,
+        all_values.rows_planned
+    from all_values
+    where cast($7 as boolean)
+    returning map_id
+),
+
+counted_batches as (
+    select
+        judged_rows.own_batch_id as batch_id,
+        count(*) as row_count,
+        count(*) filter (where judged_rows.reason is null) as planned_count
+    from judged_rows
+    group by judged_rows.own_batch_id
+),
+
+stored_batches as (
+    insert into {{ ref('stage_migration_batches') }} (
+        run_id, table_name, column_name, range_no, fund_id, range_start, range_end, stripe,
+        stripes, hashed, rows_in_batch, rows_planned, reverts_batch_id
+    )
+    select
+        cast($1 as uuid) as run_id,
+        {{ table_text }} as table_name,
+        {{ column_text }} as column_name,
+        batches.range_no,
+        batches.fund_id,
+        -- one that was begun more than once may have been shortened after it had changed rows
+        case
+            when batches.attempts = 1 and batches.error_message is null then batches.range_start
+        end as range_start,
+        batches.range_end,
+        batches.stripe,
+        batches.stripes,
+        batches.hashed,
+        counted_batches.row_count as rows_in_batch,
+        counted_batches.planned_count as rows_planned,
+        batches.batch_id as reverts_batch_id
+    from counted_batches
+    inner join batches
+        on counted_batches.batch_id = batches.batch_id
+    where cast($7 as boolean)
+    order by batches.batch_id desc
+    returning batch_id
+),
+
+reasons as (
+    select
+        judged_rows.reason,
+        count(*) as row_count
+    from judged_rows
+    where judged_rows.reason is not null
+    group by judged_rows.reason
+),
+
+conflicts as (
+    select
+        judged_rows.row_key,
+        judged_rows.tenant,
+        judged_rows.value_before,
+        judged_rows.value_written,
+        judged_rows.value_now,
+        judged_rows.reason,
+        row_number() over (
+            partition by judged_rows.reason
+            order by {{ key_from_text(entry.key, 'judged_rows.row_key') }}
+        ) as place
+    from judged_rows
+    where judged_rows.reason is not null
+),
+
+batch_totals as (
+    select count(*) as batches
+    from counted_batches
+),
+
+counted_pairs as (
+    select
+        coalesce(
+            jsonb_agg(
+                jsonb_build_array(pairs.value_before, pairs.value_after, pairs.rows_planned)
+                order by
+                    pairs.rows_planned desc,
+                    pairs.value_before asc,
+                    pairs.value_after asc
+            ),
+            '[]'
+        ) as restored_values
+    from pairs
+    where pairs.rows_planned > 0
+),
+
+counted_reasons as (
+    select
+        coalesce(
+            jsonb_object_agg(reasons.reason, reasons.row_count), '{}'
+        ) as reason_rows
+    from reasons
+),
+
+shown_conflicts as (
+    select
+        coalesce(
+            jsonb_agg(
+                jsonb_build_array(
+                    conflicts.row_key,
+                    conflicts.tenant,
+                    conflicts.value_before,
+                    conflicts.value_written,
+                    conflicts.value_now,
+                    conflicts.reason
+                )
+                order by
+                    conflicts.reason asc,
+                    conflicts.place asc
+            ),
+            '[]'
+        ) as examples
+    from conflicts
+    where cast($6 as bigint) is null or conflicts.place <= cast($6 as bigint)
+)
+
+select
+    batch_totals.batches,
+    counted_pairs.restored_values,
+    counted_reasons.reason_rows,
+    shown_conflicts.examples
+from batch_totals
+cross join counted_pairs
+cross join counted_reasons
+cross join shown_conflicts;
+
+-- name: {{ statement_name('revert_baselines', entry) }}(run_id, tenants, range_end)
+-- What there was before the rollback, by tenant, up to its last key: rows, NULLs, blanks.
+with counted_values as (
+    select
+        {{ tenant_text('application', entry.tenant) }} as tenant,
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
+        count(*) as row_count
+    from {{ application_table(entry) }} as application
+    where
+        {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
+        and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
+    group by
+        {{ tenant_text('application', entry.tenant) }},
+        {{ binary_text('application.' ~ quoted(entry.column)) }}
+)
+
+insert into {{ ref('migration_baselines') }} (
+    run_id, table_name, column_name, tenant, rows, nulls, blanks, row_counts
+)
+select
+    cast($1 as uuid) as run_id,
+    {{ table_text }} as table_name,
+    {{ column_text }} as column_name,
+    counted_values.tenant,
+    sum(counted_values.row_count) as row_total,
+    coalesce(
+        sum(counted_values.row_count) filter (where counted_values.raw_value is null), 0
+    ) as null_total,
+    coalesce(
+        sum(counted_values.row_count) filter (
+            where {{ is_blank('counted_values.raw_value') | indent(12) }}
+        ),
+        0
+    ) as blank_total,
+    coalesce(
+        jsonb_object_agg(counted_values.raw_value, counted_values.row_count)
+        filter (where counted_values.raw_value is not null),
+        '{}'
+    ) as row_counts
+from counted_values
+group by counted_values.tenant;
+
+-- name: {{ statement_name('reopen_reverts', entry) }}(run_id, tenants, lease_token)
+-- Batches that still hold a row which can be restored are open again: somebody held it when its
+-- batch came by, or has put back what the run wrote. Quarantined rows stay where they are.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+quarantine as (
+    select * from {{ ref('migration_quarantine') }}
+),
+
+{{ of_rollback(entry, '$1') }},
+
+{{ judged_reverts(entry, '$1', '$2') }},
+
+open_batches as (
+    select distinct judged_rows.own_batch_id
+    from judged_rows
+    where
+        judged_rows.reason is null
+        and not exists (
+            select 1 as found
+            from quarantine
+            where
+                quarantine.batch_id = judged_rows.own_batch_id
+                and quarantine.row_key = judged_rows.row_key
+        )
+)
+
+update {{ ref('stage_migration_batches') }} as reopened
+set
+    status = 'pending',
+    lease_token = null,
+    lease_until = null,
+    completed_at = null,
+    error_message = null
+from open_batches
+where
+    reopened.batch_id = open_batches.own_batch_id
+    and reopened.status in ('completed', 'failed')
+    and exists (
+        select 1 as found
+        from {{ ref('stage_migration_control') }} as control
+        where
+            control.run_id = $1
+            and control.lease_token = $3
+    )
+returning reopened.batch_id;
+
+-- name: {{ statement_name('unrestored_rows', entry) }}(run_id, tenants)
+-- At the very end: rows that could have been restored and were not, by the value they still have.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+{{ of_rollback(entry, '$1') }},
+
+{{ judged_reverts(entry, '$1', '$2') }}
+
+select
+    judged_rows.value_written as value_before,
+    count(*) as row_count,
+    min(judged_rows.row_key) as example
+from judged_rows
+where judged_rows.reason is null
+group by judged_rows.value_written
+order by
+    row_count desc,
+    value_before asc;
+
+-- name: {{ statement_name('store_conflicts', entry) }}(run_id, tenants)
+-- At the end: the rows that were left alone, because somebody else has had the last word. Once per
+-- row, although the run may come to its end several times.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+known_conflicts as (
+    select * from {{ ref('migration_conflicts') }}
+),
+
+{{ of_rollback(entry, '$1') }},
+
+{{ judged_reverts(entry, '$1', '$2') }}
+
+insert into {{ ref('migration_conflicts') }} (
+    run_id, batch_id, table_name, column_name, row_key, tenant, value_before, value_written,
+    value_now, reason
+)
+select
+    cast($1 as uuid) as run_id,
+    judged_rows.own_batch_id as batch_id,
+    {{ table_text }} as table_name,
+    {{ column_text }} as column_name,
+    judged_rows.row_key,
+    judged_rows.tenant,
+    judged_rows.value_before,
+    judged_rows.value_written,
+    judged_rows.value_now,
+    judged_rows.reason
+from judged_rows
+where
+    judged_rows.reason is not null
+    and not judged_rows.is_restored
+    and not exists (
+        select 1 as found
+        from known_conflicts
+        where
+            known_conflicts.run_id = $1
+            and known_conflicts.table_name = {{ table_text }}
+            and known_conflicts.column_name = {{ column_text }}
+            and known_conflicts.row_key = judged_rows.row_key
+    )
+returning row_key;
+{%- endfor %}

@@ -1,0 +1,1 @@
+cast(deals.row_key as bigint)

@@ -1,0 +1,1 @@
+trueup_ledger.rehearsal_24fff575e2b3
