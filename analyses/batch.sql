@@ -6,26 +6,18 @@
 {%- set key = numbered_key(entry.key) %}
 {%- set resume_from = key_columns(key, 'resume_key') %}
 
+{%- set of_key = (['by_tenant', 'fund_id'] if entry.tenant else [])
+    + (['hashed'] if is_integer_key(entry.key) else []) %}
+
 {%- for purpose in ['apply_batch', 'apply_batch_comparing'] %}
 {%- set compares = purpose == 'apply_batch_comparing' %}
-{%- set place %}
-{{ key_in_range(entry.key, 'application', '$3', '$4') }}
-and {{ stripe_of(entry.key, 'application', '$6', '$14' if entry.tenant else '$12') -}}
-{{- '' }} = cast($5 as bigint)
-and {{ in_scope(entry.tenant, 'application', '$7') }}
-{%- if entry.tenant %}
-and {{ of_tenant(entry.tenant, 'application', '$12', '$13') }}
-{%- endif %}
-and (
-    cast($11 as text[]) is null
-    or {{ binary_text('application.' ~ quoted(entry.column)) }} <> all(cast($11 as text[]))
-)
-{%- endset %}
+{%- set parameters = ['batch_id', 'lease_token', 'range_start', 'range_end', 'stripe', 'stripes',
+    'tenants', 'values_before', 'values_after', 'map_ids', 'canonical_values'] + of_key %}
+{%- set numbers = parameter_numbers(parameters) %}
+{%- set raw_value = binary_text('application.' ~ quoted(entry.column)) %}
 
--- name: {{ statement_name(purpose, entry) }}(batch_id, lease_token,
---     range_start, range_end, stripe, stripes, tenants, values_before, values_after, map_ids,
---     canonical_values{{ ', by_tenant, fund_id' if entry.tenant -}}
-{{- ', hashed' if is_integer_key(entry.key) }})
+-- name: {{ statement_name(purpose, entry) }}(
+--     {{ parameters | join(', ') | wordwrap(80, wrapstring='\n--     ') }})
 -- One batch, or a piece of one: the rows of one stripe of one key range whose value is in the plan.
 -- Rows, audit entry and progress are one statement: all of it happens, or nothing.
 {%- if compares %}
@@ -48,15 +40,15 @@ with fence as (
 
 {%- if compares %}
 
-versions as (
+older_rows as (
     select
         {{ numbered_columns(entry.key, 'application') }},
-        application.xmin as version,
+        application.xmin as row_version,
         row(/* every other column of application */) as others
     from {{ application_table(entry) }} as application
     where
-        {{ place | trim | indent(8) }}
-        and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($8 as text[]))
+        {{ in_batch(entry, numbers) | indent(8) }}
+        and {{ raw_value }} = any(cast($8 as text[]))
 ),
 {%- endif %}
 
@@ -67,17 +59,22 @@ changed as (
     from
         fence,
         {%- if compares %}
-        versions,
+        older_rows,
         {%- endif %}
         unnest(cast($8 as text[]), cast($9 as text[]), cast($10 as smallint[]))
             as value_map (value_before, value_after, map_id)
     where
-        {{ place | trim | indent(8) }}
-        and {{ binary_text('application.' ~ quoted(entry.column)) }} = value_map.value_before
+        {{ in_batch(entry, numbers) | indent(8) }}
+        and (
+            -- of an index of what is not canonical, if there is one
+            cast($11 as text[]) is null
+            or {{ raw_value }} <> all(cast($11 as text[]))
+        )
+        and {{ raw_value }} = value_map.value_before
         {%- if compares %}
         and ({{ key_columns(entry.key, 'application') }})
-        = ({{ key_columns(numbered_key(entry.key), 'versions') }})
-        and application.xmin = versions.version
+        = ({{ key_columns(numbered_key(entry.key), 'older_rows') }})
+        and application.xmin = older_rows.row_version
         {%- endif %}
     returning
         {{ key_text(entry.key, 'application') }} as row_key,
@@ -85,7 +82,9 @@ changed as (
         {{ binary_text('application.' ~ quoted(entry.column)) }} as value_now,
         value_map.value_after,
         {%- if compares %}
-        row(/* every other column of application */) *= versions.others as is_alike,
+        record_image_eq(
+            row(/* every other column of application */), older_rows.others
+        ) as is_alike,
         {%- endif %}
         value_map.map_id
 ),
@@ -128,21 +127,16 @@ where batches.batch_id = fence.batch_id
 returning coalesce(recorded.rows_changed, 0) as rows_changed;
 {%- endfor %}
 
--- name: {{ statement_name('keys_to_change', entry) }}(range_start, range_end, stripe, stripes,
---     tenants, values_before{{ ', by_tenant, fund_id' if entry.tenant -}}
-{{- ', hashed' if is_integer_key(entry.key) }})
+{%- set parameters = ['range_start', 'range_end', 'stripe', 'stripes', 'tenants',
+    'values_before'] + of_key %}
+
+-- name: {{ statement_name('keys_to_change', entry) }}(
+--     {{ parameters | join(', ') | wordwrap(80, wrapstring='\n--     ') }})
 -- The keys of the rows that a batch, or a piece of one, would change, in order: where to cut it.
 select {{ key_texts(entry.key, 'application') }} as key_texts
 from {{ application_table(entry) }} as application
 where
-    {{ key_in_range(entry.key, 'application', '$1', '$2') | indent(4) }}
-    and {{ stripe_of(
-        entry.key, 'application', '$4', '$9' if entry.tenant else '$7'
-    ) | indent(4) }} = cast($3 as bigint)
-    and {{ in_scope(entry.tenant, 'application', '$5') | indent(4) }}
-    {%- if entry.tenant %}
-    and {{ of_tenant(entry.tenant, 'application', '$7', '$8') | indent(4) }}
-    {%- endif %}
+    {{ in_batch(entry, parameter_numbers(parameters)) | indent(4) }}
     and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($6 as text[]))
 order by {{ key_columns(entry.key, 'application') }};
 

@@ -310,8 +310,8 @@ where
 select pg_stat_force_next_flush() as flushed;
 
 -- name: note_counters(run_id, lease_token, moment)
--- What the server has counted, before the run and after it: updates of the table by anyone, those of
--- them that were HOT, and how much log there is. Those of a resumed run are from its first begin.
+-- What the server has counted, before the run and after it: updates of the table by anyone, those
+-- that were HOT, and how much log there is. Those of a resumed run are from its first begin.
 with tables as (
     select
         control.table_name,

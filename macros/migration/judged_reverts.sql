@@ -1,6 +1,6 @@
 {#-
-    Every row that a rollback is about, with its three values, and why it stays as it is, as CTEs; no
-    comma at the end.
+    Every row that a rollback is about, with its three values, and why it stays as it is, as CTEs;
+    no comma at the end.
 
     judged_reverts({'table': 'deals', 'column': 'stage', 'key': {'id': 'bigint'}}, '$1', '$2')
     expects the id of the rollback and the array of its tenants; CTEs runs, batches, changes and

@@ -1,7 +1,7 @@
 {#-
-    Where batches are cut by tenant: is the row of the tenant of this batch? Everywhere else every row
-    is. The tenant is compared as its column's own type, so that an index which leads with it serves;
-    NULL stands for the rows of no tenant.
+    Where batches are cut by tenant: is the row of the tenant of this batch? Everywhere else every
+    row is. The tenant is compared as its column's own type, so that an index which leads with it
+    serves; NULL stands for the rows of no tenant.
     of_tenant('fund_id', 'rows', '$1', '$2') →
         (
             not cast($1 as boolean)

@@ -1,7 +1,7 @@
 {#-
-    The scratch table of a managed column's rehearsal, in the ledger's schema: there while `trueup plan
-    --rehearse` runs. The name is short whatever the column is called, and the same every time, so that
-    what a kill left behind is found. trueup.rehearsal makes the same name.
+    The scratch table of a managed column's rehearsal, in the ledger's schema: there while
+    `trueup plan --rehearse` runs. The name is short whatever the column is called, and the same
+    every time, so that what a kill left behind is found. trueup.rehearsal makes the same name.
     rehearsal_table({'table': 'investments', 'column': 'round'}) →
         trueup_ledger.rehearsal_92a844cc3f8a
 -#}

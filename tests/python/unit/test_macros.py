@@ -38,6 +38,10 @@ VARS: dict[str, Any] = {
     "managed_documents": [],
 }  # fmt: skip
 COMPOSITE = {"Fund": "text", "id": "uuid"}
+PLACE = ("range_start", "range_end", "stripe", "stripes", "tenants", "hashed", "by_tenant",
+         "fund_id")  # fmt: skip
+NUMBERS = {name: f"${number}" for number, name in enumerate(PLACE, 1)}
+IN_BATCH = ({"key": {"id": "bigint"}, "tenant": "fund_id"}, NUMBERS)
 COLUMNS = ["deal_id", "stage", "weight", "first_seen_at"]
 CONTRACT: dict[str, Any] = {
     "run_id": {"constraints": [{"type": "not_null"}], "data_type": "uuid"},
@@ -180,6 +184,9 @@ TEXTS: dict[str, Callable[[], str]] = {
     ),
     "in_scope": lambda: render("in_scope", "fund_id", "deals", "$1"),
     "in_scope__no_tenant": lambda: render("in_scope", None, "deals", "$1"),
+    "parameter_numbers": lambda: str(render("parameter_numbers", ["batch_id", "stripe"])),
+    "in_batch": lambda: render("in_batch", *IN_BATCH),
+    "in_batch__no_tenant": lambda: render("in_batch", {"key": COMPOSITE, "tenant": None}, NUMBERS),
     "of_tenant": lambda: render("of_tenant", "fund_id", "deals", "$1", "$2"),
     "key_columns": lambda: render("key_columns", COMPOSITE, "deals"),
     "key_columns__descending": lambda: render("key_columns", COMPOSITE, "deals", "desc"),
