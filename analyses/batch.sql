@@ -38,55 +38,72 @@ with fence as (
     for no key update
 ),
 
+{%- set planned %}
+unnest(cast($8 as text[]), cast($9 as text[]), cast($10 as smallint[]))
+    as value_map (value_before, value_after, map_id)
+{%- endset %}
+{%- set is_planned %}
+{{ in_batch(entry, numbers) }}
+and (
+    -- of an index of what is not canonical, if there is one
+    cast($11 as text[]) is null
+    or {{ raw_value }} <> all(cast($11 as text[]))
+)
+and {{ raw_value }} = value_map.value_before
+{%- endset %}
 {%- if compares %}
 
-older_rows as (
+older_rows as {{ computed_once() }} (
     select
         {{ numbered_columns(entry.key, 'application') }},
         application.xmin as row_version,
-        row(/* every other column of application */) as others
-    from {{ application_table(entry) }} as application
+        row(/* every other column of application */) as others,
+        value_map.value_before,
+        value_map.value_after,
+        value_map.map_id
+    from
+        {{ application_table(entry) }} as application,
+        {{ planned | trim | indent(8) }}
     where
-        {{ in_batch(entry, numbers) | indent(8) }}
-        and {{ raw_value }} = any(cast($8 as text[]))
+        {{ is_planned | trim | indent(8) }}
 ),
 {%- endif %}
 
 changed as (
     -- Compare and swap: a row whose value is not, or no longer, the planned one is left alone.
     update {{ application_table(entry) }} as application
+    {%- if compares %}
+    set {{ quoted(entry.column) }} = older_rows.value_after
+    from
+        fence,
+        older_rows
+    where
+        ({{ key_columns(entry.key, 'application') }})
+        = ({{ key_columns(numbered_key(entry.key), 'older_rows') }})
+        and application.xmin = older_rows.row_version
+        and {{ raw_value }} = older_rows.value_before
+    {%- else %}
     set {{ quoted(entry.column) }} = value_map.value_after
     from
         fence,
-        {%- if compares %}
-        older_rows,
-        {%- endif %}
-        unnest(cast($8 as text[]), cast($9 as text[]), cast($10 as smallint[]))
-            as value_map (value_before, value_after, map_id)
+        {{ planned | trim | indent(8) }}
     where
-        {{ in_batch(entry, numbers) | indent(8) }}
-        and (
-            -- of an index of what is not canonical, if there is one
-            cast($11 as text[]) is null
-            or {{ raw_value }} <> all(cast($11 as text[]))
-        )
-        and {{ raw_value }} = value_map.value_before
-        {%- if compares %}
-        and ({{ key_columns(entry.key, 'application') }})
-        = ({{ key_columns(numbered_key(entry.key), 'older_rows') }})
-        and application.xmin = older_rows.row_version
-        {%- endif %}
+        {{ is_planned | trim | indent(8) }}
+    {%- endif %}
     returning
         {{ key_text(entry.key, 'application') }} as row_key,
         {{ tenant_text('application', entry.tenant) }} as tenant,
-        {{ binary_text('application.' ~ quoted(entry.column)) }} as value_now,
-        value_map.value_after,
+        {{ raw_value }} as value_now,
         {%- if compares %}
         record_image_eq(
             row(/* every other column of application */), older_rows.others
         ) as is_alike,
-        {%- endif %}
+        older_rows.value_after,
+        older_rows.map_id
+        {%- else %}
+        value_map.value_after,
         value_map.map_id
+        {%- endif %}
 ),
 
 recorded as (

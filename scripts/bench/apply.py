@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import psycopg
 import ratios
 
-from trueup import dbt, engine, migration, plan, runs, sample, server
+from trueup import dbt, engine, migration, plan, rehearsal, rollback, runs, sample, server
 from trueup.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -99,7 +99,8 @@ class Bench:
         self.root.execute("drop index if exists public.portfoliocompanies_fund_id_idx")
         if tenant_index:
             self.root.execute(f"create index portfoliocompanies_fund_id_idx on {TABLE} (fund_id)")
-        self.root.execute(f"alter table {TABLE} disable trigger user")
+        # not only disabled: even then PostgreSQL locks every row before it updates it
+        self.root.execute(f"drop trigger if exists touch_row_version on {TABLE}")
         self.root.execute(
             f"insert into {TABLE} select * from public.bench_rows"
             + (f" order by id limit {rows}" if rows else "")
@@ -107,7 +108,10 @@ class Bench:
         if not plain:
             self.root.execute(f"create index portfoliocompanies_updated_at_idx on {TABLE}"
                               " (updated_at)")  # fmt: skip
-            self.root.execute(f"alter table {TABLE} enable trigger user")
+            self.root.execute(
+                f"create trigger touch_row_version before update on {TABLE}"
+                " for each row execute function public.touch_row_version()"
+            )
         if fresh:
             self.root.execute(f"vacuum (freeze, analyze) {TABLE}")
         self.root.execute("checkpoint")
@@ -322,6 +326,18 @@ def pairs(bench: Bench, rounds: int) -> Figures:
     return figures
 
 
+def plan_rollback(bench: Bench, run_id: uuid.UUID) -> uuid.UUID:
+    """A stored rollback of a run, at the pace of the bench."""
+    pace = plan.Pace(0, sleep_ms=0, target_ms=plan.defaults(bench.settings)["target_ms"])
+    with bench.connect() as connection:
+        reverted = rollback.find(connection, "trueup_ledger", str(run_id))
+        made = rollback.make(
+            bench.settings, connection, reverted, rollback.Scope(), pace, keep=True
+        )
+    assert made.run_id is not None
+    return made.run_id
+
+
 def measured_run(bench: Bench, run_id: uuid.UUID, **changes: Any) -> dict[str, float]:
     """What one run costs, its audit and its batches included."""
     audit = bench._one(f"select pg_total_relation_size('{AUDIT}')")
@@ -354,6 +370,22 @@ def sizes(bench: Bench, counts: Sequence[int]) -> list[tuple[int, float]]:
             speeds.append(count / (time.monotonic() - started))
         found.append((count, statistics.median(speeds)))
     return found
+
+
+def rehearsed(bench: Bench, plain: bool) -> tuple[float, float, float, float]:
+    """WAL bytes and HOT share that a rehearsal predicted, and those of the run that followed."""
+    bench.reset(plain=plain)
+    known = plan.defaults(bench.settings)
+    pace = plan.Pace(known["batch_size"], 0, known["target_ms"])
+    with bench.connect() as connection:
+        made = plan.make(bench.settings, connection, SCOPE, pace)
+        found = rehearsal.rehearse(bench.settings, connection, made, pace)
+    prediction = found.columns[0].prediction
+    assert prediction is not None and prediction.rows == made.rows_planned
+    bench.root.execute("checkpoint")
+    real = bench.measured(lambda: bench.apply(made.run_id))
+    wal = real["wal"] * real["rows"]
+    return prediction.wal_bytes, wal, 100 * prediction.hot_share, real["hot"]
 
 
 def second_run(bench: Bench, rounds: int) -> tuple[list[float], list[float]]:
@@ -516,6 +548,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             bench.reset(100_000)
             by_row = bench.measured(lambda: row_by_row(bench))
             out(f"row by row from Python, 100,000 rows: {by_row['seconds']:.1f} s\n")
+            for name, plain in (("a table without a trigger", True), ("as the sample is", False)):
+                wal, real_wal, hot, real_hot = rehearsed(bench, plain)
+                out(
+                    f"rehearsal, {name}: WAL {wal / 1e6:.0f} MB predicted,"
+                    f" {real_wal / 1e6:.0f} MB real ({wal / real_wal:.3f});"
+                    f" HOT {hot:.0f} %, {real_hot:.0f} %\n"
+                )
             again, counted = second_run(bench, options.rounds)
             out(f"second run {statistics.median(again):.3f} s, grouped count"
                 f" {statistics.median(counted):.3f} s\n")  # fmt: skip

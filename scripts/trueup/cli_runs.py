@@ -459,7 +459,29 @@ def carry_out(
             run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
     except BrokenPipeError:
         _nobody_reads(f"run {run.short_id} is {outcome.status}")
+    if outcome.status == "completed" and run.kind == worker.MIGRATE:
+        _drop_indexes(settings, places)
     sys.exit(0 if outcome.status == "completed" else 1)
+
+
+def _drop_indexes(settings: Any, places: Any) -> None:
+    """The indexes of `trueup index create` have served, and cost every later update its HOT."""
+    from trueup import connection, indexes
+
+    def connect(name: str) -> Any:
+        return connection.connect(settings, autocommit=True, application_name=name)
+
+    tables = [place.table_name for place in places]
+    columns = [place.column_name for place in places]
+    with connection.connect(settings, autocommit=True) as connected:
+        own = indexes.own(connected, indexes.app_schema(settings))
+    for index in indexes.in_scope(own, tables, columns):
+        try:
+            indexes.drop(connect, index, lambda words: click.echo(words, err=True))
+        except TrueupError as error:
+            click.echo(f"{error.message}\n{error.remedy or ''}".rstrip(), err=True)
+        else:
+            click.echo(f"{index.qualified} has served and is dropped.", err=True)
 
 
 def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bool = True) -> None:

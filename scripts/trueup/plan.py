@@ -21,7 +21,7 @@ from typing import Any
 from psycopg import IsolationLevel, sql
 from psycopg.types.json import Jsonb
 
-from trueup import aliases, brakes, compiled, dbt, ledger, runs, tables
+from trueup import aliases, brakes, compiled, dbt, indexes, ledger, runs, tables
 from trueup.compiled import Rows, Statement, column_statement
 from trueup.connection import Connection
 from trueup.errors import TrueupError
@@ -123,6 +123,11 @@ class ColumnPlan:
     def rows_planned(self) -> int:
         """Rows that will change."""
         return sum(value.rows for value in self.values if value.after is not None)
+
+    @property
+    def rows_pending(self) -> int:
+        """Rows whose value is not canonical, whatever becomes of it."""
+        return sum(value.rows for value in self.values if value.before is not None)
 
     @property
     def tenants(self) -> dict[str | None, int]:
@@ -272,7 +277,12 @@ def make(
             stripes, why = 1, _by_tenant(table_facts, entry["tenant"])
         else:
             stripes, why = _stripes(pace, usual_stripes, pays, why)
-        columns.append(_column(connected, found, run_id, entry, options, pace, stripes, why))
+        column = _column(connected, found, run_id, entry, options, pace, stripes, why)
+        columns.append(column)
+        proposed = indexes.proposal(
+            table_facts, column.rows, column.rows_pending, indexes.most_share(settings)
+        )
+        findings += [proposed] if proposed else []
         insert_control(connected, schema, run_id, entry, pace)
     _check_tenants(connected, schema, run_id, tenants)
     digest = seal(connected, schema, run_id, options, versions, findings)

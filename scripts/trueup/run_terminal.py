@@ -53,7 +53,7 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
             stripes = f"{column.stripes} stripes" if column.stripes > 1 else "contiguous batches"
             out.print(f"  [dim]{stripes}: {escape(column.why)}[/]", soft_wrap=True)
         out.print()
-    warnings = [each for each in plan.findings if each.status != tables.OK]
+    warnings = [each for each in plan.findings if each.status != tables.OK or each.remedy]
     for finding in warnings:
         show_finding(out, finding.status, finding.subject, finding.found, finding.remedy)
     if warnings:

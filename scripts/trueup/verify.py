@@ -10,9 +10,10 @@ from typing import Any
 import psycopg
 from psycopg import IsolationLevel
 
-from trueup import compiled, ledger, runs
+from trueup import compiled, ledger, prune, runs
 from trueup.compiled import Statement, column_statement
 from trueup.connection import Connection
+from trueup.errors import TrueupError
 from trueup.settings import Settings
 from trueup.worker import MIGRATE
 
@@ -108,6 +109,12 @@ def run(settings: Settings, connected: Connection, wanted: str | None) -> Verifi
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     found["begin_reading"].run(connected)
     target = runs.find(connected, schema, wanted, (*runs.UNFINISHED, "completed"), kind=MIGRATE)
+    if prune.is_pruned(connected, schema, target.run_id):
+        raise TrueupError(
+            f"run {target.short_id} cannot be verified any more: `trueup ledger prune` has removed"
+            " the counts from before it",
+            "Its changes are in `stage_normalization_log` as before.",
+        )
     # what a rollback brings back is what there was, canonical or not
     checks = {
         name: Check(name) for name in CHECKS if target.kind == MIGRATE or name != "canonical_values"
