@@ -57,12 +57,12 @@ older_rows as {{ computed_once() }} (
     select
         {{ numbered_columns(entry.key, 'application') }},
         application.xmin as row_version,
-        row(/* every other column of application */) as others,
+        row(/* every other column of application */) as other_values,
         value_map.value_before,
         value_map.value_after,
         value_map.map_id
-    from
-        {{ application_table(entry) }} as application,
+    from {{ application_table(entry) }} as application
+    cross join
         {{ planned | trim | indent(8) }}
     where
         {{ is_planned | trim | indent(8) }}
@@ -96,7 +96,7 @@ changed as (
         {{ raw_value }} as value_now,
         {%- if compares %}
         record_image_eq(
-            row(/* every other column of application */), older_rows.others
+            row(/* every other column of application */), older_rows.other_values
         ) as is_alike,
         older_rows.value_after,
         older_rows.map_id

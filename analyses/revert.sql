@@ -151,7 +151,7 @@ keyed_rows as (
     where false
     union all
     select
-        {{ key_from_text(entry.key, 'audited_rows.row_key') }},
+        {{ key_from_text(entry.key, 'audited_rows.row_key', numbered=true) }},
         audited_rows.first_map_id,
         audited_rows.last_map_id
     from audited_rows

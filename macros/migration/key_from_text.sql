@@ -1,14 +1,20 @@
 {#-
     The key of a row from its one text, the ledger's row_key, as values of the key's columns: what
-    key_text() made of them.
-    key_from_text({'id': 'bigint'}, 'rows.row_key')  → cast(rows.row_key as bigint)
+    key_text() made of them. numbered: under the names of numbered_key().
+    key_from_text({'id': 'bigint'}, 'rows.row_key')               → cast(rows.row_key as bigint)
+    key_from_text({'id': 'bigint'}, 'rows.row_key', numbered=true) →
+        cast(rows.row_key as bigint) as key_1
     key_from_text({'a': 'integer', 'b': 'text'}, 'rows.row_key') →
-        cast((cast(cast(rows.row_key as text[]) as text[]))[1] as integer), ...
+        cast((cast(rows.row_key as text[]))[1] as integer), ...
 -#}
-{%- macro key_from_text(key, text) -%}
-    {%- if key | length == 1 -%}
-        {{- 'cast(' ~ text ~ ' as ' ~ (key.values() | first) ~ ')' -}}
-    {%- else -%}
-        {{- trueup.key_values(key, 'cast(' ~ text ~ ' as text[])') -}}
-    {%- endif -%}
+{%- macro key_from_text(key, text, numbered=false) -%}
+    {%- for type in key.values() -%}
+        {%- set part = text -%}
+        {%- if key | length > 1 -%}
+            {%- set part = '(cast(' ~ text ~ ' as text[]))[' ~ loop.index ~ ']' -%}
+        {%- endif -%}
+        {{- 'cast(' ~ part ~ ' as ' ~ type ~ ')' -}}
+        {{- ' as key_' ~ loop.index if numbered -}}
+        {{- ', ' if not loop.last -}}
+    {%- endfor -%}
 {%- endmacro -%}

@@ -1,1 +1,1 @@
-cast((cast(cast(deals.row_key as text[]) as text[]))[1] as text), cast((cast(cast(deals.row_key as text[]) as text[]))[2] as uuid)
+cast((cast(deals.row_key as text[]))[1] as text), cast((cast(deals.row_key as text[]))[2] as uuid)

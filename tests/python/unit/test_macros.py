@@ -193,6 +193,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "key_in_range": lambda: render("key_in_range", {"id": "bigint"}, "deals", "$1", "$2"),
     "key_in_range__two_columns": lambda: render("key_in_range", COMPOSITE, "deals", "$1", "$2"),
     "key_from_text": lambda: render("key_from_text", {"id": "bigint"}, "deals.row_key"),
+    "key_from_text__numbered": lambda: render("key_from_text", COMPOSITE, "deals.row_key", True),
     "key_from_text__two_columns": lambda: render("key_from_text", COMPOSITE, "deals.row_key"),
     "key_text": lambda: render("key_text", {"id": "text"}, "deals"),
     "key_text__two_columns": lambda: render("key_text", COMPOSITE, "deals"),
