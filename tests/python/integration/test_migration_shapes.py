@@ -273,7 +273,7 @@ def old(system_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     name = f"odd_{os.getpid()}"
     with psycopg.connect(system_server, autocommit=True) as connected:
         port = connected.info.port
-        connected.execute(f"create role {name} login")
+        connected.execute(f"create role {name} login in role pg_monitor")
         connected.execute(f"create database {name} owner {name}")
     with psycopg.connect(system_server, user=name, dbname=name) as connected:
         icu = "select count(*) from pg_collation where collname = 'en-x-icu'"
@@ -522,8 +522,9 @@ def test_through_a_pooler_of_transactions(odd: App) -> None:
             job.check(settings, connected, run)
         assert "a pooler stands in between" in str(made.findings)
         outcome = job.work(settings, run, lambda event: None)
-        assert all(one != next_ for one, next_ in zip(pool.pids, pool.pids[1:], strict=False))
-        assert len(pool.pids) > 50
+        # the brakes have their own transactions in between
+        assert sorted(set(pool.pids)) == sorted(pid for (pid,) in pids)
+        assert min(map(pool.pids.count, set(pool.pids))) > 20
         with connection.connect(settings, autocommit=True) as connected:
             for _ in range(2):  # nothing of ours is left in either
                 found = connected.execute(
