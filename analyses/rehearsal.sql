@@ -152,17 +152,18 @@ where
     and {{ in_scope(entry.tenant, 'application', '$5') | indent(4) }}
     and {{ value }} = any(cast($6 as text[]));
 
--- name: {{ statement_name('rehearsal_rows_again', entry) }}(range_start, range_end, row_keys)
--- The same rows again, whatever has become of them.
+-- name: {{ statement_name('rehearsal_rows_again', entry) }}(row_keys)
+-- The same rows again, by their keys, whatever has become of them.
 select
     {{ key_text(entry.key, 'application') }} as row_key,
     cast(application.xmin as text) as row_version,
     {{ value }} as raw_value,
     cast(to_jsonb(application.*) - {{ literal(entry.column) }} as text) as other_columns
-from {{ application_table(entry) }} as application
-where
-    {{ key_in_range(entry.key, 'application', '$1', '$2') | indent(4) }}
-    and {{ key_text(entry.key, 'application') }} = any(cast($3 as text[]));
+from unnest(cast($1 as text[])) as wanted (row_key)
+inner join {{ application_table(entry) }} as application
+    on
+        ({{ key_columns(entry.key, 'application') }})
+        = ({{ key_from_text(entry.key, 'wanted.row_key') }});
 
 -- name: {{ statement_name('rehearsal_copy', entry) }}(range_start, range_end, row_limit)
 -- The first rows of a range, with the place that each has on disk: they are copied in that order.

@@ -68,9 +68,11 @@ reverted_runs as (
 later_runs as (
     select runs.run_id
     from reverted_runs
+    cross join fence
     cross join {{ ref('migration_runs') }} as runs
     where
         runs.run_id <> reverted_runs.run_id
+        and runs.run_id <> fence.run_id
         and coalesce(runs.finished_at >= reverted_runs.started_at, true)
 ),
 
@@ -101,13 +103,21 @@ audited_batches as (
         false as is_ours
     from fence
     union all
-    -- Of later runs, this rollback too, the batches that may hold the same rows. One that was begun
-    -- more than once may have been shortened by --resume-from after it had changed some.
+    -- what an earlier attempt at this batch has restored
+    select
+        fence.batch_id,
+        cast(null as bigint) as own_batch_id,
+        false as is_own,
+        true as is_ours
+    from fence
+    union all
+    -- Of later runs, the batches that may hold the same rows. One that was begun more than once may
+    -- have been shortened by --resume-from after it had changed some.
     select
         batches.batch_id,
         cast(null as bigint) as own_batch_id,
         false as is_own,
-        batches.run_id = fence.run_id as is_ours
+        false as is_ours
     from fence
     cross join range_starts
     cross join range_ends

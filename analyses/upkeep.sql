@@ -30,14 +30,14 @@ numbered_runs as (
         runs.run_id,
         row_number() over (order by runs.planned_at desc) as place,
         row_number() over (
-            partition by runs.status
+            partition by runs.kind, runs.status
             order by runs.planned_at desc
         ) as place_by_status
     from runs
 ),
 
 -- Ended before then, and nobody needs them whole: the newest run is what `trueup status` shows, the
--- newest completed one what `trueup verify` reads, and one that is being rolled back is at work.
+-- newest completed ones what `trueup verify` reads, and one that is being rolled back is at work.
 old_runs as {{ computed_once() }} (
     select
         runs.run_id,

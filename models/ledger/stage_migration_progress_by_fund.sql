@@ -21,6 +21,17 @@ value_map as (
     select * from {{ ref('migration_value_map') }}
 ),
 
+-- a rollback restores several values from one
+planned_values as (
+    select distinct
+        value_map.run_id,
+        value_map.table_name,
+        value_map.column_name,
+        value_map.value_before
+    from value_map
+    where value_map.map_id is not null
+),
+
 shown_run as (
     select
         progress.run_id,
@@ -81,16 +92,15 @@ by_batch as (
 planned_rows as (
     select
         baselines.tenant as fund_id,
-        cast(baselines.row_counts ->> value_map.value_before as bigint) as rows_planned,
+        cast(baselines.row_counts ->> planned_values.value_before as bigint) as rows_planned,
         0 as rows_updated
     from shown_run
     inner join baselines on shown_run.run_id = baselines.run_id
-    left join value_map
+    left join planned_values
         on
-            baselines.run_id = value_map.run_id
-            and baselines.table_name = value_map.table_name
-            and baselines.column_name = value_map.column_name
-            and value_map.map_id is not null
+            baselines.run_id = planned_values.run_id
+            and baselines.table_name = planned_values.table_name
+            and baselines.column_name = planned_values.column_name
     where not shown_run.is_cut_by_fund
 ),
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import click
+import psycopg
 
 from trueup import terminal
 from trueup.cli_base import FORMAT, LIMIT, ask, examples
 from trueup.cli_base import settings as read_settings
-from trueup.cli_runs import carry_out, runner_options, scope_options
+from trueup.cli_runs import carry_out, refuse_on_dry_run, runner_options, scope_options
 from trueup.errors import TrueupError
 
 
@@ -59,6 +61,10 @@ def rollback(
     from trueup import runs as module
 
     settings = read_settings()
+    if dry_run:
+        refuse_on_dry_run(
+            log_format=log_format, verbose=verbose, allow_blind_brakes=allow_blind_brakes, **pace
+        )
     if form == "json" and not dry_run:
         raise TrueupError(
             "--format json shows what would come back, with --dry-run",
@@ -83,6 +89,12 @@ def rollback(
                 return job.make(settings, connected, reverted, scope, usual, keep, shown, progress)
 
         made = make(keep=yes and not dry_run)
+        if not made.reasons and not made.rows and scope != job.Scope():
+            raise TrueupError(
+                f"run {reverted.short_id} has changed no row of this scope",
+                "`stage_normalization_log` has what it changed; names are as the columns have"
+                " them, none is the rows of no tenant.",
+            )
         if form == "json":
             click.echo(job.as_json(made))
             return
@@ -110,7 +122,14 @@ def rollback(
         migration.set_pace(connected, schema, stored, module.PLANNED, **pace)
         connected.commit()
     click.echo(f"Rollback {stored.short_id} of run {reverted.short_id} begins.", err=quiet)
-    carry_out(settings, stored, log_form, verbose, allow_blind_brakes)
+    try:
+        carry_out(settings, stored, log_form, verbose, allow_blind_brakes)
+    except TrueupError:
+        # what was not begun is not left for somebody's `apply`
+        with suppress(TrueupError, psycopg.Error), connection.connect(settings) as connected:
+            migration.close(connected, schema, stored, "cancelled", module.PLANNED)
+            connected.commit()
+        raise
 
 
 COMMANDS: tuple[click.Command, ...] = (rollback,)

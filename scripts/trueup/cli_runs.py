@@ -10,6 +10,7 @@ from contextlib import nullcontext, suppress
 from typing import Any, NoReturn
 
 import click
+import psycopg
 
 from trueup import terminal
 from trueup.cli_base import FORMAT, LIMIT, YES, Command, examples
@@ -76,6 +77,14 @@ def pace_options(command: Command) -> Command:
     return command
 
 
+HASH_OTHERS = click.option(
+    "--hash-others",
+    "compare_others",
+    is_flag=True,
+    help="Record rows whose other columns change with the managed one.",
+)
+
+
 def runner_options(command: Command) -> Command:
     """What apply and resume share: --sleep-ms to --verbose."""
     for option in (
@@ -85,8 +94,6 @@ def runner_options(command: Command) -> Command:
         YES,
         click.option("--allow-blind-brakes", is_flag=True,
                      help="Run although a brake cannot see what it watches."),
-        click.option("--hash-others", "compare_others", is_flag=True,
-                     help="Record rows whose other columns change with the managed one."),
         click.option("--max-quarantined", type=click.IntRange(0),
                      help="Rows the database may refuse before the run stops."),
         click.option("--target-ms", type=click.IntRange(1),
@@ -145,6 +152,7 @@ def plan(form: str, all_values: bool, rehearse: bool, **options: Any) -> None:
 @click.option("--dry-run", is_flag=True,
               help="Show RUN, or rehearse a plan that is not kept; change nothing.")  # fmt: skip
 @click.option("--resume", "resume_", is_flag=True, help="As `trueup resume`.")
+@HASH_OTHERS
 @runner_options
 @examples("""
 trueup apply
@@ -163,15 +171,7 @@ def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None
     from trueup import runs
 
     if dry_run:
-        if nonsense := [
-            f"--{name.replace('_', '-')}"
-            for name, value in {"resume": resume_, **options}.items()
-            if name != "yes" and value is not None and value is not False
-        ]:
-            raise TrueupError(
-                f"--dry-run changes nothing, so it has no use for {', '.join(nonsense)}",
-                "Leave it out; `trueup plan` has all options of a plan.",
-            )
+        refuse_on_dry_run(resume=resume_, **options)
         _dry_run(run)
         return
     statuses = runs.UNFINISHED if resume_ else runs.PLANNED
@@ -182,6 +182,7 @@ def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None
 @RUN
 @click.option("--resume-from", metavar="KEY", help="Skip keys up to KEY, in one table.")
 @click.option("--table", help="The table of --resume-from.")
+@HASH_OTHERS
 @runner_options
 @examples("""
 trueup resume
@@ -355,7 +356,7 @@ def _plan(
     ):
         click.echo(connection.describe(connected, settings), err=quiet)
         with terminal.progress("plan") as progress:
-            made = job.make(settings, connected, scope, wanted, progress)
+            made = job.make(settings, connected, scope, wanted, progress, is_kept)
         try:
             if rehearse:
                 with terminal.progress("rehearse") as progress:
@@ -381,7 +382,7 @@ def _work(
     table: str | None = None,
     **pace: Any,
 ) -> None:
-    from trueup import connection, ledger, migration
+    from trueup import connection, ledger, migration, worker
     from trueup import runs as module
 
     settings = read_settings()
@@ -390,7 +391,9 @@ def _work(
     with connection.connect(settings, application_name="trueup apply") as connected:
         click.echo(connection.describe(connected, settings), err=form == "json")
         ledger.check(connected, schema, settings)
-        run = module.find(connected, schema, wanted, statuses, module.OPEN)
+        # a rollback that was not begun is taken up by its id only
+        kind = worker.MIGRATE if statuses == module.PLANNED else None
+        run = module.find(connected, schema, wanted, statuses, module.OPEN, kind)
         migration.check(settings, connected, run)
         totals = migration.totals(connected, run)
         database = connected.info.dbname
@@ -398,7 +401,8 @@ def _work(
         rows, batches = _to_do(totals)
         _ask(
             yes,
-            f"{verb} run {run.short_id}: change {terminal.counted(rows, 'row')} in"
+            f"{verb} {'rollback' if run.kind == worker.ROLLBACK else 'run'} {run.short_id}:"
+            f" change {terminal.counted(rows, 'row')} in"
             f" {terminal.counted(batches, 'batch')} of database {database}?",
         )
         if not yes:  # much may have happened meanwhile
@@ -459,8 +463,12 @@ def carry_out(
             run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
     except BrokenPipeError:
         _nobody_reads(f"run {run.short_id} is {outcome.status}")
-    if outcome.status == "completed" and run.kind == worker.MIGRATE:
-        _drop_indexes(settings, places)
+    whole = run.kind == worker.MIGRATE and run.options["tenants"] is None
+    if outcome.status == "completed" and whole:
+        try:
+            _drop_indexes(settings, places)
+        except (TrueupError, psycopg.Error) as error:
+            click.echo(f"{error}\n`trueup index drop` drops what has served.", err=True)
     sys.exit(0 if outcome.status == "completed" else 1)
 
 
@@ -476,12 +484,21 @@ def _drop_indexes(settings: Any, places: Any) -> None:
     with connection.connect(settings, autocommit=True) as connected:
         own = indexes.own(connected, indexes.app_schema(settings))
     for index in indexes.in_scope(own, tables, columns):
-        try:
-            indexes.drop(connect, index, lambda words: click.echo(words, err=True))
-        except TrueupError as error:
-            click.echo(f"{error.message}\n{error.remedy or ''}".rstrip(), err=True)
-        else:
-            click.echo(f"{index.qualified} has served and is dropped.", err=True)
+        indexes.drop(connect, index, lambda words: click.echo(words, err=True))
+        click.echo(f"{index.qualified} has served and is dropped.", err=True)
+
+
+def refuse_on_dry_run(**options: Any) -> None:
+    """TrueupError for options of a run that will not take place."""
+    if nonsense := [
+        f"--{name.replace('compare', 'hash').replace('_', '-')}"
+        for name, value in options.items()
+        if name != "yes" and value is not None and value is not False
+    ]:
+        raise TrueupError(
+            f"--dry-run changes nothing, so it has no use for {', '.join(nonsense)}",
+            "Leave it out; `trueup plan` has all options of a plan.",
+        )
 
 
 def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bool = True) -> None:

@@ -11,17 +11,12 @@ from trueup import (
     aliases,
     connection,
     dbt,
+    demo_migration,
     findings,
     findings_page,
-    ledger,
-    migration,
     page,
-    plan,
-    run_terminal,
-    runs,
     sample,
     terminal,
-    verify,
 )
 from trueup.settings import Settings
 
@@ -30,7 +25,10 @@ PAGE = "demo.html"  # in the state folder
 
 
 def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> int:
-    """Load, build, show. Returns the exit code: 0, or 1 where a model or test failed.
+    """Load, build, show, migrate, roll back. Returns the exit code.
+
+    0, or 1 where a model or test failed, or the migration was not as promised: a row was missed, a
+    check failed, or the rollback did not bring back all but the edit of a user.
 
     companies: rows of the largest table; one deal to five of them, one investment to twenty.
     Always works on the embedded server: a demo never touches a configured one.
@@ -81,51 +79,17 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
         ],
     )
     page.write(path, findings_page.build(found, origin, datetime.now(timezone.utc)))
-    verified = migrate(settings)
-    out.print(f"The same as a page, with more of it: {os.path.relpath(path)}", soft_wrap=True)
+    went_well, run_path = demo_migration.run(settings)
+    out.print(f"Pages: what the values mean   {os.path.relpath(path)}", soft_wrap=True)
+    if run_path:
+        out.print(f"       the run, to sign off   {os.path.relpath(run_path)}", soft_wrap=True)
     if own_profile:
         out.print("profiles.yml was not made by trueup and was left alone.")
     out.print(
         "The server keeps running. `dbt build` works in this folder, `trueup unmapped` lists what\n"
         "waits for a decision, `trueup alias add` decides it, `trueup down` stops the server."
     )
-    return 0 if verified else 1
-
-
-def migrate(settings: Settings) -> bool:
-    """The columns themselves: plan, apply, status, verify. Returns whether every check passed."""
-    out = terminal.console()
-    pace = plan.defaults(settings)
-    schema = ledger.schema(settings)
-    with connection.connect(settings) as connected:
-        for old in runs.unfinished(connected, schema):  # of a sample that is gone
-            migration.close(connected, schema, old, "cancelled")
-        connected.commit()
-        with terminal.progress("plan") as progress:
-            made = plan.make(
-                settings,
-                connected,
-                plan.Scope(),
-                plan.Pace(pace["batch_size"], sleep_ms=0, target_ms=pace["target_ms"]),
-                progress,
-            )
-        run = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
-        places = migration.columns(connected, schema, run)
-    out.print("In place, in short transactions: plan, apply, status, verify\n")
-    run_terminal.show_plan_summary(out, made)
-    with run_terminal.bars(places) as report:
-        outcome = migration.work(settings, run, report)
-    out.print()
-    with connection.connect(settings, writes=False) as connected:
-        found = migration.status(connected, schema)
-        if found is not None:
-            run_terminal.show_status(out, *found)
-        connected.rollback()
-        verification = verify.run(settings, connected, str(made.run_id))
-    out.print()
-    run_terminal.show_verification(out, verification, 3)
-    out.print()
-    return outcome.status == "completed" and not verification.failed()
+    return 0 if went_well else 1
 
 
 def show(found: findings.Found) -> None:

@@ -22,7 +22,7 @@ import psycopg
 from trueup.compiled import column_statement
 from trueup.errors import TrueupError, first_line
 from trueup.session import Event, Stop, Stopped
-from trueup.worker import ROLLBACK, Key, LeaseLost, Order, Shared, Worker, counts
+from trueup.worker import MIGRATE, ROLLBACK, Key, LeaseLost, Order, Shared, Worker, counts
 
 __all__ = ["Event", "LeaseLost", "Left", "Order", "Outcome", "Runner", "Stop", "apply", "counts",
            "leave_to_others", "owner"]  # fmt: skip
@@ -43,7 +43,7 @@ class Left(NamedTuple):
 class Outcome:
     """How a run ended.
 
-    status: as in migration_runs
+    status, kind: as in migration_runs
     late:   what was written at or below the frozen bound since planning and is not canonical
     missed: rows that have a planned value and were never changed
     """
@@ -54,6 +54,7 @@ class Outcome:
     missed: list[Left]
     seconds: float
     notes: str = ""
+    kind: str = MIGRATE
 
 
 def owner() -> str:
@@ -83,7 +84,7 @@ def apply(
     except BaseException as error:
         runner.leave(error)
         raise
-    return Outcome(status, totals, late, missed, time.monotonic() - started, notes)
+    return Outcome(status, totals, late, missed, time.monotonic() - started, notes, order.kind)
 
 
 def _through(runner: Runner) -> tuple[str, str, list[Left], list[Left]]:
@@ -209,8 +210,6 @@ class Runner:
             self.holds_lease = False  # the answer to its release may be lost
             finished = status not in ("paused", "interrupted", "failed")
             self._set_status(status, finished, f"{status}: {notes}" if notes else None)
-            if status == "cancelled":
-                self.rows("close_batches", run_id=self.order.run_id)
             self.rows("release", **self.shared.hold, status=status)
         finally:
             self.session.close()
@@ -230,6 +229,7 @@ class Runner:
         """All open batches, by as many workers as are wanted; what one of them raises ends all."""
         crew: dict[int, threading.Thread] = {}
         errors: list[BaseException] = []
+        served: set[int] = set()  # workers that found no open range any more
 
         def join_in(number: int) -> None:
             try:
@@ -241,10 +241,12 @@ class Runner:
             except BaseException as error:
                 errors.append(error)
                 self.shared.halt.set()
+            if number < self.shared.wanted:
+                served.add(number)
 
         def staff() -> None:
             for number in range(1, self.shared.wanted):
-                if number not in crew or not crew[number].is_alive():
+                if number not in served and (number not in crew or not crew[number].is_alive()):
                     crew[number] = threading.Thread(
                         target=join_in, args=(number,), name=f"worker {number}"
                     )
@@ -255,8 +257,9 @@ class Runner:
         except BaseException as error:
             errors.insert(0, error)
             self.shared.halt.set()
-        for thread in crew.values():
-            thread.join()
+        finally:
+            for thread in crew.values():
+                thread.join()
         self.shared.halt.clear()
         if errors:
             raise errors[0]
@@ -361,14 +364,21 @@ class Runner:
 
     def _set_status(self, status: str, finished: bool, notes: str | None = None) -> None:
         """Only the runner that holds the run speaks for it; raises LeaseLost."""
-        if not self.rows(
-            "set_run_status",
-            **self.shared.hold,
-            status=status,
-            finished=finished,
-            statuses=[*self.order.statuses, status],  # or an answer was lost
-            notes=notes,
-        ):
+
+        def write() -> list[tuple[Any, ...]]:
+            found = self.session.run(
+                "set_run_status",
+                **self.shared.hold,
+                status=status,
+                finished=finished,
+                statuses=[*self.order.statuses, status],  # or an answer was lost
+                notes=notes,
+            ).fetchall()
+            if found and status == "cancelled":  # with it: nobody comes back to a run that is over
+                self.session.run("close_batches", run_id=self.order.run_id)
+            return found
+
+        if not self.session.again(write):
             raise LeaseLost
 
 

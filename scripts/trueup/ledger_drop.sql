@@ -13,7 +13,14 @@ inner join pg_catalog.pg_namespace on pg_class.relnamespace = pg_namespace.oid
 where
     pg_namespace.nspname = cast($1 as text)
     and (
-        (pg_class.relkind = 'r' and pg_class.relname = any(cast($2 as text[])))
+        (
+            pg_class.relkind = 'r'
+            -- what a rehearsal that was killed has left is ours, too
+            and (
+                pg_class.relname = any(cast($2 as text[]))
+                or pg_class.relname ~ '^rehearsal_[0-9a-f]{12}$'
+            )
+        )
         or (pg_class.relkind = 'v' and pg_class.relname = any(cast($3 as text[])))
     )
 order by pg_class.relname
@@ -29,7 +36,13 @@ with ours as (
     where
         pg_namespace.nspname = cast($1 as text)
         and (
-            (pg_class.relkind = 'r' and pg_class.relname = any(cast($2 as text[])))
+            (
+                pg_class.relkind = 'r'
+                and (
+                    pg_class.relname = any(cast($2 as text[]))
+                    or pg_class.relname ~ '^rehearsal_[0-9a-f]{12}$'
+                )
+            )
             or (pg_class.relkind = 'v' and pg_class.relname = any(cast($3 as text[])))
         )
 ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
@@ -106,6 +107,8 @@ def set_pace(
     and where the run is in none of the statuses any more, or is to be cancelled. Until the
     transaction ends nobody takes it.
     """
+    if compare_others and run.kind != plan.KIND:
+        raise TrueupError("--hash-others is about a migration; a rollback compares nothing")
     runs.lock(connected, schema, run, statuses)
     found = runs.statements(run)["other_runners"].run(connected, run_id=run.run_id)
     engine.leave_to_others(found.fetchall())
@@ -255,6 +258,12 @@ def work(
     """
     stop = engine.Stop()
     ordered = order(settings, run)
+    one_at_a_time = threading.RLock()
+
+    def say(event: engine.Event) -> None:
+        with one_at_a_time:
+            report(event)
+
     with connection.connect(settings, writes=False) as connected:
         places = columns(connected, ledger.schema(settings), run)
         indexed = _indexed(settings, connected, ordered, places)
@@ -262,7 +271,7 @@ def work(
     def tell(change: brakes.Change) -> None:
         words = "Waiting for" if change.is_on else "Going on:"
         kind = "brake_on" if change.is_on else "brake_off"
-        report(engine.Event(kind, f"{words} {change.reason}", "warn" if change.is_on else "info"))
+        say(engine.Event(kind, f"{words} {change.reason}", "warn" if change.is_on else "info"))
 
     tables = {place.table_name for place in places}
     with brakes.from_settings(
@@ -271,10 +280,10 @@ def work(
         watched.check()
 
         def pulse(event: engine.Event) -> None:
-            report(event)
+            say(event)
             if event.kind in ("batch_completed", "batch_failed"):
                 speed = {"walPerSecond": watched.wal_per_second}
-                report(engine.Event("pulse", "", "debug", speed))
+                say(engine.Event("pulse", "", "debug", speed))
 
         with _keyboard(stop, report):
             return engine.apply(

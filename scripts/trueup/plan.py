@@ -235,8 +235,11 @@ def make(
     scope: Scope,
     pace: Pace,
     progress: Progress = lambda what, done, total: None,
+    is_kept: bool = True,
 ) -> Plan:
     """Count, decide and store a plan. The connection must not be in autocommit mode.
+
+    is_kept: a plan that is not is only to be seen; nobody takes it who does not name it
 
     Raises TrueupError where the ledger is missing or a table cannot be migrated in place.
     """
@@ -258,7 +261,7 @@ def make(
         connected, found["vocabulary_versions"], {entry["vocabulary"] for entry in managed}
     )
     tenants = [None if tenant == NO_TENANT else tenant for tenant in scope.tenants]
-    options = {
+    options: dict[str, Any] = {
         "tables": list(scope.table_names),
         "columns": list(scope.column_names),
         "tenants": tenants or None,
@@ -266,6 +269,8 @@ def make(
         "by_tenant": pace.by_tenant,
         "planned_xid": oldest_transaction(connected),
     }
+    if not is_kept:
+        options[runs.ONLY_SHOWN] = True
     insert_run(settings, connected, schema, run_id, options, own, versions)
     columns = []
     usual_stripes = defaults(settings)["stripes"]

@@ -250,8 +250,6 @@ class _Trial:
                 connected.execute("set constraints all immediate")
                 rows = job.call(
                     job.of_column("rehearsal_rows_again"),
-                    range_start=piece.range_start,
-                    range_end=piece.range_end,
                     row_keys=list(before),
                 )
                 written = job.call("rehearsal__writes", **writes)
@@ -329,8 +327,6 @@ class _Trial:
             return
         again = self._read(
             "rehearsal_rows_again",
-            range_start=piece.range_start,
-            range_end=piece.range_end,
             row_keys=suspects,
         )
         kept = []

@@ -135,6 +135,8 @@ def predict(job: Job, tried: Tryout | None) -> tuple[Prediction | None, str | No
         if classify(error) == "lost":
             raise
         return None, f"the scratch copy could not be made or changed: {first_line(error)}"
+    if not measured.rows:
+        return None, "the server counts no updates: track_counts is off"
     return _prediction(job, place, copied, measured, tried), None
 
 

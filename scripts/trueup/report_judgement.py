@@ -45,15 +45,15 @@ def verdict(
         if not planned and not updated:
             sentence = f"Nothing was to be {done}"
         elif updated == planned:
-            all_rows = (
-                f"All {planned:,} {promised} rows" if planned > 1 else f"The one {promised} row"
-            )
-            sentence = f"{all_rows} {verb} {done}"
+            sentence = f"{counted(updated, 'row')} {verb} {done}, as many as the plan promised"
         elif updated < planned:
             sentence = f"{part}; the others were not as planned any more"
         else:
             more = updated - planned
-            sentence = f"All {promised} rows were {done}, and {more:,} written since the plan"
+            sentence = (
+                f"{counted(updated, 'row')} {verb} {done}: {planned:,} as promised, and"
+                f" {more:,} written since the plan"
+            )
         if conflicts:
             sentence += f"; {counted(conflicts, 'row')} edited or deleted since left alone"
     elif status == "completed_with_failures":

@@ -214,7 +214,7 @@ def nothing(connected: Connection, schema: str, made: Rollback) -> str:
         [made.reverted.run_id],
     ).fetchone()
     if not made.reasons:
-        return f"Run {short} has changed no row{' of this scope' if made.columns else ''}."
+        return f"Run {short} has changed no row."
     listed = ", ".join(f"{rows:,} {reason}" for reason, rows in sorted(made.reasons.items()))
     told = f"Of run {short} no row can be restored: {listed}."
     if reverting:

@@ -46,8 +46,8 @@ def _show_conflicts(out: Console, made: Rollback, limit: int | None) -> None:
     total = sum(made.reasons.values())
     listed = ", ".join(f"{rows:,} {reason}" for reason, rows in sorted(made.reasons.items()))
     out.print(
-        f"[bold]{counted(total, 'conflict')}[/]: not the run had the last word in these rows,"
-        f" so they stay as they are ({listed})",
+        f"[bold]{counted(total, 'conflict')}[/]: rows that were changed since the run stay as they"
+        f" are ({listed})",
         soft_wrap=True,
     )
     table = new_table("row", "before the run", "the run wrote", "now", "reason")

@@ -22,6 +22,7 @@ from trueup.engine import Event, Left, Outcome
 from trueup.migration import Place
 from trueup.plan import ColumnPlan, Plan, Value
 from trueup.terminal import BAR, console, counted, new_table, percent, show_finding, visible
+from trueup.worker import ROLLBACK
 
 SHOWN = 8  # values, tenants per table
 WHOLE = 1000  # characters of a value where all are shown
@@ -164,13 +165,16 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
         f"{outcome.seconds:.1f}",
     )
     out.print(table)
-    _show_lefts(out, "were not changed although the plan promised it", outcome.missed)
+    back = outcome.kind == ROLLBACK
+    done = "restored" if back else "changed"
+    _show_lefts(out, f"were not {done} although the plan promised it", outcome.missed)
     _show_lefts(out, "were written since the plan and are not canonical", outcome.late)
+    new = "for a new rollback" if back else "for a new plan"
     words = {
-        "completed": f"Run {run} is completed: every promised row was changed.",
-        "completed_with_failures": f"Run {run} is over, and promised rows were not changed.\n"
+        "completed": f"Run {run} is completed: every promised row was {done}.",
+        "completed_with_failures": f"Run {run} is over, and promised rows were not {done}.\n"
         "`stage_migration_failures` and `migration_quarantine` have the reasons. "
-        f"`trueup resume {run}` tries failed batches again; quarantined rows are for a new plan.",
+        f"`trueup resume {run}` tries failed batches again; quarantined rows are {new}.",
         "paused": f"Run {run} is paused; `trueup resume {run}` goes on.",
         "interrupted": f"Run {run} is interrupted {outcome.notes};"
         f" nothing is half done. `trueup resume {run}` goes on.",
@@ -226,7 +230,8 @@ def show_status(
             f", asked to be {control['requested_status']}" if control["requested_status"] else ""
         )
         last = f", up to key {control['last_id']}" if control["last_id"] else ""
-        line = f"  {where}: {control['status']}{last}{holder}{asked}"
+        waits = f", waits for {control['brake']}" if control["brake"] else ""
+        line = f"  {where}: {control['status']}{last}{holder}{asked}{waits}"
         out.print(line, markup=False, soft_wrap=True)
 
 
@@ -296,10 +301,10 @@ def as_json(event: Event, run_id: uuid.UUID) -> str:
 def completed(outcome: Outcome) -> Event:
     """The last line of a run."""
     totals = outcome.totals
-    words = {"completed": "Migration completed", "paused": "Migration paused"}
+    what = "Rollback" if outcome.kind == ROLLBACK else "Migration"
     return Event(
         "run_ended",
-        words.get(outcome.status, f"Migration {outcome.status.replace('_', ' ')}"),
+        f"{what} {outcome.status.replace('_', ' ')}",
         "info" if outcome.status in ("completed", "paused") else "error",
         {
             "totalBatches": totals["total_batches"],

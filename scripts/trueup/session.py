@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -180,7 +181,8 @@ class Session:
             raise Stopped("interrupted", "by the person at the keyboard, in the middle of a batch")
 
     def _interrupt(self) -> None:
-        self.connection.cancel_safe()
+        with suppress(psycopg.Error):  # it is over, or the server is gone
+            self.connection.cancel_safe()
 
     def _timeouts(self) -> tuple[int, int]:
         """Milliseconds for locks and statements, below the server's deadlock_timeout."""

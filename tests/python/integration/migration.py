@@ -13,7 +13,7 @@ import psycopg
 
 from integration.command import environment
 from integration.conftest import App
-from trueup import engine, ledger, migration, plan, runs
+from trueup import engine, ledger, migration, plan, rollback, runs
 
 EVERYTHING = plan.Scope()
 PACE = plan.Pace(batch_size=500, sleep_ms=0, target_ms=1000)  # small batches, no waiting
@@ -30,8 +30,8 @@ def connect(app: App, **options: Any) -> psycopg.Connection[Any]:
     return psycopg.connect(app.url, prepare_threshold=None, **options)
 
 
-def order(app: App, made: plan.Plan, **changes: Any) -> engine.Order:
-    """What the engine needs to know of a planned run."""
+def order(app: App, made: plan.Plan | rollback.Rollback, **changes: Any) -> engine.Order:
+    """What the engine needs to know of a run that is stored."""
     with connect(app) as connected:
         run = runs.find(connected, schema(app), str(made.run_id), (*runs.PLANNED, *runs.UNFINISHED))
     return dataclasses.replace(migration.order(app.settings, run), **changes)

@@ -151,10 +151,14 @@ def test_demo_twice_and_then_dbt_by_itself(project: Path) -> None:
             " from trueup.fct_portfolio_company_stages as mart"  # fmt: skip
     found = ask(project, query)
     assert len(found) == 1
+    check_that_all_came_back(project, first.stdout)
 
     second = trueup(project, "demo", "--companies", "2000")
     assert second.returncode == 0, second.stderr
     assert ask(project, query) == found  # the same sample, the same result
+    check_that_all_came_back(project, second.stdout)
+    kinds = "select kind, status from trueup_ledger.migration_runs order by planned_at"
+    assert ask(project, kinds) == 2 * [("migrate", "completed"), ("rollback", "completed")]
 
     program = Path(sys.executable).parent / "dbt"
     by_itself = subprocess.run(
@@ -164,6 +168,73 @@ def test_demo_twice_and_then_dbt_by_itself(project: Path) -> None:
     assert by_itself.returncode == 0, by_itself.stdout
     assert "Completed successfully" in by_itself.stdout
     assert stat.S_IMODE((project / "profiles.yml").stat().st_mode) == 0o600
+
+
+def check_that_all_came_back(project: Path, printed: str) -> None:
+    """The demo has migrated, and taken back all but the edit of a user; what it says is so."""
+    assert "[INFO] Verification PASSED" in printed
+    foreseen, took = re.findall(r"(?:the rehearsal foresaw|the run took) +([\d,]+) ", printed)
+    assert foreseen == took
+    (back,) = re.findall(r"Rollback of run .*: ([\d,]+) rows restored in .*, 1 left alone", printed)
+    assert int(back.replace(",", "")) == int(took.replace(",", "")) - 1
+    (words,) = re.findall(r"A user edits row (\d+) of .*made (.*) of (.*), now it is (.*)", printed)
+    key, written, before, now = words
+    row = rf"portfoliocompanies\.stage {key} +{re.escape(before)} +{written} +{now} +edited"
+    assert re.search(row, printed)
+    # the marts were built before the run
+    differing = """
+        select application.id, application.stage, mart.stage_raw
+        from public.portfoliocompanies as application
+        inner join trueup.fct_portfolio_company_stages as mart on application.id = mart.company_id
+        where
+            application.stage is distinct from mart.stage_raw
+            or application.current_stage is distinct from mart.current_stage_raw
+    """
+    assert ask(project, differing) == [(int(key), now, before)]
+    others = """
+        select 1
+        from public.deal_opportunities as application
+        inner join trueup.fct_deal_stages as mart on application.id = mart.deal_id
+        where application.stage is distinct from mart.stage_raw
+    """
+    assert ask(project, others) == []
+    (undo,) = re.findall(r"`trueup rollback (\w+)` would undo the undo", printed)
+    rollbacks = (
+        "select cast(run_id as text) from trueup_ledger.migration_runs"
+        " where kind = 'rollback' order by planned_at desc limit 1"
+    )
+    assert ask(project, rollbacks)[0][0].startswith(undo)
+
+
+def test_a_demo_of_one_row_or_of_clean_values(project: Path) -> None:
+    one = trueup(project, "demo", "--companies", "1", "--dirty-share", "1")
+    assert one.returncode == 0, one.stderr
+    clean = trueup(project, "demo", "--companies", "5", "--dirty-share", "0")
+    assert clean.returncode == 0, clean.stderr
+    assert "Nothing to change, and nothing to roll back." in clean.stdout
+    unfinished = "select 1 from trueup_ledger.migration_runs where status <> 'completed'"
+    assert ask(project, unfinished) == []
+
+
+@pytest.mark.parametrize(
+    ("statements", "safe", "unsafe", "told"),
+    [
+        ("revert", "= restored_rows.value_written\n    returning", "is not null\n    returning",
+         "✗ rollback"),
+        ("batch", "batches.rows_updated + coalesce(", "batches.rows_updated + 1 + coalesce(",
+         "Verification FAILED"),
+    ],
+)  # fmt: skip
+def test_a_demo_that_breaks_its_word_fails(
+    project: Path, statements: str, safe: str, unsafe: str, told: str
+) -> None:
+    """A rollback that overwrites the edit, batches that miscount: the demo looks, and says so."""
+    path = project / "analyses" / f"{statements}.sql"
+    text = path.read_text()
+    assert safe in text
+    path.write_text(text.replace(safe, unsafe))
+    done = trueup(project, "demo", "--companies", "200")
+    assert (done.returncode, told in done.stdout) == (1, True), done.stdout[-3000:] + done.stderr
 
 
 LOADING = """

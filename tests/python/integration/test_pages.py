@@ -155,7 +155,11 @@ def test_a_failure_leaves_the_old_page(project: Path, deals: Path) -> None:
 def test_the_demo_writes_its_page_and_says_so(project: Path) -> None:
     done = trueup(project, "demo", "--companies", "2000")
     assert done.returncode == 0, done.stderr
-    assert [line for line in done.stdout.splitlines() if ".trueup/demo.html" in line]
+    shown = re.findall(r"\.trueup/[\w-]+\.html", done.stdout)
+    assert shown == [".trueup/demo.html", ".trueup/demo-run.html"]
+    of_run = (project / ".trueup" / "demo-run.html").read_text(encoding="utf-8")
+    (short,) = re.findall(r"Rollback of run (\w+)", done.stdout)
+    assert short in of_run and "<h2>Sign-off" in of_run and str(project) not in of_run
     text = (project / ".trueup" / "demo.html").read_text(encoding="utf-8")
     read = check(text)
     assert len(text.encode()) < 500_000

@@ -452,7 +452,10 @@ def test_a_clean_run_is_passed_and_taken_by_the_command(built: App) -> None:
     short = str(made.run_id)[:8]
     path = built.project / ".trueup" / f"run-{short}.html"
     assert f"written: {path}" in out
-    assert f"run {short}: All {made.rows_planned:,} promised rows were changed\n" in out
+    assert (
+        f"run {short}: {made.rows_planned:,} rows were changed, as many as the plan promised\n"
+        in out
+    )
     assert "✓ No failed batch: " in out and "☐ Plan reviewed: " in out
     assert "✓ completed and verified" in check(path.read_text(encoding="utf-8")).text
     one = reported(built, short)
@@ -602,7 +605,7 @@ def test_a_rollback_is_shown_in_its_own_direction(built: App) -> None:
     took_back(built, made.run_id, back)
     one = reported(built, str(back), verifies=False)
     assert one.verdict.sentence == (
-        f"All {made.rows_planned - 2:,} restorable rows were restored;"
+        f"{made.rows_planned - 2:,} rows were restored, as many as the plan promised;"
         " 2 rows edited or deleted since left alone"
     )
     first = reported(built, str(made.run_id), verifies=False)
