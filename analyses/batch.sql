@@ -11,13 +11,16 @@
 
 {%- for purpose in ['apply_batch', 'apply_batch_comparing'] %}
 {%- set compares = purpose == 'apply_batch_comparing' %}
+{%- set planned = 'older_rows' if compares else 'value_map' %}
 {%- set parameters = ['batch_id', 'lease_token', 'range_start', 'range_end', 'stripe', 'stripes',
     'tenants', 'values_before', 'values_after', 'map_ids', 'canonical_values'] + of_key %}
 {%- set numbers = parameter_numbers(parameters) %}
 {%- set raw_value = binary_text('application.' ~ quoted(entry.column)) %}
 
--- name: {{ statement_name(purpose, entry) }}(
---     {{ parameters | join(', ') | wordwrap(80, wrapstring='\n--     ') }})
+-- name: {{ statement_name(purpose, entry) }}(batch_id, lease_token,
+--     range_start, range_end, stripe, stripes, tenants, values_before, values_after, map_ids,
+--     canonical_values{{ ', by_tenant, fund_id' if entry.tenant -}}
+{{- ', hashed' if is_integer_key(entry.key) }})
 -- One batch, or a piece of one: the rows of one stripe of one key range whose value is in the plan.
 -- Rows, audit entry and progress are one statement: all of it happens, or nothing.
 {%- if compares %}
@@ -38,19 +41,15 @@ with fence as (
     for no key update
 ),
 
-{%- set planned %}
-unnest(cast($8 as text[]), cast($9 as text[]), cast($10 as smallint[]))
-    as value_map (value_before, value_after, map_id)
-{%- endset %}
-{%- set is_planned %}
-{{ in_batch(entry, numbers) }}
-and (
-    -- of an index of what is not canonical, if there is one
-    cast($11 as text[]) is null
-    or {{ raw_value }} <> all(cast($11 as text[]))
-)
-and {{ raw_value }} = value_map.value_before
-{%- endset %}
+value_map as (
+    select
+        mappings.value_before,
+        mappings.value_after,
+        mappings.map_id
+    from
+        unnest(cast($8 as text[]), cast($9 as text[]), cast($10 as smallint[]))
+            as mappings (value_before, value_after, map_id)
+),
 {%- if compares %}
 
 older_rows as {{ computed_once() }} (
@@ -62,34 +61,21 @@ older_rows as {{ computed_once() }} (
         value_map.value_after,
         value_map.map_id
     from {{ application_table(entry) }} as application
-    cross join
-        {{ planned | trim | indent(8) }}
+    cross join value_map
     where
-        {{ is_planned | trim | indent(8) }}
+        {{ planned_row(entry, numbers) | indent(8) }}
 ),
 {%- endif %}
 
 changed as (
     -- Compare and swap: a row whose value is not, or no longer, the planned one is left alone.
     update {{ application_table(entry) }} as application
-    {%- if compares %}
-    set {{ quoted(entry.column) }} = older_rows.value_after
+    set {{ quoted(entry.column) }} = {{ planned }}.value_after
     from
         fence,
-        older_rows
+        {{ planned }}
     where
-        ({{ key_columns(entry.key, 'application') }})
-        = ({{ key_columns(numbered_key(entry.key), 'older_rows') }})
-        and application.xmin = older_rows.row_version
-        and {{ raw_value }} = older_rows.value_before
-    {%- else %}
-    set {{ quoted(entry.column) }} = value_map.value_after
-    from
-        fence,
-        {{ planned | trim | indent(8) }}
-    where
-        {{ is_planned | trim | indent(8) }}
-    {%- endif %}
+        {{ (same_version(entry) if compares else planned_row(entry, numbers)) | indent(8) }}
     returning
         {{ key_text(entry.key, 'application') }} as row_key,
         {{ tenant_text('application', entry.tenant) }} as tenant,
@@ -98,12 +84,9 @@ changed as (
         record_image_eq(
             row(/* every other column of application */), older_rows.other_values
         ) as is_alike,
-        older_rows.value_after,
-        older_rows.map_id
-        {%- else %}
-        value_map.value_after,
-        value_map.map_id
         {%- endif %}
+        {{ planned }}.value_after,
+        {{ planned }}.map_id
 ),
 
 recorded as (
@@ -147,8 +130,9 @@ returning coalesce(recorded.rows_changed, 0) as rows_changed;
 {%- set parameters = ['range_start', 'range_end', 'stripe', 'stripes', 'tenants',
     'values_before'] + of_key %}
 
--- name: {{ statement_name('keys_to_change', entry) }}(
---     {{ parameters | join(', ') | wordwrap(80, wrapstring='\n--     ') }})
+-- name: {{ statement_name('keys_to_change', entry) }}(range_start, range_end, stripe, stripes,
+--     tenants, values_before{{ ', by_tenant, fund_id' if entry.tenant -}}
+{{- ', hashed' if is_integer_key(entry.key) }})
 -- The keys of the rows that a batch, or a piece of one, would change, in order: where to cut it.
 select {{ key_texts(entry.key, 'application') }} as key_texts
 from {{ application_table(entry) }} as application

@@ -48,7 +48,7 @@ trueup demo --companies 1000000 --dirty-share 0.2
 def demo(companies: int, dirty_share: float, seed: int) -> None:
     """Load a sample database, build the models on it, migrate it in place, and take that back.
 
-    Plan, rehearsal, apply, verification, a user's edit, a rollback that spares it; with pages to read.
+    Plan, rehearsal, apply, verification, a user's edit, a rollback that spares it, as pages too.
 
     Works on the embedded PostgreSQL only, whatever server is configured. Running it again makes the
     sample anew.

@@ -187,6 +187,12 @@ TEXTS: dict[str, Callable[[], str]] = {
     "parameter_numbers": lambda: str(render("parameter_numbers", ["batch_id", "stripe"])),
     "in_batch": lambda: render("in_batch", *IN_BATCH),
     "in_batch__no_tenant": lambda: render("in_batch", {"key": COMPOSITE, "tenant": None}, NUMBERS),
+    "planned_row": lambda: render(
+        "planned_row",
+        {"key": COMPOSITE, "tenant": None, "column": "stage"},
+        {**NUMBERS, "canonical_values": "$9"},
+    ),
+    "same_version": lambda: render("same_version", {"key": COMPOSITE, "column": "stage"}),
     "of_tenant": lambda: render("of_tenant", "fund_id", "deals", "$1", "$2"),
     "key_columns": lambda: render("key_columns", COMPOSITE, "deals"),
     "key_columns__descending": lambda: render("key_columns", COMPOSITE, "deals", "desc"),
