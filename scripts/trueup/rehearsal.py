@@ -117,6 +117,8 @@ def rehearse(
             sleep_ms=pace.sleep_ms,
             workers=pace.workers,
             values=_values(connected, own, run.run_id, place),
+            images=server.full_page_writes
+            and column.table_name not in [each.table_name for each in columns],
         )
         tried = rehearsal_batch.try_out(job)
         predicted, reason = rehearsal_scratch.predict(job, tried)

@@ -97,6 +97,7 @@ class Job:
 
     own:    the plan's statements; found: those of the project
     values: values_before, values_after, map_ids as apply_batch takes them
+    images: whether the log gets this table's pages whole: with its first column, not with others
     """
 
     connected: Connection
@@ -111,6 +112,7 @@ class Job:
     sleep_ms: int
     workers: int
     values: Mapping[str, str]
+    images: bool
 
     @property
     def place(self) -> tuple[str, str]:

@@ -317,10 +317,8 @@ def _prediction(
     scale = rows / measured.rows
     hot_share = measured.hot / measured.rows
     changed = {job.column.column_name, *(tried.new_values if tried else {})}
-    heap_images = copied.pages * scale if job.server.full_page_writes else 0.0
-    index_images = (
-        _index_images(job, rows * (1 - hot_share), changed) if job.server.full_page_writes else 0.0
-    )
+    heap_images = copied.pages * scale if job.images else 0.0
+    index_images = _index_images(job, rows * (1 - hot_share), changed) if job.images else 0.0
     audit_bytes = measured.audit_bytes_per_row * rows
     wal = (
         measured.wal_bytes * scale
