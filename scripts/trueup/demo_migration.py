@@ -93,8 +93,6 @@ def run(settings: Settings) -> tuple[bool, Path | None]:
     out.print()
     verified = _verify(settings, out, made)
     path = _report(settings, out, made)
-    if len({column.table_name for column in rehearsed.columns}) < len(rehearsed.columns):
-        out.print("Columns of one table share its pages; a rehearsal counts them for each column.")
     out.print()
     if outcome.status != "completed":  # such a run is resumed, not rolled back
         return False, path

@@ -137,13 +137,16 @@ def test_what_was_not_counted_is_not_recorded(counters: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "status", "planned", "updated", "more", "checks", "state", "words"),
     [
-        ("migrate", "completed", 5, 5, {}, "passed", "passed", "All 5 promised rows were changed"),
-        ("migrate", "completed", 1, 1, {}, "passed", "passed", "The one promised row was changed"),
-        ("migrate", "completed", 5, 5, {}, "open", "open", "All 5 promised rows were changed"),
+        ("migrate", "completed", 5, 5, {}, "passed", "passed",
+         "5 rows were changed, as many as the plan promised"),
+        ("migrate", "completed", 1, 1, {}, "passed", "passed",
+         "1 row was changed, as many as the plan promised"),
+        ("migrate", "completed", 5, 5, {}, "open", "open",
+         "5 rows were changed, as many as the plan promised"),
         ("migrate", "completed", 5, 4, {}, "passed", "passed",
          "4 of 5 promised rows were changed; the others were not as planned any more"),
         ("migrate", "completed", 5, 7, {}, "passed", "passed",
-         "All promised rows were changed, and 2 written since the plan"),
+         "7 rows were changed: 5 as promised, and 2 written since the plan"),
         ("migrate", "completed", 0, 0, {}, "passed", "passed", "Nothing was to be changed"),
         ("migrate", "completed_with_failures", 5, 2, {"rows_failed": 1, "batches_failed": 2},
          "open", "failed",
@@ -153,7 +156,7 @@ def test_what_was_not_counted_is_not_recorded(counters: Any) -> None:
         ("migrate", "paused", 5, 2, {"batches_completed": 1}, "open", "open",
          "The run is paused: 2 of 5 promised rows were changed, 2 batches not done"),
         ("rollback", "completed", 5, 5, {}, "passed", "passed",
-         "All 5 restorable rows were restored"),
+         "5 rows were restored, as many as the plan promised"),
     ],
 )  # fmt: skip
 def test_the_verdict_is_a_sentence(
