@@ -99,7 +99,7 @@ def rehearse(
     server, facts, _ = plan.examine(settings, connected, plan.entries(settings, scope))
     found, own = compiled.statements(settings), runs.statements(run)
     connected.rollback()
-    columns = []
+    columns: list[ColumnRehearsal] = []
     dirty = [column for column in made.columns if column.batches]
     for number, column in enumerate(dirty):
         progress(f"{column.table_name}.{column.column_name}", number, len(dirty))
