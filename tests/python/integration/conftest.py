@@ -69,6 +69,8 @@ class App:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    # a shell starts its background jobs with Ctrl-C ignored, and commands under test inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
     _remove_leftovers()
