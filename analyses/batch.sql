@@ -89,42 +89,9 @@ changed as (
         {{ planned }}.map_id
 ),
 
-recorded as (
-    insert into {{ ref('stage_normalization_changes') }} (
-        run_id, batch_id, row_keys, tenants, map_ids,{{ ' others_changed,' if compares }} action
-    )
-    select
-        fence.run_id,
-        fence.batch_id,
-        array_agg(changed.row_key) as row_keys,
-        array_agg(changed.tenant) as tenants,
-        array_agg(
-            case
-                when changed.value_now = changed.value_after then changed.map_id
-                -- a trigger wrote something else: an error on this row, which undoes the change
-                else cast('a trigger wrote ' || coalesce(changed.value_now, 'NULL') as smallint)
-            end
-        ) as map_ids,
-        {%- if compares %}
-        coalesce(
-            array_agg(changed.row_key) filter (where not changed.is_alike), cast('{}' as text[])
-        ) as others_changed,
-        {%- endif %}
-        'update' as action
-    from fence
-    cross join changed
-    group by
-        fence.run_id,
-        fence.batch_id
-    returning cardinality(row_keys) as rows_changed
-)
-
-update {{ ref('stage_migration_batches') }} as batches
-set rows_updated = batches.rows_updated + coalesce(recorded.rows_changed, 0)
-from fence
-left join recorded on true
-where batches.batch_id = fence.batch_id
-returning coalesce(recorded.rows_changed, 0) as rows_changed;
+{{ recorded_changes(
+    'update', ref('stage_normalization_changes'), ref('stage_migration_batches'), compares
+) }};
 {%- endfor %}
 
 {%- set parameters = ['range_start', 'range_end', 'stripe', 'stripes', 'tenants',
@@ -350,13 +317,7 @@ where
     and batches.hashed = open_stripes.hashed
     and batches.fund_id is not distinct from open_stripes.fund_id
     and batches.stripe = open_stripes.stripe
-    and exists (
-        select 1 as found
-        from {{ ref('stage_migration_control') }} as control
-        where
-            control.run_id = $1
-            and control.lease_token = $5
-    )
+    and {{ holds_run(ref('stage_migration_control'), '$1', '$5') | indent(4) }}
 returning batches.batch_id;
 
 -- name: {{ statement_name('missed_rows', entry) }}(run_id, tenants, range_end, values_before)

@@ -364,13 +364,7 @@ from open_batches
 where
     reopened.batch_id = open_batches.own_batch_id
     and reopened.status in ('completed', 'failed')
-    and exists (
-        select 1 as found
-        from {{ ref('stage_migration_control') }} as control
-        where
-            control.run_id = $1
-            and control.lease_token = $3
-    )
+    and {{ holds_run(ref('stage_migration_control'), '$1', '$3') | indent(4) }}
 returning reopened.batch_id;
 
 -- name: {{ statement_name('unrestored_rows', entry) }}(run_id, tenants)

@@ -216,13 +216,7 @@ with next_batch as (
         batches.run_id = $1
         and batches.status in ('pending', 'running')
         and batches.batch_id <> all(cast($4 as bigint[]))
-        and exists (
-            select 1 as found
-            from {{ ref('stage_migration_control') }} as control
-            where
-                control.run_id = $1
-                and control.lease_token = $2
-        )
+        and {{ holds_run(ref('stage_migration_control'), '$1', '$2') | indent(8) }}
     order by batches.batch_id
     limit 1
     for update
@@ -382,13 +376,7 @@ set
 where
     batches.run_id = $1
     and batches.status = 'failed'
-    and exists (
-        select 1 as found
-        from {{ ref('stage_migration_control') }} as control
-        where
-            control.run_id = $1
-            and control.lease_token = $2
-    )
+    and {{ holds_run(ref('stage_migration_control'), '$1', '$2') | indent(4) }}
 returning batches.batch_id;
 
 -- name: release(run_id, lease_token, status)

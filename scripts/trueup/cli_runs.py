@@ -474,7 +474,7 @@ def carry_out(
 
 def _drop_indexes(settings: Any, places: Any) -> None:
     """The indexes of `trueup index create` have served, and cost every later update its HOT."""
-    from trueup import connection, indexes
+    from trueup import connection, dbt, indexes
 
     def connect(name: str) -> Any:
         return connection.connect(settings, autocommit=True, application_name=name)
@@ -482,7 +482,7 @@ def _drop_indexes(settings: Any, places: Any) -> None:
     tables = [place.table_name for place in places]
     columns = [place.column_name for place in places]
     with connection.connect(settings, autocommit=True) as connected:
-        own = indexes.own(connected, indexes.app_schema(settings))
+        own = indexes.own(connected, dbt.app_schema(settings))
     for index in indexes.in_scope(own, tables, columns):
         indexes.drop(connect, index, lambda words: click.echo(words, err=True))
         click.echo(f"{index.qualified} has served and is dropped.", err=True)

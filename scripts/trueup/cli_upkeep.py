@@ -165,7 +165,7 @@ def index_create(
     Building waits for older transactions, says for which, and gives way where somebody else wants
     to lock the table. Ctrl-C leaves nothing behind.
     """
-    from trueup import compiled, connection, indexes
+    from trueup import compiled, connection, dbt, indexes
     from trueup import plan as planning
 
     settings = read_settings()
@@ -173,7 +173,7 @@ def index_create(
     most = indexes.most_share(settings)
     with connection.connect(settings, autocommit=True) as connected:
         click.echo(connection.describe(connected, settings))
-        schema = indexes.app_schema(settings)
+        schema = dbt.app_schema(settings)
         found = [indexes.examine(settings, connected, schema, entry, most) for entry in entries]
     for candidate in found:
         _show_candidate(candidate, force)
@@ -214,12 +214,12 @@ def index_drop(
 
     Also those of columns that are not managed any more. Holds up no writer.
     """
-    from trueup import connection, indexes
+    from trueup import connection, dbt, indexes
 
     settings = read_settings()
     with connection.connect(settings, autocommit=True) as connected:
         click.echo(connection.describe(connected, settings))
-        found = indexes.in_scope(indexes.own(connected, indexes.app_schema(settings)),
+        found = indexes.in_scope(indexes.own(connected, dbt.app_schema(settings)),
                                  tables, columns)  # fmt: skip
     if not found:
         click.echo("There is no index of trueup's to drop.")

@@ -133,6 +133,11 @@ def project_variables(settings: Settings) -> dict[str, Any]:
     return variables
 
 
+def app_schema(settings: Settings) -> str:
+    """The schema of the application's tables, as dbt_project.yml names it."""
+    return str(project_variables(settings).get("app_schema", "public"))
+
+
 def check_managed(settings: Settings) -> None:
     """TrueupError for a managed table, column or mart that the project has not.
 

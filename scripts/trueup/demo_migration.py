@@ -272,7 +272,7 @@ def _write(settings: Settings, connected: Connection, edit: Edit) -> None:
 
 def _names(settings: Settings, entry: Mapping[str, Any]) -> dict[str, sql.Composable]:
     """Table, column and key (as text) of a managed column of the sample: its keys have one part."""
-    schema = str(dbt.project_variables(settings).get("app_schema", "public"))
+    schema = dbt.app_schema(settings)
     (key,) = entry["key"]
     return {
         "table": sql.Identifier(schema, entry["table"]),

@@ -117,7 +117,7 @@ def _columns(
     built: bool,
 ) -> Iterator[Finding]:
     """Every managed column: does the table look as dbt_project.yml says, what endangers a run?"""
-    schema = str(variables.get("app_schema", "public"))
+    schema = dbt.app_schema(settings)
     documents = variables.get("managed_documents") or []
     told = set()  # what concerns a table is the same for each of its columns
     for entry in [*variables.get("managed_columns", []), *documents]:

@@ -200,7 +200,6 @@ class Runner:
         totals = self.totals()
         self.shared.total = totals["total_batches"]
         self.shared.done = totals["completed_batches"] + totals["cancelled_batches"]
-        self.shared.quarantined = totals["rows_failed"]
 
     def end(self, status: str, notes: str) -> None:
         """Give the run back; a lost connection changes nothing about what was done."""

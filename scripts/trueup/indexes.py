@@ -116,11 +116,6 @@ def index_name(table: str, column: str) -> str:
     return f"{name[: NAME_BYTES - 9]}_{digest}"
 
 
-def app_schema(settings: Settings) -> str:
-    """The schema of the application's tables, as dbt_project.yml names it."""
-    return str(dbt.project_variables(settings).get("app_schema", "public"))
-
-
 def most_share(settings: Settings) -> float:
     """The var migration.index_share: at which share of rows an index does not pay any more."""
     found = (dbt.project_variables(settings).get("migration") or {}).get("index_share")

@@ -18,6 +18,7 @@ from trueup import brakes, compiled, connection, dbt, engine, indexes, ledger, p
 from trueup.connection import Connection
 from trueup.errors import TrueupError
 from trueup.settings import Settings
+from trueup.worker import MIGRATE
 
 Report = Callable[[engine.Event], None]
 
@@ -107,7 +108,7 @@ def set_pace(
     and where the run is in none of the statuses any more, or is to be cancelled. Until the
     transaction ends nobody takes it.
     """
-    if compare_others and run.kind != plan.KIND:
+    if compare_others and run.kind != MIGRATE:
         raise TrueupError("--hash-others is about a migration; a rollback compares nothing")
     runs.lock(connected, schema, run, statuses)
     found = runs.statements(run)["other_runners"].run(connected, run_id=run.run_id)
@@ -332,17 +333,17 @@ def _indexed(
     places: Collection[Place],
 ) -> dict[tuple[str, str], list[str]]:
     """The canonical values of columns with an index of ours, which batches may use then."""
-    if ordered.kind != plan.KIND:
+    if ordered.kind != MIGRATE:
         return {}  # a rollback begins where the index ends
     found = {}
-    variables = dbt.project_variables(settings)
+    app_schema = dbt.app_schema(settings)
     for table, column, *_ in places:
         value_map = ordered.statements["value_map"].run(
             connected, run_id=ordered.run_id, table_name=table, column_name=column
         )
         values = indexes.pending_values(
             connected,
-            str(variables.get("app_schema", "public")),
+            app_schema,
             {"table": table, "column": column},
             planned=[before for before, _, _ in value_map],
         )

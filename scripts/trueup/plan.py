@@ -26,8 +26,8 @@ from trueup.compiled import Rows, Statement, column_statement
 from trueup.connection import Connection
 from trueup.errors import TrueupError
 from trueup.settings import Settings
+from trueup.worker import MIGRATE
 
-KIND = "migrate"
 NO_TENANT = "none"  # on the command line: rows of no tenant
 EXAMPLES = 5  # rows shown per column
 MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
@@ -301,7 +301,7 @@ def examine(
 ) -> tuple[tables.ServerFacts, dict[tuple[str, str], tables.TableFacts], list[tables.Finding]]:
     """The server and the tables of a run, with what protects or endangers it."""
     variables = dbt.project_variables(settings)
-    app_schema = str(variables.get("app_schema", "public"))
+    app_schema = dbt.app_schema(settings)
     server = tables.server_facts(connected, ledger.schema(settings))
     findings = tables.judge_server(server, writes=True, marks=brakes.marks(variables))
     facts = {}
@@ -348,7 +348,7 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
         reason = f"it is older than {hours} hours"
     elif run.sources_sha256 != compiled.digest(settings):
         reason = "managed columns, statements or macros have changed since"
-    elif run.kind == KIND:  # a rollback does not ask what a value means
+    elif run.kind == MIGRATE:  # a rollback does not ask what a value means
         vocabularies = {each.split(" ")[0] for each in run.vocabulary_version.split(", ")}
         versions = _versions(connected, runs.statements(run)["vocabulary_versions"], vocabularies)
         if versions != run.vocabulary_version:
@@ -506,7 +506,7 @@ def insert_run(
     options: Mapping[str, Any],
     own: Mapping[str, Any],
     versions: str,
-    kind: str = KIND,
+    kind: str = MIGRATE,
     reverts: uuid.UUID | None = None,
 ) -> None:
     """A run that nobody has begun; `seal` completes it. reverts: the run that it takes back."""

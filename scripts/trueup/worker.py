@@ -145,7 +145,6 @@ class Shared:
     wanted: int = 1
     done: int = 0
     total: int = 0
-    quarantined: int = 0
     renewed: float = field(default_factory=time.monotonic)
 
     @property
@@ -388,7 +387,6 @@ class Worker:
             error_message=first_line(error),
         )
         quarantined = self.totals()["rows_failed"]
-        self.shared.quarantined = quarantined
         self.report(
             Event(
                 "quarantined",

@@ -193,6 +193,11 @@ TEXTS: dict[str, Callable[[], str]] = {
         {**NUMBERS, "canonical_values": "$9"},
     ),
     "same_version": lambda: render("same_version", {"key": COMPOSITE, "column": "stage"}),
+    "holds_run": lambda: render("holds_run", "ledger.control", "$1", "$2"),
+    "recorded_changes": lambda: render("recorded_changes", "revert", "ledger.changes", "ledger.b"),
+    "recorded_changes__comparing": lambda: render(
+        "recorded_changes", "update", "ledger.changes", "ledger.b", True
+    ),
     "of_tenant": lambda: render("of_tenant", "fund_id", "deals", "$1", "$2"),
     "key_columns": lambda: render("key_columns", COMPOSITE, "deals"),
     "key_columns__descending": lambda: render("key_columns", COMPOSITE, "deals", "desc"),
