@@ -359,6 +359,7 @@ def bars(places: Sequence[Place]) -> Iterator[Report]:
         }  # fmt: skip
         rows = dict.fromkeys(tasks, 0)
         began: dict[str, float] = {}
+        last = time.monotonic()  # when a batch ended: the first of a column begins there
         current = next(iter(tasks), "")
         log = ""
 
@@ -371,12 +372,13 @@ def bars(places: Sequence[Place]) -> Iterator[Report]:
             return f"{rows[current]:,} rows, {rows[current] / seconds:,.0f}/s{log}"
 
         def report(event: Event) -> None:
-            nonlocal current, log
+            nonlocal current, last, log
             if event.place in tasks:
                 current = event.place
                 if current not in began:
-                    began[current] = time.monotonic()
+                    began[current] = last
                     progress.start_task(tasks[current])
+                last = time.monotonic()
                 rows[current] += event.data.get("rowsUpdated", 0)
                 progress.update(tasks[current], advance=1, description=speed())
             elif event.kind == "pulse" and event.data["walPerSecond"] is not None:
