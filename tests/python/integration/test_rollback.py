@@ -914,3 +914,24 @@ def ledger_dump(app: App) -> str:
         [program, f"--schema={LEDGER}", "--restrict-key=x", app.url],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
+
+
+def test_a_rollback_that_was_not_begun_is_nobodys_to_apply(built: App) -> None:
+    """Stored and left, or refused by a brake: `apply` without RUN takes migrations only."""
+    made = migrate(built, DEALS)
+    planned = take_back(built, made.run_id)
+    code, _, err = migration.done(built, "apply", "--yes")
+    assert code == 2 and "no run is planned" in err, err
+    assert built.query(
+        f"select status from {LEDGER}.migration_runs where run_id = %s", planned.run_id
+    ) == [("planned",)]
+    built.query(f"update {LEDGER}.stage_migration_control set brake = 'a lagging standby'")
+    code, out, err = migration.done(built, "status")
+    assert code == 0 and "waits for a lagging standby" in out, out + err
+
+
+def test_a_dry_runs_plan_is_taken_by_nobody(built: App) -> None:
+    with migration.connect(built) as connected:
+        plan.make(built.settings, connected, DEALS, migration.PACE, is_kept=False)
+    code, _, err = migration.done(built, "apply", "--yes")
+    assert code == 2 and "no run is planned" in err, err
