@@ -143,6 +143,8 @@ class Pooler:
                         expected, status, kind = expected - 1, answer[-1:], b"Q"
                 elif client in ready:
                     kind, message = _message(client)
+                    if kind == b"X" and expected == 0 and status == b"I":
+                        return False  # after a mere flush: the client's end is not the server's
         finally:
             self.backends.put((pid, server))
 

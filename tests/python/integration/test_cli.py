@@ -217,19 +217,19 @@ def test_a_demo_of_one_row_or_of_clean_values(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statements", "safe", "unsafe", "told"),
+    ("text_file", "safe", "unsafe", "told"),
     [
-        ("revert", "= restored_rows.value_written\n    returning", "is not null\n    returning",
-         "✗ rollback"),
-        ("batch", "batches.rows_updated + coalesce(", "batches.rows_updated + 1 + coalesce(",
-         "Verification FAILED"),
+        ("analyses/revert.sql", "= restored_rows.value_written\n    returning",
+         "is not null\n    returning", "✗ rollback"),
+        ("macros/migration/recorded_changes.sql", "batches.rows_updated + coalesce(",
+         "batches.rows_updated + 1 + coalesce(", "Verification FAILED"),
     ],
 )  # fmt: skip
 def test_a_demo_that_breaks_its_word_fails(
-    project: Path, statements: str, safe: str, unsafe: str, told: str
+    project: Path, text_file: str, safe: str, unsafe: str, told: str
 ) -> None:
     """A rollback that overwrites the edit, batches that miscount: the demo looks, and says so."""
-    path = project / "analyses" / f"{statements}.sql"
+    path = project / text_file
     text = path.read_text()
     assert safe in text
     path.write_text(text.replace(safe, unsafe))
