@@ -27,7 +27,7 @@ TARGET = "statements"  # folder below the state folder
 MARK = "sources.sha256"  # beside the compiled files: what they are made from, and what they are
 # What the compiled text is made from, apart from the files of analyses and macros: vars, and what
 # decides the names of the relations.
-VARIABLES = ("managed_columns", "vocabularies", "app_schema", "ledger_schema")
+VARIABLES = ("managed_columns", "vocabularies", "app_schema", "ledger_schema", "verification")
 SETTINGS = ("name", "profile", "models", "seeds", "quoting")  # of dbt_project.yml
 PROFILE = "profiles.yml.example"
 

@@ -1,0 +1,61 @@
+{#-
+    What is verified, as the CTE `request`, first in every statement of `trueup verify`; no comma at
+    the end. One row: of the run, run_id, kind, status, options and audit_digest; tenants, those that
+    are looked at (NULL: all; a NULL in it: the rows of no tenant); table_names (NULL: all);
+    is_quiesced; epsilon; sample_size; seed; most, offenders that are shown (NULL: all).
+
+    verification_request()      in a named statement: the run and the options are parameters
+    verification_request(true)  in a dbt test: the newest migration that has come to its end, and
+                                the options' defaults. No row where there is none yet: a statement
+                                without a request answers with no row.
+-#}
+{%- macro verification_request(is_test=false) -%}
+{%- set defaults = var('verification') -%}
+request as {{ trueup.computed_once() }} (
+    select
+        runs.run_id,
+        runs.kind,
+        runs.status,
+        runs.options,
+        runs.audit_digest,
+        coalesce(
+            {{ 'cast(null as text[])' if is_test else 'cast($2 as text[])' }},
+            case
+                when jsonb_typeof(runs.options -> 'tenants') = 'array'
+                    then array(
+                        select tenants.tenant
+                        from jsonb_array_elements_text(runs.options -> 'tenants')
+                            as tenants (tenant)
+                    )
+            end
+        ) as tenants,
+        {{ 'cast(null as text[])' if is_test else 'cast($3 as text[])' }} as table_names,
+        {{ 'false' if is_test else 'cast($4 as boolean)' }} as is_quiesced,
+        {{ 'cast(' ~ var('weight_sum_epsilon') ~ ' as numeric)' if is_test
+            else 'cast($5 as numeric)' }} as epsilon,
+        {{ defaults.sample_size if is_test else 'cast($6 as integer)' }} as sample_size,
+        {{ 'cast(1 as bigint)' if is_test else 'cast($7 as bigint)' }} as seed,
+        {{ 'cast(' ~ defaults.most_offenders ~ ' as bigint)' if is_test
+            else 'cast($8 as bigint)' }} as most
+    from {{ ref('migration_runs') }} as runs
+    where
+        {%- if is_test %}
+        runs.run_id = (
+            select newest.run_id
+            from {{ ref('migration_runs') }} as newest
+            where
+                newest.kind = 'migrate'
+                and newest.status in ('completed', 'completed_with_failures')
+                and exists (
+                    select 1 as found
+                    from {{ ref('migration_baselines') }} as baselines
+                    where baselines.run_id = newest.run_id
+                )
+            order by newest.planned_at desc
+            limit 1
+        )
+        {%- else %}
+        runs.run_id = $1
+        {%- endif %}
+)
+{%- endmacro -%}

@@ -1,0 +1,1 @@
+{{ verification_test('batch_tracking') }}

@@ -1,0 +1,1 @@
+{{ verification_test('models_agree') }}

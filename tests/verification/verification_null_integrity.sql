@@ -1,0 +1,1 @@
+{{ verification_test('null_integrity') }}

@@ -1,0 +1,1 @@
+{{ verification_test('other_columns_untouched') }}

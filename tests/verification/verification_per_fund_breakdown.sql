@@ -1,0 +1,1 @@
+{{ verification_test('per_fund_breakdown') }}

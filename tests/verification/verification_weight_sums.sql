@@ -1,0 +1,1 @@
+{{ verification_test('weight_sums') }}
