@@ -25,9 +25,10 @@ check: $(INSTALLED) ## what needs no database: lint, types, YAML, manifest, macr
 	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models analyses tests/generic macros
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile tests/python/unit
 
-bench: $(INSTALLED) ## what the models and an in-place migration cost, at a million rows
+bench: $(INSTALLED) ## what models, an in-place migration and its verification cost, at a million rows
 	@$(BIN)/python scripts/bench/models.py
 	@$(BIN)/python scripts/bench/apply.py
+	@$(BIN)/python scripts/bench/verification.py
 
 compiled: $(INSTALLED) ## write the compiled SQL into compiled/, or with COMPILED=folder elsewhere
 	@$(BIN)/trueup compiled $(COMPILED)

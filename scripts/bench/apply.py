@@ -466,8 +466,14 @@ def command_on(bench: Bench, rows: int) -> tuple[float, float]:
     bench.reset(rows)
     bench.make_plan()
     started = time.monotonic()
+    memory = largest_memory(bench, "apply", "--yes", "--sleep-ms", "0")
+    return time.monotonic() - started, memory
+
+
+def largest_memory(bench: Bench, *arguments: str) -> float:
+    """The largest memory (MB) of a command that succeeds."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "trueup.cli", "apply", "--yes", "--sleep-ms", "0"],
+        [sys.executable, "-m", "trueup.cli", *arguments],
         cwd=PROJECT, env={**os.environ, **bench.environment}, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     # Not its ru_maxrss: that begins with what this process had when it was forked.
@@ -478,7 +484,7 @@ def command_on(bench: Bench, rows: int) -> tuple[float, float]:
         memory = max(memory, *kilobytes, 0.0)
         time.sleep(0.02)
     assert process.returncode == 0
-    return time.monotonic() - started, memory / 1024
+    return memory / 1024
 
 
 def against_base(figures: Figures, case: str, what: str = "seconds") -> list[float]:
