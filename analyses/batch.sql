@@ -332,10 +332,6 @@ with runs as (
     select * from {{ ref('migration_runs') }}
 ),
 
-changes as (
-    select * from {{ ref('stage_normalization_changes') }}
-),
-
 batches as (
     select * from {{ ref('stage_migration_batches') }}
 ),

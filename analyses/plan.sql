@@ -51,6 +51,13 @@ order by
     judged_values.row_count desc,
     judged_values.raw_value asc;
 
+-- name: {{ statement_name('plan_bound', entry) }}()
+-- The frozen bound: the last key there is now. What comes later is not in this run.
+select {{ key_texts(entry.key, 'application') }} as range_end
+from {{ application_table(entry) }} as application
+order by {{ key_columns(entry.key, 'application', 'desc') }}
+limit 1;
+
 -- name: {{ statement_name('plan_baselines', entry) }}(run_id, tenants)
 -- What there was before the run, by tenant: rows, NULLs, blanks, rows per value.
 with planned_values as (
@@ -156,11 +163,11 @@ from stripe_sizes;
 {%- endif %}
 
 -- name: {{ statement_name('plan_batches', entry) }}(run_id, tenants, stripes,
---     hashed, batch_rows, by_tenant)
+--     hashed, batch_rows, by_tenant, range_end)
 -- Cut {{ entry.table }} into ranges of the key, by rows and not by key width, and each range into
 -- stripes. A batch has to read its range, so all rows are cut, also those of tenants that are not
 -- in scope; only rows in scope are counted. By tenant, each tenant's rows are cut for themselves.
--- The end of the last range is the last key there is now: what comes later is not in this run.
+-- The end of the last range is the frozen bound.
 {%- set fund_id %}case when cast($6 as boolean) then {{ '' -}}
 {{ tenant_text('application', entry.tenant) }} end{% endset %}
 with planned_values as (
@@ -210,14 +217,6 @@ counted_stripes as (
         placed_rows.stripe
 ),
 
--- the frozen bound
-last_rows as (
-    select {{ key_texts(entry.key, 'application') }} as last_key
-    from {{ application_table(entry) }} as application
-    order by {{ key_columns(entry.key, 'application', 'desc') }}
-    limit 1
-),
-
 range_keys as (
     select
         counted_stripes.fund_id,
@@ -237,10 +236,9 @@ range_ends as (
     select
         range_keys.fund_id,
         range_keys.range_no,
-        case when range_keys.is_last then last_rows.last_key else range_keys.last_key end
+        case when range_keys.is_last then cast($7 as text[]) else range_keys.last_key end
             as range_end
     from range_keys
-    cross join last_rows
 ),
 
 ranges as (

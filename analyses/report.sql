@@ -36,6 +36,7 @@ with runs as (
 
 select
     runs.git_commit,
+    runs.audit_digest,
     runs.notes,
     runs.rehearsal,
     cast(runs.reverts_run_id as text) as reverts_run_id,

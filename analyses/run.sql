@@ -55,7 +55,8 @@ from
     ) as decisions (map_id, value_before, value_after, match_type, rows_planned);
 
 -- name: run_columns(run_id)
--- What the run works on, and how far: the frozen bound is the end of the last range.
+-- What the run works on, and how far: the frozen bound. Runs of earlier versions have it as the end
+-- of their last range only.
 with bounds as (
     select
         batches.table_name,
@@ -75,8 +76,13 @@ with bounds as (
 select
     bounds.table_name,
     bounds.column_name,
-    bounds.range_end
+    coalesce(control.range_end, bounds.range_end) as range_end
 from bounds
+left join {{ ref('stage_migration_control') }} as control
+    on
+        control.run_id = $1
+        and bounds.table_name = control.table_name
+        and bounds.column_name = control.column_name
 where bounds.place = 1
 order by bounds.first_batch;
 
@@ -448,6 +454,42 @@ where
             )
     )
 returning runs.run_id;
+
+-- name: note_audit_digest(run_id)
+-- In the transaction that ends a run, after set_run_status and close_batches: a digest of what the
+-- audit has of every batch and of the run, for verify to compare and for people to keep outside of
+-- the database. Who may not end the run does not come here.
+with batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+{{ audit_digests('$1') }},
+
+noted_batches as (
+    update {{ ref('stage_migration_batches') }} as noted
+    set audit_digest = batch_digests.audit_digest
+    from batch_digests
+    where
+        noted.run_id = $1
+        and noted.batch_id = batch_digests.batch_id
+    returning noted.batch_id
+)
+
+update {{ ref('migration_runs') }} as runs
+set audit_digest = run_digests.audit_digest
+from run_digests
+where runs.run_id = $1
+returning
+    runs.audit_digest,
+    (select count(*) as noted_batches from noted_batches) as noted_batches;
 
 -- name: close_batches(run_id)
 -- A cancelled run: what was not done will not be done.

@@ -103,6 +103,8 @@ old_runs as {{ computed_once() }} (
     'migration_value_map',
     'stage_migration_batches',
     'stage_migration_control',
+    'verification_results',
+    'verification_runs',
     'migration_runs',
 ] %}
 {%- set conditions = {

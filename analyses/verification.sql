@@ -1,9 +1,9 @@
 -- Named statements of `trueup verify`: is the data what it should be, and did nothing else move?
--- Each check is a macro of macros/verification, which `dbt test --select tag:verification` runs, too.
+-- Each check is a macro of macros/verification; `dbt test --select tag:verification` runs it, too.
 -- All are read in one snapshot and answer with rows (check_id, status, expected, actual, offenders,
 -- offender_count); offenders are jsonb objects, those that fail first.
 {%- set parameters =
-    'run_id, tenants, table_names, is_quiesced, epsilon,\n--     sample_size, seed, most' %}
+    'run_id, tenants, table_names,\n--     is_quiesced, epsilon, sample_size, seed, most' %}
 
 -- name: verify__places(run_id)
 -- The columns of the run, whatever is managed by now.

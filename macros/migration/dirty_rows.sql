@@ -2,53 +2,66 @@
     Rows that still have a planned value, and whether they are this run's fault, as CTEs; no comma
     at the end. The one place that decides it, for apply and for verify.
 
-    dirty_rows(entry, condition) expects the run's id as $1, CTEs runs, changes and batches (all of
-    the ledger's models) and a condition on `application`. It defines, last, dirty_rows(row_key,
-    raw_value, is_missed). A row is missed where the plan saw it and the run never changed it: not
-    where it was written since the plan. It is younger than the plan by the transaction that wrote
-    it, unless that was one of this run, for another column. An age below zero is none of a young
-    row: it was written more than two billion transactions ago.
+    dirty_rows(entry, condition, run_id='$1') expects CTEs runs and batches (all of the ledger's
+    models), a condition on `application`, and the run's id as SQL. It defines, last,
+    dirty_rows(row_key, raw_value, is_missed). A row is missed where the plan saw it and the run
+    never changed it: not where it was written since the plan. It is younger than the plan by the
+    transaction that wrote it, unless that was one of this run, for another column: an entry of the
+    audit is written by the transaction of its rows.
 -#}
-{%- macro dirty_rows(entry, condition) -%}
-changed_rows as (
-    select
-        changed_keys.row_key,
-        bool_or(batches.column_name = {{ trueup.literal(entry.column) }}) as is_done
-    from changes
-    inner join batches
-        on changes.batch_id = batches.batch_id
-    cross join unnest(changes.row_keys) as changed_keys (row_key)
-    where
-        changes.run_id = $1
-        and batches.table_name = {{ trueup.literal(entry.table) }}
-    group by changed_keys.row_key
-),
-
+{%- macro dirty_rows(entry, condition, run_id='$1') -%}
 planned_runs as (
     select age(cast(cast(runs.options ->> 'planned_xid' as xid8) as xid)) as age_of_plan
     from runs
-    where runs.run_id = $1
+    where runs.run_id = {{ run_id }}
+),
+
+audit_entries as (
+    select
+        changes.batch_id,
+        changes.row_keys,
+        changes.xmin as written_by
+    from {{ ref('stage_normalization_changes') }} as changes
+    where changes.run_id = {{ run_id }}
 ),
 
 application_rows as (
     select
-        {{ trueup.key_text(entry.key, 'application') }} as row_key,
+        {{ trueup.key_text(entry.key, 'application') }}
+        {{- '\n            ' if entry.key | length > 1 else ' ' }}as row_key,
         {{ trueup.binary_text('application.' ~ trueup.quoted(entry.column)) }} as raw_value,
-        coalesce(
-            age(application.xmin) between 0 and planned_runs.age_of_plan, false
-        ) as is_younger
+        application.xmin in (
+            select audit_entries.written_by
+            from audit_entries
+        )
+        or not {{ trueup.is_younger('application') | indent(8) }} as is_suspect
     from {{ trueup.application_table(entry) }} as application
-    cross join planned_runs
     where
         {{ condition | indent(8) }}
+),
+
+-- The audit is long: it is read where a row is suspected.
+changed_rows as (
+    select application_rows.row_key
+    from audit_entries
+    inner join batches
+        on audit_entries.batch_id = batches.batch_id
+    cross join unnest(audit_entries.row_keys) as changed_keys (row_key)
+    inner join application_rows
+        on changed_keys.row_key = application_rows.row_key
+    where
+        (select bool_or(suspects.is_suspect) from application_rows as suspects)
+        and application_rows.is_suspect
+        and batches.table_name = {{ trueup.literal(entry.table) }}
+        and batches.column_name = {{ trueup.literal(entry.column) }}
+    group by application_rows.row_key
 ),
 
 dirty_rows as (
     select
         application_rows.row_key,
         application_rows.raw_value,
-        changed_rows.is_done is not true
-        and (changed_rows.row_key is not null or not application_rows.is_younger) as is_missed
+        application_rows.is_suspect and changed_rows.row_key is null as is_missed
     from application_rows
     left join changed_rows
         on application_rows.row_key = changed_rows.row_key

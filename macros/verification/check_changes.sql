@@ -1,15 +1,535 @@
-{#- A stub. -#}
+{#-
+    The part of the check audit_consistency that is about rows, and the rows that null_integrity and
+    row_counts can name: three rows for a column of the run, as CTEs and the last select of a
+    statement that begins with verification_request().
+
+    Of every row that the run has changed: what the audit says was written into it last, by whatever
+    run, is there now. If not, somebody has edited the row since: a warning, for the table is in
+    use; but a failure where updated_at says that nobody was there since. From the row's first entry
+    of this run on, each entry begins with what the one before it left; if not, somebody has edited
+    the row in between. What was there before the run is what its plan saw.
+
+    clock_seconds, of the var verification: updated_at may be older than a batch by so much although
+    its transaction ended later, because it waited for the batch. A time without a zone may be of
+    another zone; only the very moment of a change of ours tells something then.
+    One grouping by key and one join, both of texts, so that no key that somebody wrote into the
+    audit raises. What needs more than that is looked at where there is something to look at.
+    check_changes(entry) → batches as ( ... ), ... select * from results
+-#}
 {%- macro check_changes(entry) -%}
+{%- set table_text = trueup.literal(entry.table) -%}
+{%- set column_text = trueup.literal(entry.column) -%}
+{%- set cell = entry.table ~ '.' ~ entry.column -%}
+{%- set value_now = trueup.binary_text('application.' ~ trueup.quoted(entry.column)) -%}
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+control as (
+    select * from {{ ref('stage_migration_control') }}
+),
+
+places as (
+    select
+        request.run_id,
+        request.tenants,
+        request.is_quiesced
+    from request
+    inner join control
+        on request.run_id = control.run_id
+    where
+        control.table_name = {{ table_text }}
+        and control.column_name = {{ column_text }}
+        and (
+            request.table_names is null
+            or array_position(request.table_names, control.table_name) is not null
+        )
+),
+
+begun_places as (
+    select
+        places.run_id,
+        places.tenants,
+        min(changes.run_at) as first_at
+    from places
+    inner join batches
+        on places.run_id = batches.run_id
+    inner join changes
+        on batches.batch_id = changes.batch_id
+    where
+        batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+    group by
+        places.run_id,
+        places.tenants
+),
+
+-- what was written into the column since the run began there, this run's and others', in order
+pieces as {{ trueup.computed_once() }} (
+    select
+        batches.run_id,
+        batches.batch_id,
+        batches.run_id = begun_places.run_id as is_own,
+        begun_places.tenants as scope,
+        changes.run_at,
+        changes.row_keys,
+        changes.tenants,
+        changes.map_ids,
+        row_number() over (
+            order by
+                changes.run_at,
+                changes.batch_id
+        ) as place
+    from begun_places
+    cross join changes
+    inner join batches
+        on changes.batch_id = batches.batch_id
+    where
+        batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+        and changes.run_at >= begun_places.first_at
+),
+
+own_values as (
+    select
+        value_map.run_id,
+        value_map.map_id,
+        value_map.value_before,
+        value_map.value_after
+    from value_map
+    where
+        value_map.table_name = {{ table_text }}
+        and value_map.column_name = {{ column_text }}
+        and value_map.map_id is not null
+),
+
+audited_rows as (
+    select
+        audited.row_key,
+        max({{ trueup.binary_text('audited.tenant') }}) filter (where pieces.is_own) as tenant,
+        count(*) as entry_count,
+        count(*) filter (
+            where
+            pieces.is_own
+            and {{ trueup.in_scope('tenant', 'audited', 'pieces.scope') | indent(12) }}
+        ) as own_entry_count,
+        min(pieces.place) filter (where pieces.is_own) as first_place,
+        -- the number of the mapping in the low 16 bits, below the place of its entry in time
+        max(pieces.place << 16 | (coalesce(audited.map_id, 0) & 65535)) as last_entry
+    from pieces
+    cross join
+        unnest(pieces.row_keys, pieces.tenants, pieces.map_ids)
+            as audited (row_key, tenant, map_id)
+    group by audited.row_key
+    having
+        count(*) filter (
+            where
+            pieces.is_own
+            and {{ trueup.in_scope('tenant', 'audited', 'pieces.scope') | indent(12) }}
+        ) > 0
+),
+
+current_rows as (
+    select
+        {{ trueup.key_text(entry.key, 'application') }} as row_key,
+        {{ 'cast(application.' ~ trueup.quoted(entry.updated_at) if entry.updated_at
+            else 'cast(null' }} as timestamptz) as updated_at,
+        {{ 'pg_typeof(application.' ~ trueup.quoted(entry.updated_at) ~ ')' if entry.updated_at
+            else 'cast(null as regtype)' }} as updated_type,
+        {{ value_now }} as value_now
+    from {{ trueup.application_table(entry) }} as application
+),
+
+compared_rows as (
+    select
+        audited_rows.row_key,
+        audited_rows.tenant,
+        audited_rows.entry_count,
+        audited_rows.own_entry_count,
+        audited_rows.first_place,
+        audited_rows.last_entry,
+        pieces.batch_id,
+        pieces.run_at,
+        own_values.value_before,
+        own_values.value_after,
+        current_rows.value_now,
+        current_rows.updated_at,
+        current_rows.updated_type,
+        current_rows.row_key is not null as is_there,
+        coalesce(own_values.value_after = current_rows.value_now, false) as is_as_written
+    from audited_rows
+    inner join pieces
+        on audited_rows.last_entry >> 16 = pieces.place
+    left join own_values
+        on
+            pieces.run_id = own_values.run_id
+            and audited_rows.last_entry & 65535 = own_values.map_id
+    left join current_rows
+        on audited_rows.row_key = current_rows.row_key
+),
+
+-- the rows that need a look
+odd_rows as {{ trueup.computed_once() }} (
+    select * from compared_rows
+    where
+        not compared_rows.is_as_written
+        or compared_rows.entry_count > 1
+),
+
+-- Where a row has several entries; taken apart before anything is joined, which would otherwise be
+-- joined batch by batch.
+single_entries as {{ trueup.computed_once() }} (
+    select
+        audited.row_key,
+        audited.map_id,
+        pieces.place,
+        pieces.run_id,
+        pieces.batch_id,
+        pieces.run_at
+    from pieces
+    cross join unnest(pieces.row_keys, pieces.map_ids) as audited (row_key, map_id)
+    where
+        exists (
+            select 1 as found
+            from odd_rows
+            where odd_rows.entry_count > 1
+        )
+),
+
+linked_entries as (
+    select
+        entries.row_key,
+        entries.batch_id,
+        entries.run_at,
+        own_values.value_before,
+        own_values.value_after,
+        lag(entries.batch_id) over earlier as earlier_batch_id,
+        lag(entries.run_at) over earlier as earlier_run_at,
+        lag(own_values.value_after) over earlier as earlier_value
+    from single_entries as entries
+    inner join odd_rows
+        on
+            entries.row_key = odd_rows.row_key
+            and entries.place >= odd_rows.first_place
+    left join own_values
+        on
+            entries.run_id = own_values.run_id
+            and entries.map_id = own_values.map_id
+    where odd_rows.entry_count > 1
+    window earlier as (
+        partition by entries.row_key
+        order by
+            entries.place,
+            entries.map_id
+    )
+),
+
+judged_links as (
+    select
+        linked_entries.row_key,
+        min(linked_entries.batch_id) filter (
+            where linked_entries.value_after is null
+        ) as unknown_batch_id,
+        min(linked_entries.batch_id) filter (
+            where
+            linked_entries.batch_id = linked_entries.earlier_batch_id
+            and linked_entries.run_at = linked_entries.earlier_run_at
+        ) as repeated_batch_id,
+        min(linked_entries.batch_id) filter (
+            where linked_entries.value_before <> linked_entries.earlier_value
+        ) as broken_batch_id
+    from linked_entries
+    group by linked_entries.row_key
+),
+
+-- Another column of the row may be the one that was changed last, by a run, too.
+other_changes as (
+    select
+        changed.row_key,
+        changes.run_at
+    from changes
+    inner join batches
+        on changes.batch_id = batches.batch_id
+    cross join unnest(changes.row_keys) as changed (row_key)
+    where
+        batches.table_name = {{ table_text }}
+        and batches.column_name <> {{ column_text }}
+        and changes.run_at in (
+            select odd_rows.updated_at
+            from odd_rows
+            where
+                odd_rows.is_there
+                and not odd_rows.is_as_written
+        )
+),
+
+judged_rows as (
+    select
+        odd_rows.*,
+        judged_links.unknown_batch_id,
+        judged_links.repeated_batch_id,
+        judged_links.broken_batch_id,
+        odd_rows.is_there
+        and (
+            odd_rows.value_now is null
+            or {{ trueup.is_blank('odd_rows.value_now') | indent(12) }}
+        ) as is_empty,
+        -- the last to touch the row was a run, by what the row itself says
+        coalesce(
+            odd_rows.updated_at = odd_rows.run_at
+            or (
+                odd_rows.updated_at > odd_rows.run_at
+                and exists (
+                    select 1 as found
+                    from other_changes
+                    where
+                        other_changes.row_key = odd_rows.row_key
+                        and other_changes.run_at = odd_rows.updated_at
+                )
+            )
+            or (
+                odd_rows.updated_type = cast('timestamptz' as regtype)
+                and odd_rows.updated_at
+                < odd_rows.run_at - make_interval(secs => {{ var('verification').clock_seconds }})
+            ),
+            false
+        ) as is_untouched
+    from odd_rows
+    left join judged_links
+        on odd_rows.row_key = judged_links.row_key
+),
+
+explained_rows as (
+    select
+        judged_rows.*,
+        {%- for name in ['row_key', 'value_before', 'value_after', 'value_now'] %}
+        {{ trueup.one_line('judged_rows.' ~ name) }} as shown_{{ name }},
+        {%- endfor %}
+        case
+            when judged_rows.value_after is null or judged_rows.unknown_batch_id is not null
+                then
+                    'batch '
+                    || cast(
+                        coalesce(judged_rows.unknown_batch_id, judged_rows.batch_id) as text
+                    ) || ' recorded a change that is not in the value map'
+            when judged_rows.repeated_batch_id is not null
+                then
+                    'recorded twice by batch ' || cast(judged_rows.repeated_batch_id as text)
+            when judged_rows.is_there and not judged_rows.is_as_written and judged_rows.is_empty
+                then 'without a value'
+            when
+                judged_rows.is_there and not judged_rows.is_as_written and judged_rows.is_untouched
+                then
+                    'and not touched since batch ' || cast(judged_rows.batch_id as text)
+            when judged_rows.is_there and not judged_rows.is_as_written
+                then 'edited since'
+            when judged_rows.broken_batch_id is not null
+                then
+                    'edited in between, before batch ' || cast(judged_rows.broken_batch_id as text)
+        end as because,
+        judged_rows.value_after is null
+        or judged_rows.unknown_batch_id is not null
+        or judged_rows.repeated_batch_id is not null
+        or (
+            judged_rows.is_there
+            and not judged_rows.is_as_written
+            and not judged_rows.is_empty
+            and judged_rows.is_untouched
+        ) as is_failure
+    from judged_rows
+),
+
+-- Every row is counted once, although several entries may be about it: those with several are odd.
+counted_entries as (
+    select
+        coalesce(
+            sum(
+                case
+                    when pieces.scope is null
+                        then greatest(cardinality(pieces.row_keys), cardinality(pieces.map_ids))
+                    else
+                        (
+                            select count(*) as entry_count
+                            from unnest(pieces.tenants) as audited (tenant)
+                            where
+                                {{ trueup.in_scope('tenant', 'audited', 'pieces.scope')
+                                    | indent(32) }}
+                        )
+                end
+            ),
+            0
+        ) as entry_total
+    from pieces
+    where pieces.is_own
+),
+
+counted_rows as (
+    select
+        counted_entries.entry_total
+        - coalesce(sum(odd_rows.own_entry_count - 1), 0) as row_total,
+        counted_entries.entry_total
+        - coalesce(
+            sum(
+                case
+                    when odd_rows.is_as_written then odd_rows.own_entry_count - 1
+                    else odd_rows.own_entry_count
+                end
+            ),
+            0
+        ) as rows_as_written
+    from counted_entries
+    left join odd_rows on true
+    group by counted_entries.entry_total
+),
+
+counted_faults as (
+    select
+        count(explained_rows.because) as differing,
+        count(*) filter (where explained_rows.is_failure) as failing,
+        count(*) filter (
+            where explained_rows.is_empty and not explained_rows.is_as_written
+        ) as emptied,
+        count(*) filter (where not explained_rows.is_there) as gone
+    from explained_rows
+),
+
+{%- set offenders = {
+    'differing': {
+        'condition': 'explained_rows.because is not null',
+        'order': 'explained_rows.is_failure desc,',
+        'status': "case when explained_rows.is_failure then 'fail' else 'warn' end",
+        'message': "|| case
+                when not explained_rows.is_there then ''
+                else ', now ' || coalesce('''' || explained_rows.shown_value_now || '''', 'NULL')
+            end
+            || ', ' || explained_rows.because",
+    },
+    'emptied': {
+        'condition': 'explained_rows.is_empty\n        and not explained_rows.is_as_written',
+        'order': '',
+        'status': "'fail'",
+        'message': "|| ', now '
+            || case when explained_rows.value_now is null then 'NULL' else 'blank' end",
+    },
+    'gone': {
+        'condition': 'not explained_rows.is_there',
+        'order': '',
+        'status': "case when places.is_quiesced then 'fail' else 'warn' end",
+        'message': "|| ', deleted since'",
+    },
+} %}
+{%- for name, offender in offenders.items() %}
+
+{{ name }}_rows as (
+    select
+        explained_rows.is_failure,
+        explained_rows.row_key,
+        jsonb_build_object(
+            'status', {{ offender.status }},
+            'message',
+            {{ trueup.literal(cell ~ ', row ') }} || coalesce(explained_rows.shown_row_key, '?')
+            || ': ' || coalesce('''' || explained_rows.shown_value_before || '''', '?')
+            || ' → ' || coalesce('''' || explained_rows.shown_value_after || '''', '?')
+            {{ offender.message }},
+            'table_name', {{ table_text }},
+            'column_name', {{ column_text }},
+            'tenant', explained_rows.tenant,
+            'row_key', explained_rows.row_key,
+            'batch_id', explained_rows.batch_id,
+            'value_before', explained_rows.value_before,
+            'value_written', explained_rows.value_after,
+            'value_now', explained_rows.value_now
+        ) as offender
+    from explained_rows
+    cross join places
+    where
+        {{ offender.condition }}
+    order by
+        {{ offender.order ~ '\n        ' if offender.order }}explained_rows.row_key asc
+    limit {{ trueup.requested('most') | indent(4) }}
+),
+{%- endfor %}
+
 results as (
     select
-        cast(null as text) as check_id,
-        cast(null as text) as status,
-        cast(null as text) as expected,
-        cast(null as text) as actual,
-        cast(null as jsonb) as offenders,
-        cast(null as bigint) as offender_count
-    from request
-    where false
+        'audit_consistency' as check_id,
+        case
+            when counted_faults.failing > 0 then 'fail'
+            when counted_faults.differing > 0 then 'warn'
+            else 'pass'
+        end as status,
+        {{ trueup.literal(cell ~ ': ') }} || cast(counted_rows.row_total as text)
+        || ' changed rows, each as it was written last' as expected,
+        {{ trueup.literal(cell ~ ': ') }} || cast(counted_rows.rows_as_written as text)
+        || ' rows as they were written last, '
+        || cast(counted_faults.differing as text) || ' edited or at odds with the audit, '
+        || cast(counted_faults.gone as text) || ' deleted' as actual,
+        coalesce(
+            (
+                select
+                    jsonb_agg(
+                        differing_rows.offender
+                        order by
+                            differing_rows.is_failure desc,
+                            differing_rows.row_key asc
+                    ) as offenders
+                from differing_rows
+            ),
+            cast('[]' as jsonb)
+        ) as offenders,
+        counted_faults.differing as offender_count
+    from places
+    cross join counted_rows
+    cross join counted_faults
+    union all
+    select
+        'null_integrity' as check_id,
+        case when counted_faults.emptied > 0 then 'fail' else 'pass' end as status,
+        {{ trueup.literal(cell ~ ': no changed row without a value') }} as expected,
+        {{ trueup.literal(cell ~ ': ') }} || cast(counted_faults.emptied as text)
+        || ' changed rows without a value' as actual,
+        coalesce(
+            (
+                select jsonb_agg(emptied_rows.offender order by emptied_rows.row_key) as offenders
+                from emptied_rows
+            ),
+            cast('[]' as jsonb)
+        ) as offenders,
+        counted_faults.emptied as offender_count
+    from places
+    cross join counted_faults
+    union all
+    select
+        'row_counts' as check_id,
+        case
+            when counted_faults.gone = 0 then 'pass'
+            when places.is_quiesced then 'fail'
+            else 'warn'
+        end as status,
+        {{ trueup.literal(cell ~ ': ') }} || cast(counted_rows.row_total as text)
+        || ' changed rows are there' as expected,
+        {{ trueup.literal(cell ~ ': ') }}
+        || cast(counted_rows.row_total - counted_faults.gone as text)
+        || ' changed rows are there' as actual,
+        coalesce(
+            (
+                select jsonb_agg(gone_rows.offender order by gone_rows.row_key) as offenders
+                from gone_rows
+            ),
+            cast('[]' as jsonb)
+        ) as offenders,
+        counted_faults.gone as offender_count
+    from places
+    cross join counted_rows
+    cross join counted_faults
 )
 
 select * from results

@@ -1,16 +1,702 @@
-{#- A stub. -#}
+{#-
+    What one pass over a managed column shows, as CTEs after `request` and the final select: are the
+    values canonical, is nothing empty that was not, are there as many rows as there were; and what
+    each tenant has. check_values(entry); entry is one of managed_columns().
+
+    At or below the frozen bound there is what the plan saw; rows beyond it came later. A bound that
+    no plan recorded is the end of the last batch; where there is none either, all rows are judged,
+    unless there was none. No row where the column is not part of the run, or not looked at.
+
+    The bound, the tenants and what gates the second passes are scalar subqueries: they are computed
+    once, where a join would keep the pass over the table out of parallel plans.
+-#}
 {%- macro check_values(entry) -%}
-results as (
+{%- set table_text = trueup.literal(entry.table) -%}
+{%- set column_text = trueup.literal(entry.column) -%}
+{%- set cell = entry.table ~ '.' ~ entry.column -%}
+{%- set tenant = trueup.tenant_text('application', entry.tenant) -%}
+{%- set raw_value = trueup.binary_text('application.' ~ trueup.quoted(entry.column)) -%}
+{%- set is_asked -%}
+(
+    (select places.tenants from places) is null
+    or array_position(
+        (select places.tenants from places), {{ tenant }}
+    ) is not null
+)
+{%- endset -%}
+{%- set is_seen -%}
+(
+    ({{ trueup.key_columns(entry.key, 'application') }}) <= (
+        select
+            {%- for name in trueup.numbered_key(entry.key) %}
+            {{- '\n            ' if entry.key | length > 1 else ' ' -}}
+            bounds.{{ name }}{{ ',' if not loop.last }}
+            {%- endfor %}
+        from bounds
+    )
+    or (select bounds.is_open from bounds)
+)
+{%- endset -%}
+{%- set is_left -%}
+(select bool_or(odd_values.is_planned) from odd_values)
+and {{ raw_value }} in (
+    select planned.raw_value
+    from
+        unnest(
+            (
+                select array_agg(odd_values.raw_value)
+                from odd_values
+                where odd_values.is_planned
+            )
+        ) as planned (raw_value)
+)
+and {{ is_seen }}
+and {{ is_asked }}
+{%- endset -%}
+runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+control as (
+    select * from {{ ref('stage_migration_control') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+changes as (
+    select * from {{ ref('stage_normalization_changes') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+baselines as (
+    select * from {{ ref('migration_baselines') }}
+),
+
+vocabulary_keys as (
+    select * from {{ ref('int_vocabulary_keys') }}
+),
+
+last_batches as (
     select
-        cast(null as text) as check_id,
-        cast(null as text) as status,
-        cast(null as text) as expected,
-        cast(null as text) as actual,
-        cast(null as jsonb) as offenders,
-        cast(null as bigint) as offender_count
+        batches.range_end,
+        row_number() over (order by batches.range_no desc) as place
     from request
-    where false
+    inner join batches
+        on request.run_id = batches.run_id
+    where
+        batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+),
+
+-- one row, or none
+places as (
+    select
+        request.run_id,
+        request.kind,
+        request.tenants,
+        request.is_quiesced,
+        request.most,
+        coalesce(control.range_end, last_batches.range_end) as range_end
+    from request
+    inner join control
+        on request.run_id = control.run_id
+    left join last_batches
+        on last_batches.place = 1
+    where
+        control.table_name = {{ table_text }}
+        and control.column_name = {{ column_text }}
+        and (
+            request.table_names is null
+            or {{ table_text }} = any(request.table_names)
+        )
+        {%- if not entry.tenant %}
+        and {{ trueup.in_scope(none, 'control', 'request.tenants') | indent(8) }}
+        {%- endif %}
+),
+
+bounds as (
+    select
+        {%- for type in entry.key.values() %}
+        cast((places.range_end)[{{ loop.index }}] as {{ type }}) as key_{{ loop.index }},
+        {%- endfor %}
+        places.range_end is null
+        and exists (
+            select 1 as found
+            from baselines
+            where
+                baselines.run_id = places.run_id
+                and baselines.table_name = {{ table_text }}
+                and baselines.column_name = {{ column_text }}
+        ) as is_open
+    from places
+),
+
+run_baselines as (
+    select baselines.*
+    from places
+    inner join baselines
+        on places.run_id = baselines.run_id
+    where
+        baselines.table_name = {{ table_text }}
+        and baselines.column_name = {{ column_text }}
+        and (
+            places.tenants is null
+            or array_position(places.tenants, baselines.tenant) is not null
+        )
+),
+
+run_values as (
+    select value_map.*
+    from places
+    inner join value_map
+        on places.run_id = value_map.run_id
+    where
+        value_map.table_name = {{ table_text }}
+        and value_map.column_name = {{ column_text }}
+),
+
+counted_values as {{ trueup.computed_once() }} (
+    select
+        {{ tenant }} as tenant,
+        {{ raw_value }} as raw_value,
+        count(*) as rows_now,
+        count(*) filter (
+            where {{ is_seen | indent(12) }}
+        ) as rows_seen
+    from {{ trueup.application_table(entry) }} as application
+    where
+        (select count(*) from bounds) > 0
+        and {{ is_asked | indent(8) }}
+    -- by the tenant as it is stored: as text, each row of it would be made a text first
+    group by
+        {{ 'application.' ~ trueup.quoted(entry.tenant) if entry.tenant else tenant }},
+        {{ raw_value }}
+),
+
+canonical_values as (
+    select vocabulary_keys.canonical_value
+    from vocabulary_keys
+    where vocabulary_keys.vocabulary = {{ trueup.literal(entry.vocabulary) }}
+    group by vocabulary_keys.canonical_value
+),
+
+values_now as (
+    select
+        counted_values.raw_value,
+        sum(counted_values.rows_now) as rows_now,
+        sum(counted_values.rows_seen) as rows_seen
+    from counted_values
+    where counted_values.raw_value is not null
+    group by counted_values.raw_value
+),
+
+known_values as {{ trueup.computed_once() }} (
+    select
+        values_now.*,
+        canonical_values.canonical_value is not null as is_canonical,
+        canonical_values.canonical_value is null
+        and {{ trueup.is_blank('values_now.raw_value') | indent(8) }} as is_blank
+    from values_now
+    left join canonical_values
+        on values_now.raw_value = canonical_values.canonical_value
+),
+
+values_before as (
+    select
+        counts.raw_value,
+        sum(cast(counts.row_text as bigint)) as rows_before
+    from run_baselines
+    cross join jsonb_each_text(run_baselines.row_counts) as counts (raw_value, row_text)
+    group by counts.raw_value
+),
+
+-- Neither canonical nor blank; what a rollback brings back is what there was.
+odd_values as {{ trueup.computed_once() }} (
+    select
+        known_values.raw_value,
+        known_values.rows_now,
+        known_values.rows_seen,
+        values_before.rows_before,
+        run_values.match_type,
+        run_values.map_id is not null and known_values.rows_seen > 0 as is_planned
+    from known_values
+    inner join places
+        on places.kind = 'migrate'
+    left join run_values
+        on known_values.raw_value = run_values.value_before
+    left join values_before
+        on known_values.raw_value = values_before.raw_value
+    where
+        not known_values.is_canonical
+        and not known_values.is_blank
+),
+
+-- Where a planned value is still there: rows that were written since the plan, or that the run has
+-- changed before, are somebody else's doing. The others are missed.
+{{ trueup.dirty_rows(entry, is_left, '(select places.run_id from places)') }},
+
+missed_values as (
+    select
+        dirty_rows.raw_value,
+        count(*) as rows_missed,
+        min(dirty_rows.row_key) as row_key
+    from dirty_rows
+    where dirty_rows.is_missed
+    group by dirty_rows.raw_value
+),
+
+judged_values as (
+    select
+        odd_values.raw_value,
+        odd_values.rows_now,
+        missed_values.row_key,
+        coalesce(missed_values.rows_missed, 0) as rows_missed,
+        case
+            when odd_values.is_planned then 0
+            else least(odd_values.rows_seen, coalesce(odd_values.rows_before, 0))
+        end as rows_left,
+        coalesce(odd_values.match_type, 'canonical when it was planned') as because
+    from odd_values
+    left join missed_values
+        on odd_values.raw_value = missed_values.raw_value
+),
+
+value_lines as (
+    select
+        'fail' as status,
+        judged_values.raw_value,
+        judged_values.rows_missed as row_count,
+        'not changed' as because,
+        judged_values.row_key
+    from judged_values
+    where judged_values.rows_missed > 0
+    union all
+    select
+        'warn' as status,
+        judged_values.raw_value,
+        judged_values.rows_left as row_count,
+        judged_values.because,
+        null as row_key
+    from judged_values
+    where judged_values.rows_left > 0
+    union all
+    select
+        'warn' as status,
+        judged_values.raw_value,
+        judged_values.rows_now - judged_values.rows_missed - judged_values.rows_left as row_count,
+        'written since the plan' as because,
+        null as row_key
+    from judged_values
+    where judged_values.rows_now > judged_values.rows_missed + judged_values.rows_left
+),
+
+placed_value_lines as (
+    select
+        value_lines.*,
+        row_number() over (
+            order by
+                value_lines.status asc,
+                value_lines.row_count desc,
+                value_lines.raw_value asc,
+                value_lines.because asc
+        ) as place
+    from value_lines
+),
+
+value_result as (
+    select
+        'canonical_values' as check_id,
+        case
+            when bool_or(found.status = 'fail') then 'fail'
+            when count(found.status) > 0 then 'warn'
+            else 'pass'
+        end as status,
+        {{ trueup.literal(cell ~ ': every value is canonical, or the plan listed it') }}
+            as expected,
+        {{ trueup.literal(cell ~ ': ') }}
+        || cast(
+            coalesce(sum(found.row_count) filter (where found.because = 'not changed'), 0) as text
+        )
+        || ' rows not changed, '
+        || cast(
+            coalesce(
+                sum(found.row_count) filter (where found.because = 'written since the plan'), 0
+            ) as text
+        )
+        || ' written since the plan, '
+        || cast(
+            coalesce(
+                sum(found.row_count) filter (
+                    where found.because not in ('not changed', 'written since the plan')
+                ),
+                0
+            ) as text
+        )
+        || ' left as they were' as actual,
+        coalesce(
+            jsonb_agg(
+                jsonb_build_object(
+                    'status', found.status,
+                    'message', {{ trueup.literal(cell ~ ', \'') }}
+                    || {{ trueup.one_line('found.raw_value') }} || ''': '
+                    || cast(found.row_count as text)
+                    || case when found.row_count = 1 then ' row, ' else ' rows, ' end
+                    || found.because || coalesce(', for example row ' || found.row_key, ''),
+                    'table_name', {{ table_text }},
+                    'column_name', {{ column_text }},
+                    'value', found.raw_value,
+                    'rows', found.row_count,
+                    'because', found.because,
+                    'row_key', found.row_key
+                )
+                order by found.place
+            ) filter (where coalesce(found.place <= places.most, found.place is not null)),
+            '[]'
+        ) as offenders,
+        count(found.status) as offender_count
+    from places
+    left join placed_value_lines as found
+        on true
+    where places.kind = 'migrate'
+    group by places.kind
+),
+
+tenants_now as (
+    select
+        counted_values.tenant,
+        sum(counted_values.rows_seen) as rows_seen,
+        sum(counted_values.rows_now) - sum(counted_values.rows_seen) as rows_since,
+        coalesce(
+            sum(counted_values.rows_seen) filter (where counted_values.raw_value is null), 0
+        ) as nulls,
+        coalesce(sum(counted_values.rows_seen) filter (where known_values.is_blank), 0) as blanks,
+        coalesce(
+            sum(counted_values.rows_seen) filter (
+                where not known_values.is_canonical and not known_values.is_blank
+            ),
+            0
+        ) as rows_left,
+        count(known_values.raw_value) filter (where counted_values.rows_seen > 0)
+            as distinct_values
+    from counted_values
+    left join known_values
+        on counted_values.raw_value = known_values.raw_value
+    group by counted_values.tenant
+),
+
+compared_tenants as (
+    select
+        coalesce(tenants_now.tenant, baselines.tenant) as tenant,
+        coalesce(tenants_now.rows_seen, 0) as rows_seen,
+        coalesce(tenants_now.rows_since, 0) as rows_since,
+        coalesce(tenants_now.nulls, 0) as nulls,
+        coalesce(tenants_now.blanks, 0) as blanks,
+        coalesce(tenants_now.rows_left, 0) as rows_left,
+        coalesce(tenants_now.distinct_values, 0) as distinct_values,
+        coalesce(baselines.rows, 0) as rows_before,
+        coalesce(baselines.nulls, 0) as nulls_before,
+        coalesce(baselines.blanks, 0) as blanks_before
+    from tenants_now
+    full outer join run_baselines as baselines
+        on coalesce('=' || tenants_now.tenant, '') = coalesce('=' || baselines.tenant, '')
+),
+
+judged_tenants as (
+    select
+        compared_tenants.*,
+        coalesce('tenant ' || compared_tenants.tenant, 'no tenant') as tenant_name,
+        compared_tenants.nulls > compared_tenants.nulls_before
+        or compared_tenants.blanks > compared_tenants.blanks_before as is_emptier,
+        -- rows that came to the tenant since may have come without a value
+        compared_tenants.nulls + compared_tenants.blanks
+        <= compared_tenants.nulls_before + compared_tenants.blanks_before
+        + greatest(compared_tenants.rows_seen - compared_tenants.rows_before, 0) as is_explained
+    from compared_tenants
+),
+
+-- Which rows they are: those without a value that were written since the plan.
+empty_rows as (
+    select
+        {{ trueup.key_text(entry.key, 'application') }}
+        {{- '\n            ' if entry.key | length > 1 else ' ' }}as row_key,
+        {{ tenant }} as tenant,
+        {{ raw_value }} as raw_value,
+        row_number() over (order by {{ trueup.key_columns(entry.key, 'application') }}) as place
+    from {{ trueup.application_table(entry) }} as application
+    where
+        (
+            select bool_or(tenants.is_emptier and not tenants.is_explained)
+            from judged_tenants as tenants
+        )
+        and (
+            {{ raw_value }} is null
+            or {{ raw_value }} = any(
+                cast(
+                    (
+                        select array_agg(known_values.raw_value)
+                        from known_values
+                        where known_values.is_blank
+                    ) as text[]
+                )
+            )
+        )
+        and array_position(
+            (
+                select array_agg(tenants.tenant)
+                from judged_tenants as tenants
+                where
+                    tenants.is_emptier
+                    and not tenants.is_explained
+            ),
+            {{ tenant }}
+        ) is not null
+        and {{ is_seen | indent(8) }}
+        and {{ trueup.is_younger('application') | indent(8) }}
+),
+
+empty_lines as (
+    select
+        case when tenants.is_explained then 'warn' else 'fail' end as status,
+        1 as part,
+        row_number() over (order by tenants.tenant) as place_in_part,
+        {{ trueup.literal(cell ~ ', ') }} || tenants.tenant_name || ': '
+        || cast(tenants.nulls as text) || ' NULL and ' || cast(tenants.blanks as text)
+        || ' blank, before ' || cast(tenants.nulls_before as text) || ' and '
+        || cast(tenants.blanks_before as text)
+        || case
+            when tenants.is_explained then '; rows that came since may have come without a value'
+            else ''
+        end as message,
+        jsonb_build_object(
+            'tenant', tenants.tenant,
+            'nulls', tenants.nulls,
+            'blanks', tenants.blanks,
+            'nulls_before', tenants.nulls_before,
+            'blanks_before', tenants.blanks_before
+        ) as details
+    from judged_tenants as tenants
+    where tenants.is_emptier
+    union all
+    select
+        'fail' as status,
+        2 as part,
+        empty_rows.place as place_in_part,
+        {{ trueup.literal(cell ~ ', row ') }} || empty_rows.row_key || ': '
+        || case when empty_rows.raw_value is null then 'NULL' else 'blank' end
+        || ', written since the plan' as message,
+        jsonb_build_object(
+            'tenant', empty_rows.tenant,
+            'row_key', empty_rows.row_key,
+            'value', empty_rows.raw_value
+        ) as details
+    from empty_rows
+),
+
+placed_empty_lines as (
+    select
+        empty_lines.*,
+        row_number() over (
+            order by
+                empty_lines.status asc,
+                empty_lines.part asc,
+                empty_lines.place_in_part asc
+        ) as place
+    from empty_lines
+),
+
+tenant_totals as (
+    select
+        coalesce(sum(tenants.nulls), 0) as nulls,
+        coalesce(sum(tenants.blanks), 0) as blanks,
+        coalesce(sum(tenants.nulls_before), 0) as nulls_before,
+        coalesce(sum(tenants.blanks_before), 0) as blanks_before,
+        coalesce(sum(tenants.rows_seen), 0) as rows_seen,
+        coalesce(sum(tenants.rows_before), 0) as rows_before,
+        coalesce(sum(tenants.rows_left), 0) as rows_left,
+        count(*) as tenant_count
+    from judged_tenants as tenants
+),
+
+empty_result as (
+    select
+        'null_integrity' as check_id,
+        case
+            when bool_or(found.status = 'fail') then 'fail'
+            when count(found.status) > 0 then 'warn'
+            else 'pass'
+        end as status,
+        {{ trueup.literal(cell ~ ': no tenant has more than before, ') }}
+        || cast(tenant_totals.nulls_before as text) || ' NULL and '
+        || cast(tenant_totals.blanks_before as text) || ' blank' as expected,
+        {{ trueup.literal(cell ~ ': ') }}
+        || cast(tenant_totals.nulls as text) || ' NULL and '
+        || cast(tenant_totals.blanks as text) || ' blank' as actual,
+        coalesce(
+            jsonb_agg(
+                jsonb_build_object(
+                    'status', found.status,
+                    'message', found.message,
+                    'table_name', {{ table_text }},
+                    'column_name', {{ column_text }}
+                ) || found.details
+                order by found.place
+            ) filter (where coalesce(found.place <= places.most, found.place is not null)),
+            '[]'
+        ) as offenders,
+        count(found.status) as offender_count
+    from places
+    cross join tenant_totals
+    left join placed_empty_lines as found
+        on true
+    group by
+        tenant_totals.nulls_before,
+        tenant_totals.blanks_before,
+        tenant_totals.nulls,
+        tenant_totals.blanks
+),
+
+-- trueup's role can neither insert nor delete: somebody else did
+row_lines as (
+    select
+        case when places.is_quiesced then 'fail' else 'warn' end as status,
+        tenants.*,
+        row_number() over (
+            order by
+                abs(tenants.rows_seen - tenants.rows_before) desc,
+                tenants.tenant asc
+        ) as place
+    from places
+    cross join judged_tenants as tenants
+    where tenants.rows_seen <> tenants.rows_before
+),
+
+row_result as (
+    select
+        'row_counts' as check_id,
+        coalesce(max(found.status), 'pass') as status,
+        {{ trueup.literal(cell ~ ': ') }}
+        || cast(tenant_totals.rows_before as text)
+        || ' rows, as many of every tenant as before' as expected,
+        {{ trueup.literal(cell ~ ': ') }}
+        || cast(tenant_totals.rows_seen as text) || ' rows, '
+        || cast(count(found.status) as text)
+        || ' tenants with another number' as actual,
+        coalesce(
+            jsonb_agg(
+                jsonb_build_object(
+                    'status', found.status,
+                    'message', {{ trueup.literal(cell ~ ', ') }} || found.tenant_name || ': '
+                    || cast(found.rows_seen as text) || ' rows, before '
+                    || cast(found.rows_before as text),
+                    'table_name', {{ table_text }},
+                    'column_name', {{ column_text }},
+                    'tenant', found.tenant,
+                    'rows', found.rows_seen,
+                    'rows_before', found.rows_before
+                )
+                order by found.place
+            ) filter (where coalesce(found.place <= places.most, found.place is not null)),
+            '[]'
+        ) as offenders,
+        count(found.status) as offender_count
+    from places
+    cross join tenant_totals
+    left join row_lines as found
+        on true
+    group by
+        tenant_totals.rows_before,
+        tenant_totals.rows_seen
+),
+
+changed_tenants as (
+    select unnest(changes.tenants) as tenant
+    from changes
+    inner join batches
+        on changes.batch_id = batches.batch_id
+    where
+        changes.run_id = (select places.run_id from places)
+        and batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+),
+
+tenants_changed as (
+    select
+        changed_tenants.tenant,
+        count(*) as rows_changed
+    from changed_tenants
+    group by changed_tenants.tenant
+),
+
+-- the rows of no tenant first, then the tenants with the most
+tenant_lines as (
+    select
+        tenants.*,
+        coalesce(tenants_changed.rows_changed, 0) as rows_changed,
+        row_number() over (
+            order by
+                tenants.tenant is null desc,
+                tenants.rows_seen desc,
+                tenants.tenant asc
+        ) as place
+    from judged_tenants as tenants
+    left join tenants_changed
+        on coalesce('=' || tenants.tenant, '') = coalesce('=' || tenants_changed.tenant, '')
+),
+
+tenant_result as (
+    select
+        'per_fund_breakdown' as check_id,
+        'info' as status,
+        {{ trueup.literal(cell ~ ': what each tenant has') }} as expected,
+        {{ trueup.literal(cell ~ ': ') }}
+        || cast(count(found.place) as text) || ' tenants, '
+        || cast(tenant_totals.rows_seen as text) || ' rows, '
+        || cast(coalesce(sum(found.rows_changed), 0) as text) || ' changed, '
+        || cast(tenant_totals.rows_left as text) || ' left' as actual,
+        coalesce(
+            jsonb_agg(
+                jsonb_build_object(
+                    'status', 'info',
+                    'message', {{ trueup.literal(cell ~ ', ') }} || found.tenant_name || ': '
+                    || cast(found.rows_seen as text) || ' rows, '
+                    || cast(found.distinct_values as text) || ' values, '
+                    || cast(found.rows_changed as text) || ' changed, '
+                    || cast(found.rows_left as text) || ' left, '
+                    || cast(found.nulls + found.blanks as text) || ' empty',
+                    'table_name', {{ table_text }},
+                    'column_name', {{ column_text }},
+                    'tenant', found.tenant,
+                    'rows', found.rows_seen,
+                    'rows_since', found.rows_since,
+                    'distinct_values', found.distinct_values,
+                    'rows_changed', found.rows_changed,
+                    'rows_left', found.rows_left,
+                    'rows_empty', found.nulls + found.blanks
+                )
+                order by found.place
+            ) filter (where coalesce(found.place <= places.most, found.place is not null)),
+            '[]'
+        ) as offenders,
+        count(found.place) as offender_count
+    from places
+    cross join tenant_totals
+    left join tenant_lines as found
+        on true
+    group by
+        tenant_totals.rows_seen,
+        tenant_totals.rows_left
 )
 
-select * from results
+select * from value_result
+union all
+select * from empty_result
+union all
+select * from row_result
+union all
+select * from tenant_result
 {%- endmacro -%}

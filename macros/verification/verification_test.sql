@@ -1,7 +1,8 @@
 {#-
     The data test of one check of `trueup verify`: the same SQL, for the newest migration that has
-    come to its end. The rows of it that warn or fail, one per column of a table.
-    verification_test('row_counts') → select * from ( ... ) as results where ...
+    come to its end. One row per offender that warns or fails; status is that of the check for the
+    table and column, which decides whether dbt warns or fails.
+    verification_test('row_counts') → with request as ( ... ), ... select * from final
 -#}
 {%- macro verification_test(check_id) -%}
 {%- set of_run = {
@@ -23,30 +24,56 @@
 {%- for check in of_run.get(check_id, []) -%}
     {%- do parts.append(check()) -%}
 {%- endfor -%}
-{%- for entry in trueup.managed_columns() -%}
+{%- for entry in trueup.managed_columns() if entry.mart or check_id != 'models_agree' -%}
     {%- for check in of_column.get(check_id, []) -%}
-        {%- if check != trueup.check_models or entry.mart -%}
-            {%- do parts.append(check(entry)) -%}
-        {%- endif -%}
+        {%- do parts.append(check(entry)) -%}
     {%- endfor -%}
 {%- endfor -%}
-{%- if not parts -%}
-    {%- do parts.append('select 1') -%}
-{%- endif -%}
-select results.*
-from (
-    {%- for part in parts %}
-    (
 with {{ trueup.verification_request(true) }},
+{%- for part in parts %}
 
-{{ part }}
-    )
+part_{{ loop.index }} as (
+    with {{ part | indent(4) }}
+),
+{%- endfor %}
+
+checks as (
+    {%- for part in parts %}
+    select * from part_{{ loop.index }}
     {%- if not loop.last %}
     union all
     {%- endif %}
     {%- endfor %}
-) as results
-where
-    results.check_id = {{ trueup.literal(check_id) }}
-    and results.status not in ('pass', 'info')
+    {%- if not parts %}
+    -- nothing is managed
+    select
+        cast(null as text) as check_id,
+        cast(null as text) as status,
+        cast(null as text) as expected,
+        cast(null as text) as actual,
+        cast(null as jsonb) as offenders,
+        cast(null as bigint) as offender_count
+    from request
+    where false
+    {%- endif %}
+),
+
+final as (
+    select
+        checks.status,
+        coalesce(found.offender ->> 'message', checks.actual) as message,
+        checks.expected,
+        checks.actual,
+        checks.offender_count,
+        found.offender
+    from checks
+    left join
+        lateral jsonb_array_elements(checks.offenders) as found (offender)
+        on found.offender ->> 'status' in ('warn', 'fail')
+    where
+        checks.check_id = {{ trueup.literal(check_id) }}
+        and checks.status not in ('pass', 'info')
+)
+
+select * from final
 {%- endmacro -%}

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import click
 
-from trueup import __version__, cli_report, cli_rollback, cli_runs, cli_upkeep, terminal
+from trueup import (
+    __version__,
+    cli_report,
+    cli_rollback,
+    cli_runs,
+    cli_upkeep,
+    cli_verify,
+    terminal,
+)
 from trueup.cli_base import FORMAT, LIMIT, Group, examples
 from trueup.cli_base import settings as read_settings
 from trueup.errors import TrueupError
@@ -321,6 +329,7 @@ def add(
 
 for command in (
     *cli_runs.COMMANDS,
+    *cli_verify.COMMANDS,
     *cli_rollback.COMMANDS,
     *cli_report.COMMANDS,
     *cli_upkeep.COMMANDS,

@@ -1,4 +1,4 @@
-"""The commands of in-place migrations: plan, apply, resume, pause, cancel, status, runs, verify."""
+"""The commands of in-place migrations: plan, apply, resume, pause, cancel, status, runs."""
 
 from __future__ import annotations
 
@@ -285,38 +285,6 @@ def runs(form: str, limit: int) -> None:
         click.echo("There is no run yet; `trueup plan` makes one.")
 
 
-@click.command()
-@RUN
-@FORMAT
-@click.option("--strict", is_flag=True, help="A warning counts as a failure.")
-@click.option("--verbose", is_flag=True, help="All offenders, not only the first ten of a check.")
-@examples("""
-trueup verify
-trueup verify --strict
-trueup verify 3f2a91c0 --verbose
-trueup verify --format json
-""")
-def verify(run: str | None, form: str, strict: bool, verbose: bool) -> None:
-    """Check a run, or the newest migration: canonical values, NULLs, row counts, audit, rows.
-
-    Reads everything in one snapshot. Exit code 1 where a check failed or could not be read.
-    Warnings are what a person should look at: values left as planned, rows written since.
-    """
-    from trueup import connection, run_terminal
-    from trueup import verify as job
-
-    settings = read_settings()
-    with connection.connect(settings, writes=False) as connected:
-        click.echo(connection.describe(connected, settings), err=form == "json")
-        found = job.run(settings, connected, run)
-    if form == "json":
-        click.echo(json.dumps(job.as_dict(found), ensure_ascii=False, indent=2))
-    else:
-        limit = None if verbose else 10
-        run_terminal.show_verification(terminal.console(), found, limit, strict)
-    sys.exit(1 if found.failed(strict) else 0)
-
-
 def _plan(
     quiet: bool,
     tables: tuple[str, ...],
@@ -589,5 +557,4 @@ def _nobody_reads(what: str) -> NoReturn:
     sys.exit(1)
 
 
-COMMANDS: tuple[click.Command, ...] = (plan, apply, resume, pause, cancel, status, runs,
-                                        verify)  # fmt: skip
+COMMANDS: tuple[click.Command, ...] = (plan, apply, resume, pause, cancel, status, runs)

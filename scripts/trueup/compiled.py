@@ -27,7 +27,10 @@ TARGET = "statements"  # folder below the state folder
 MARK = "sources.sha256"  # beside the compiled files: what they are made from, and what they are
 # What the compiled text is made from, apart from the files of analyses and macros: vars, and what
 # decides the names of the relations.
-VARIABLES = ("managed_columns", "vocabularies", "app_schema", "ledger_schema", "verification")
+VARIABLES = (
+    "managed_columns", "managed_documents", "vocabularies", "app_schema", "ledger_schema",
+    "verification",
+)  # fmt: skip
 SETTINGS = ("name", "profile", "models", "seeds", "quoting")  # of dbt_project.yml
 PROFILE = "profiles.yml.example"
 

@@ -32,6 +32,7 @@ from trueup import (
     runs,
     terminal,
     verify,
+    verify_terminal,
 )
 from trueup.connection import Connection
 from trueup.settings import Settings
@@ -162,7 +163,9 @@ def _show_rehearsal(out: Console, rehearsed: rehearsal.Rehearsal) -> None:
 def _verify(settings: Settings, out: Console, made: plan.Plan) -> bool:
     with connection.connect(settings, writes=False) as connected:
         found = verify.run(settings, connected, str(made.run_id))
-    run_terminal.show_verification(out, found, OFFENDERS)
+    document = verify.as_dict(found)
+    verify_terminal.show(out, document, OFFENDERS)
+    verify_terminal.show_verdict(out, document)
     out.print()
     return not found.failed()
 

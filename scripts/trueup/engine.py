@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,6 +46,7 @@ class Outcome:
     status, kind: as in migration_runs
     late:   what was written at or below the frozen bound since planning and is not canonical
     missed: rows that have a planned value and were never changed
+    audit_digest: SHA-256 of the whole audit, as hexadecimal digits; None where the run is not over
     """
 
     status: str
@@ -55,6 +56,7 @@ class Outcome:
     seconds: float
     notes: str = ""
     kind: str = MIGRATE
+    audit_digest: str | None = None
 
 
 def owner() -> str:
@@ -80,11 +82,12 @@ def apply(
         runner.take_lease()
         status, notes, late, missed = _through(runner)
         totals = runner.totals()
-        runner.end(status, notes)
+        status, notes, digest = runner.end(status, notes)
     except BaseException as error:
         runner.leave(error)
         raise
-    return Outcome(status, totals, late, missed, time.monotonic() - started, notes, order.kind)
+    seconds = time.monotonic() - started
+    return Outcome(status, totals, late, missed, seconds, notes, order.kind, digest)
 
 
 def _through(runner: Runner) -> tuple[str, str, list[Left], list[Left]]:
@@ -201,17 +204,28 @@ class Runner:
         self.shared.total = totals["total_batches"]
         self.shared.done = totals["completed_batches"] + totals["cancelled_batches"]
 
-    def end(self, status: str, notes: str) -> None:
-        """Give the run back; a lost connection changes nothing about what was done."""
+    def end(self, status: str, notes: str) -> tuple[str, str, str | None]:
+        """Give the run back; a lost connection changes nothing about what was done.
+
+        Returns status, notes, and the digest of the audit where the run is over. Who interrupts the
+        reading of the audit interrupts the run, which has nothing to do any more when it goes on.
+        """
+        digest = None
         try:
             self.worker.renew()
             self._measure("after")
-            self.holds_lease = False  # the answer to its release may be lost
             finished = status not in ("paused", "interrupted", "failed")
-            self._set_status(status, finished, f"{status}: {notes}" if notes else None)
+            try:
+                with self._heard_of() if finished else nullcontext():
+                    digest = self._set_status(status, finished, notes)
+            except Stopped as stopped:
+                status, notes = stopped.status, stopped.notes
+                self._set_status(status, False, notes)
+            self.holds_lease = False  # the answer to its release may be lost
             self.rows("release", **self.shared.hold, status=status)
         finally:
             self.session.close()
+        return status, notes, digest
 
     def leave(self, error: BaseException) -> None:
         """The end by an error that is none of the run's: it may be gone on with at once."""
@@ -361,24 +375,36 @@ class Runner:
             "range_end": bound,
         }
 
-    def _set_status(self, status: str, finished: bool, notes: str | None = None) -> None:
-        """Only the runner that holds the run speaks for it; raises LeaseLost."""
+    def _set_status(self, status: str, finished: bool, notes: str = "") -> str | None:
+        """Only the runner that holds the run speaks for it; raises LeaseLost.
 
-        def write() -> list[tuple[Any, ...]]:
+        Returns the digest of the audit where the run is over.
+        """
+
+        def write() -> tuple[bool, str | None]:
+            self.session.run("begin_reading")  # for the digest
             found = self.session.run(
                 "set_run_status",
                 **self.shared.hold,
                 status=status,
                 finished=finished,
                 statuses=[*self.order.statuses, status],  # or an answer was lost
-                notes=notes,
+                notes=f"{status}: {notes}" if notes else None,
             ).fetchall()
             if found and status == "cancelled":  # with it: nobody comes back to a run that is over
                 self.session.run("close_batches", run_id=self.order.run_id)
-            return found
+            digest = None
+            # behind it: a transaction that a dead runner left behind is waited for there; and not
+            # among the statements of a plan that an older trueup made
+            if found and finished and "note_audit_digest" in self.order.statements:
+                row = self.session.run("note_audit_digest", run_id=self.order.run_id).fetchone()
+                digest = row[0] if row else None
+            return bool(found), digest
 
-        if not self.session.again(write):
+        is_ours, digest = self.session.again(write)
+        if not is_ours:
             raise LeaseLost
+        return digest
 
 
 def leave_to_others(found: Iterable[tuple[Any, ...]]) -> None:

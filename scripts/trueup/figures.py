@@ -1,13 +1,14 @@
 """Geometry of the figures: numbers in, coordinates out. The templates draw them as SVG.
 
 All coordinates are user units of the figure's own viewBox, which are CSS pixels at its natural
-width. A `kind` is a class of the style sheet: now, change, stays, unknown or missing.
+width. A `kind` is a class of the style sheet: now, change, stays, unknown or missing; of a bar also
+warned.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 THINNEST = 1.0  # what is there is seen
@@ -149,6 +150,17 @@ class Part:
     label: str
     rows: int
     kind: str
+
+
+def summed(bars: Iterable[Sequence[Part]]) -> list[Part]:
+    """The parts of many bars as those of one; parts of the same label are one part."""
+    found: dict[str, Part] = {}
+    for bar in bars:
+        for part in bar:
+            before = found.get(part.label)
+            rows = part.rows + (before.rows if before else 0)
+            found[part.label] = Part(part.label, rows, part.kind)
+    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ RELATIONS = (
     "stage_migration_progress_by_fund",
     "stage_normalization_changes",
     "stage_normalization_log",
+    "verification_results",
+    "verification_runs",
 )
 REMEDY = "`trueup ledger init` makes it"
 

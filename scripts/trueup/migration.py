@@ -176,6 +176,10 @@ def close(
         statuses=list(statuses),
         notes=None,
     )
+    # an older trueup made plans without it
+    if status in runs.FINISHED and "note_audit_digest" in own:
+        own["begin_reading"].run(connected)
+        own["note_audit_digest"].run(connected, run_id=run.run_id)
 
 
 def dry(connected: Connection, schema: str, made: plan.Plan) -> None:

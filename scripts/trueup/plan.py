@@ -282,13 +282,15 @@ def make(
             stripes, why = 1, _by_tenant(table_facts, entry["tenant"])
         else:
             stripes, why = _stripes(pace, usual_stripes, pays, why)
-        column = _column(connected, found, run_id, entry, options, pace, stripes, why)
+        bound = found[column_statement("plan_bound", entry["table"], entry["column"])]
+        range_end = next((row[0] for row in bound.run(connected)), None)
+        column = _column(connected, found, run_id, entry, options, pace, stripes, why, range_end)
         columns.append(column)
         proposed = indexes.proposal(
             table_facts, column.rows, column.rows_pending, indexes.most_share(settings)
         )
         findings += [proposed] if proposed else []
-        insert_control(connected, schema, run_id, entry, pace)
+        insert_control(connected, schema, run_id, entry, pace, range_end)
     _check_tenants(connected, schema, run_id, tenants)
     digest = seal(connected, schema, run_id, options, versions, findings)
     connected.commit()
@@ -377,6 +379,7 @@ def _column(
     pace: Pace,
     stripes: int,
     why: str,
+    range_end: list[str] | None,
 ) -> ColumnPlan:
     table, column = entry["table"], entry["column"]
     place: dict[str, Any] = {"run_id": run_id, "tenants": options["tenants"]}
@@ -416,7 +419,7 @@ def _column(
             hashed = first >= 10 * stripes and fullest * stripes > SKEW * first
             why += "; keys come in steps, so they are hashed" if hashed else ""
         cut = run("plan_batches", stripes=stripes, hashed=hashed, batch_rows=pace.batch_size,
-                  by_tenant=pace.by_tenant)  # fmt: skip
+                  by_tenant=pace.by_tenant, range_end=range_end)  # fmt: skip
         batches = cut.rowcount
         examples = [Example(*row) for row in run("plan_examples", examples=EXAMPLES)]
     return ColumnPlan(
@@ -534,15 +537,31 @@ def insert_run(
 
 
 def insert_control(
-    connected: Connection, schema: str, run_id: uuid.UUID, entry: Mapping[str, Any], pace: Pace
+    connected: Connection,
+    schema: str,
+    run_id: uuid.UUID,
+    entry: Mapping[str, Any],
+    pace: Pace,
+    range_end: list[str] | None,
 ) -> None:
-    """How a column of the run is steered."""
+    """How a column of the run is steered.
+
+    range_end: the frozen bound, the last key of the table as texts; None for an empty table
+    """
     connected.execute(
         sql.SQL(
-            "insert into {} (run_id, table_name, column_name, target_ms, sleep_ms, workers)"
-            " values (%s, %s, %s, %s, %s, %s)"
+            "insert into {} (run_id, table_name, column_name, range_end, target_ms, sleep_ms,"
+            " workers) values (%s, %s, %s, %s, %s, %s, %s)"
         ).format(sql.Identifier(schema, "stage_migration_control")),
-        [run_id, entry["table"], entry["column"], pace.target_ms, pace.sleep_ms, pace.workers],
+        [
+            run_id,
+            entry["table"],
+            entry["column"],
+            range_end,
+            pace.target_ms,
+            pace.sleep_ms,
+            pace.workers,
+        ],
     )
 
 

@@ -22,7 +22,8 @@ from trueup.settings import Settings
 UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 LEAST = timedelta(days=1)
 TABLES = ("migration_baselines", "migration_value_map", "stage_migration_batches",
-          "stage_migration_control", "migration_runs")  # fmt: skip
+          "stage_migration_control", "verification_results", "verification_runs",
+          "migration_runs")  # fmt: skip
 ALLOWED = "allowed: a number of hours, days or weeks (48h, 90d, 12w), or a day (2026-01-31)"
 
 

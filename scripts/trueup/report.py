@@ -10,16 +10,27 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, TypeVar
 
 from psycopg import IsolationLevel
 
-from trueup import __version__, brakes, compiled, connection, dbt, ledger, runs, tables, verify
+from trueup import (
+    __version__,
+    brakes,
+    compiled,
+    connection,
+    dbt,
+    ledger,
+    records,
+    runs,
+    tables,
+    verify,
+    verify_records,
+)
 from trueup.compiled import Statement
 from trueup.connection import Connection
 from trueup.errors import TrueupError
-from trueup.report_judgement import UNMET, predictions, server_work, sign_off, verdict
+from trueup.report_judgement import predictions, server_work, sign_off, verdict
 from trueup.report_records import (
     FAILED,
     MET,
@@ -45,6 +56,8 @@ POINTS = 1500  # batches that stand in a report one by one
 PARTS = 80  # of the time that was worked, for rows over time
 LISTED = 1000  # values of a column that change, and that stay; tenants of a column; rows of a list
 SAMPLE = 12  # changed rows for a person to read
+# of the document of `trueup verify`; the rest is the report's own
+VERIFIED = ("run_id", "summary", "checks", "recommendations")
 REPLICAS = "replicas"  # the subject of tables.judge_server
 
 Record = TypeVar("Record")
@@ -67,7 +80,7 @@ def make(
     found["begin_reading"].run(connected)
     target = _find(connected, found, schema, wanted)
     one = {"run_id": target.run_id}
-    (more,) = _rows(connected, found["report__run"], **one)
+    (more,) = records.rows(connected, found["report__run"], **one)
     columns = _records(Column, connected, found["report__columns"], **one)
     worked = {**one, "break_seconds": BREAK_SECONDS}
     (durations,) = _records(Durations, connected, found["report__durations"], **worked)
@@ -81,7 +94,7 @@ def make(
         "quarantine": _listed(connected, found["report__quarantine"], **one, most=LISTED),
         "failures": _listed(connected, found["report__failures"], **one, most=LISTED),
         "conflicts": _listed(connected, found["report__conflicts"], **one, most=LISTED),
-        "sample": _rows(connected, found["report__sample"], **one, most=SAMPLE),
+        "sample": records.rows(connected, found["report__sample"], **one, most=SAMPLE),
     }
     connected.rollback()
     checks = _verification(settings, connected, target, verifies)
@@ -160,6 +173,7 @@ def _run(run: runs.Run, more: Mapping[str, Any]) -> dict[str, Any]:
         "plan_sha256": run.plan_sha256,
         "sql_sha256": run.sql_sha256,
         "sources_sha256": run.sources_sha256,
+        "audit_digest": more["audit_digest"],
         "git_commit": more["git_commit"],
         "findings": more["findings"],
         "rehearsal": more["rehearsal"],
@@ -183,16 +197,17 @@ def _verification(
         found = verify.run(settings, connected, str(run.run_id))
     except TrueupError as error:
         return {"status": OPEN, "summary_text": f"not made: {error.message}", "checks": []}
-    warned, failed = found.count(verify.WARN), found.count(*UNMET)
-    names = [check.name for check in found.checks if check.status in (*UNMET, verify.WARN)]
-    text = f"{found.count(verify.PASS)} of {counted(len(found.checks), 'check')} passed"
+    warned, failed = found.count(verify_records.WARN), found.count(*verify_records.FAILED)
+    names = [check.name for check in found.checks if check.status in verify_records.UNMET]
+    text = f"{found.count(*verify_records.GOOD)} of {counted(len(found.checks), 'check')} passed"
     text += f", {counted(warned, 'warning')}" if warned else ""
     text += f", {failed:,} failed" if failed else ""
     text += f" ({', '.join(names)})" if names else ""
+    document = verify.as_dict(found)
     return {
         "status": FAILED if found.failed() else PASSED,
         "summary_text": text,
-        **verify.as_dict(found),
+        **{name: document[name] for name in VERIFIED},
     }
 
 
@@ -212,33 +227,16 @@ def _standbys(settings: Settings, connected: Connection, schema: str) -> tuple[s
     return (MET if all(each.status == tables.OK for each in found) else NOT_MET), text
 
 
-def _rows(connected: Connection, statement: Statement, **values: object) -> list[dict[str, Any]]:
-    """The rows of a statement by column name, numbers as Python's own."""
-    cursor = statement.run(connected, **values)
-    names = [column.name for column in cursor.description or ()]
-    return [
-        {name: _own(value) for name, value in zip(names, row, strict=True)}
-        for row in cursor.fetchall()
-    ]
-
-
 def _records(
     kind: type[Record], connected: Connection, statement: Statement, **values: object
 ) -> list[Record]:
-    return [kind(**row) for row in _rows(connected, statement, **values)]
+    return [kind(**row) for row in records.rows(connected, statement, **values)]
 
 
 def _listed(connected: Connection, statement: Statement, **values: object) -> Listed:
-    rows = _rows(connected, statement, **values)
+    rows = records.rows(connected, statement, **values)
     total = rows[0]["total"] if rows else 0
     return Listed(total, [{name: row[name] for name in row if name != "total"} for row in rows])
-
-
-def _own(value: Any) -> Any:
-    """Sums of bigint and fractions of seconds come as numeric."""
-    if not isinstance(value, Decimal):
-        return value
-    return int(value) if value == value.to_integral_value() else float(value)
 
 
 def _plain(value: Any) -> str:

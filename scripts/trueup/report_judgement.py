@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trueup import runs, verify
+from trueup import runs
 from trueup.report_records import (
     FAILED,
     MET,
@@ -23,8 +23,7 @@ from trueup.report_records import (
     Verdict,
 )
 from trueup.terminal import counted
-
-UNMET = (verify.FAIL, verify.ERROR)
+from trueup.verify_records import FAILED as UNMET
 
 
 def verdict(

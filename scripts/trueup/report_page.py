@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from trueup import figures, page
-from trueup.figures import Flow, Part, Plot, Strip
-from trueup.findings_page import KINDS, LEFT
+from trueup import figures, flows, page
+from trueup.figures import Part, Plot, Strip
+from trueup.findings_page import LEFT
+from trueup.flows import EMPTY, ColumnPicture
 from trueup.report_records import (
     FAILED,
     ROLLBACK,
     Column,
     Prediction,
     Report,
-    Target,
     Tenant,
     Value,
 )
 
 # What a page shows at most; the rest is counted and said to be left out. The JSON has more.
-DRAWN = 14  # spellings in the flow of a column, besides one per target
 SPELLINGS = 200  # of a column that changed; of those that stay
 STRIPED = 120  # tenants of one column, as bars
 TENANTS = 300  # the same as a table
@@ -30,24 +29,7 @@ ROWS = 50  # refused rows, failed batches, conflicts
 OFFENDERS = 10  # of a check
 WORDS = 200  # letters of a message
 CELL = 48  # letters of a value among others
-EMPTY = ("null", "blank")
 INTERNAL = ("planned_xid",)  # options that tell people nothing
-
-
-@dataclass(frozen=True)
-class ColumnPicture:
-    """What became what in one column: flows in both shapes, and the same as tables.
-
-    changed, left: values listed; *_more: how many are not
-    """
-
-    name: str
-    headline: str
-    flows: list[Flow]
-    changed: list[Value]
-    changed_more: int
-    left: list[Value]
-    left_more: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +77,7 @@ def build(report: Report) -> str:
         parts=_parts(report),
         pictures=[picture for picture in pictures if picture.flows],
         tenants=tenants,
-        tenant_parts=_summed(picture.parts for picture in tenants),
+        tenant_parts=figures.summed(picture.parts for picture in tenants),
         durations=_durations(report),
         rates=_rates(report),
         breaks=_breaks(report),
@@ -113,7 +95,7 @@ def build(report: Report) -> str:
         brakes=[column for column in report.columns if column.brake],
         reasons=reasons,
         checks=report.verification["checks"],
-        marks={"pass": "✓", "warn": "!", "fail": "✗", "error": "✗"},
+        marks={"pass": "✓", "info": "✓", "warn": "!", "fail": "✗", "error": "✗"},
         boxes={"met": "✓", "not met": "✗", "open": ""},
         failed=report.verdict.state == FAILED,
         warnings=[each for each in report.run["findings"] if each.get("status") != "ok"],
@@ -180,91 +162,14 @@ def _of(column: Column, rows: Iterable[Any]) -> list[Any]:
 
 
 def _column(report: Report, column: Column) -> ColumnPicture:
-    targets: list[Target] = _of(column, report.targets)
-    values: list[Value] = _of(column, report.values)
-    moved = [target for target in targets if target.left_because is None and target.rows_changed]
-    kept = [target for target in targets if target.left_because not in (None, *EMPTY)]
-    changed = [value for value in values if value.is_planned]
-    left = [value for value in values if value.left_because not in (None, *EMPTY)]
-    spellings = sum(target.spellings_changed for target in moved)
-    if moved and report.is_rollback:
-        headline = (
-            f"{page.plural(column.rows_updated, 'row')} came back to"
-            f" {page.plural(spellings, 'spelling')}"
-        )
-    elif moved:
-        headline = (
-            f"{page.plural(spellings, 'spelling')} in {page.plural(column.rows_updated, 'row')}"
-            f" became {page.plural(len(moved), 'canonical value')}"
-        )
-    else:
-        headline = "nothing was " + _done(report)
-    decided = sum(target.spellings for target in targets if target.left_because is None)
-    staying = sum(target.spellings for target in kept)
-    return ColumnPicture(
-        name=column.name,
-        headline=headline,
-        flows=_flows([*moved, *kept], values, report.is_rollback),
-        changed=changed[:SPELLINGS],
-        changed_more=decided - len(changed[:SPELLINGS]),
-        left=left[:SPELLINGS],
-        left_more=staying - len(left[:SPELLINGS]),
+    return flows.picture(
+        column.name,
+        _of(column, report.targets),
+        _of(column, report.values),
+        column.rows_updated,
+        SPELLINGS,
+        report.is_rollback,
     )
-
-
-def _flows(targets: Sequence[Target], values: Sequence[Value], back: bool) -> list[Flow]:
-    """The same flow for a desk and for a phone; spellings are on the left in both directions."""
-    changed = [value for value in values if value.left_because is None]
-    commonest = sorted(changed, key=lambda value: -value.rows_changed)[:DRAWN]
-    drawn = {id(value) for value in commonest}
-    found = []
-    for shape in (figures.WIDE, figures.NARROW):
-        laid = [
-            figures.Target(
-                page.short(_title(target), shape.right_columns),
-                _kind(target),
-                list(_streams(target, values, drawn, shape, back)),
-            )
-            for target in targets
-        ]
-        found.append(figures.flow(laid, shape))
-    return found if any(target.rows for target in laid) else []
-
-
-def _title(target: Target) -> str | None:
-    if target.left_because is None:
-        return target.gathered_value
-    return LEFT.get(target.left_because, (target.left_because, ""))[0]
-
-
-def _kind(target: Target) -> str:
-    return "change" if target.left_because is None else KINDS.get(target.left_because, "stays")
-
-
-def _streams(
-    target: Target, values: Sequence[Value], drawn: set[int], shape: figures.Shape, back: bool
-) -> Iterator[figures.Stream]:
-    """The spellings chosen and the commonest one; the rest as one stream."""
-    stays = target.left_because is not None
-    own = [
-        value
-        for value in values
-        if (value.gathered_value, value.left_because)
-        == (target.gathered_value, target.left_because)
-    ]
-    spellings = target.spellings if stays else target.spellings_changed
-    rows = target.rows_planned if stays else target.rows_changed
-    for number, value in enumerate(own):
-        count = value.rows_planned if stays else value.rows_changed
-        if count and (number == 0 or id(value) in drawn or spellings == 1):
-            text = value.value_after if back else value.value_before
-            yield figures.Stream(page.short(text, shape.left_columns), count, _kind(target))
-            spellings -= 1
-            rows -= count
-    if rows > 0:
-        more = f"{page.number(max(spellings, 1))} more"
-        label = f"{more} spellings" if len(more) + 10 <= shape.left_columns else more
-        yield figures.Stream(label, rows, _kind(target))
 
 
 def _tenants(report: Report) -> list[TenantPicture]:
@@ -283,7 +188,7 @@ def _tenants(report: Report) -> list[TenantPicture]:
                 name=column.name,
                 count=known[0].tenants - (none is not None),
                 strip=figures.strip(bars, apart),
-                parts=_summed([*bars, *([apart] if apart else [])]),
+                parts=figures.summed([*bars, *([apart] if apart else [])]),
                 rows=known,
                 none=none,
             )
@@ -306,16 +211,6 @@ def _tenant_parts(row: Tenant, back: bool) -> list[Part]:
         Part("left as planned", left, "stays"),
         Part("promised, not changed", max(planned - row.rows_changed, 0), "unknown"),
     ]
-
-
-def _summed(bars: Iterable[Sequence[Part]]) -> list[Part]:
-    found: dict[str, Part] = {}
-    for bar in bars:
-        for part in bar:
-            before = found.get(part.label)
-            rows = part.rows + (before.rows if before else 0)
-            found[part.label] = Part(part.label, rows, part.kind)
-    return list(found.values())
 
 
 def _both(draw: Callable[[figures.Box], Plot]) -> list[Plot]:

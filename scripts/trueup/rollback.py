@@ -297,6 +297,7 @@ def _make(
         versions = reverted.vocabulary_version
         plan.insert_run(settings, connected, schema, run_id, options, own, versions,
                         kind=ROLLBACK, reverts=reverted.run_id)  # fmt: skip
+    bounds = _bounds(connected, schema, reverted)
     columns = []
     for number, entry in enumerate(managed):
         progress(f"{entry['table']}.{entry['column']}", number, len(managed))
@@ -317,7 +318,7 @@ def _make(
             )
         )
         if keep and batches:
-            plan.insert_control(connected, schema, run_id, entry, pace)
+            plan.insert_control(connected, schema, run_id, entry, pace, bounds[place])
     made = Rollback(reverted, columns)
     if not keep or not made.rows:
         return made
@@ -327,6 +328,17 @@ def _make(
         )
     plan.seal(connected, schema, run_id, options, reverted.vocabulary_version, findings)
     return dataclasses.replace(made, run_id=run_id)
+
+
+def _bounds(
+    connected: Connection, schema: str, reverted: runs.Run
+) -> dict[tuple[str, str], list[str] | None]:
+    """The frozen bound of each column of the run; None where an earlier version recorded none."""
+    query = sql.SQL("select table_name, column_name, range_end from {} where run_id = %s").format(
+        sql.Identifier(schema, "stage_migration_control")
+    )
+    found = connected.execute(query, [reverted.run_id]).fetchall()
+    return {(table, column): range_end for table, column, range_end in found}
 
 
 def _own_statements(

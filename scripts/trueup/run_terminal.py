@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trueup import rehearsal, tables, verify
+from trueup import rehearsal, tables
 from trueup.engine import Event, Left, Outcome
 from trueup.migration import Place
 from trueup.plan import ColumnPlan, Plan, Value
@@ -183,6 +183,9 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
         f"`trueup resume {run}` goes on where it stopped.",
     }
     out.print(words[outcome.status], soft_wrap=True, markup=False)
+    if outcome.audit_digest:
+        kept = "Keep it: `trueup verify` and `trueup report` show it again."
+        out.print(f"Audit digest: {outcome.audit_digest}\n{kept}", soft_wrap=True, markup=False)
 
 
 def show_runs(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -235,36 +238,6 @@ def show_status(
         out.print(line, markup=False, soft_wrap=True)
 
 
-def show_verification(
-    out: Console, found: verify.Verification, limit: int | None, strict: bool = False
-) -> None:
-    """Verdict, checks, and what to do; limit: offenders shown per check."""
-    rule = "=" * 80
-    passed, warned = found.count(verify.PASS), found.count(verify.WARN)
-    failed = found.count(verify.FAIL, verify.ERROR)
-    lines = [rule, "VERIFICATION REPORT", rule, "", f"run {found.run.short_id}", "", "SUMMARY",
-             f"  Total Checks: {len(found.checks)}", f"  Passed: {passed}", f"  Failed: {failed}",
-             f"  Warnings: {warned}", "", "CHECKS"]  # fmt: skip
-    marks = {verify.PASS: "✓", verify.WARN: "!", verify.FAIL: "✗", verify.ERROR: "✗"}
-    for check in found.checks:
-        lines.append(f"{marks[check.status]} {check.name}: {check.message}")
-        if check.status != verify.PASS:
-            shown = check.offenders[1 : limit or None]
-            lines += [f"    {line}" for line in shown]
-            hidden = len(check.offenders) - 1 - len(shown)
-            lines += [f"    and {hidden:,} more (--verbose)"] if hidden > 0 else []
-    unmet = [check for check in found.checks if check.status != verify.PASS]
-    if unmet:
-        lines += ["", "RECOMMENDATIONS"]
-        lines += [f"  {check.name}: {check.recommendation}" for check in unmet]
-    for line in lines:
-        out.print(line, markup=False, soft_wrap=True)
-    if found.failed(strict):
-        out.print("[ERROR] Verification FAILED: One or more checks failed", markup=False)
-    else:
-        out.print("[INFO] Verification PASSED", markup=False)
-
-
 @contextmanager
 def reporter(
     form: str, verbose: bool, places: Sequence[Place], run_id: uuid.UUID
@@ -314,6 +287,7 @@ def completed(outcome: Outcome) -> Event:
             "totalRowsSkipped": totals["rows_skipped"],
             "totalRowsFailed": totals["rows_failed"],
             "durationSeconds": round(outcome.seconds, 1),
+            **({"auditDigest": outcome.audit_digest} if outcome.audit_digest else {}),
         },
     )
 

@@ -2,112 +2,92 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
+import platform
+import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from decimal import Decimal
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, sql
+from psycopg.types.json import set_json_loads
 
-from trueup import compiled, ledger, prune, runs
+from trueup import __version__, compiled, dbt, ledger, prune, records, runs, verify_words
 from trueup.compiled import Statement, column_statement
 from trueup.connection import Connection
-from trueup.errors import TrueupError
+from trueup.errors import TrueupError, first_line
+from trueup.plan import NO_TENANT
 from trueup.settings import Settings
+from trueup.verify_records import (
+    CHECKS,
+    ERROR,
+    FAIL,
+    FAILED,
+    GOOD,
+    OF_COLUMN,
+    OF_RUN,
+    OUTSPOKEN,
+    WARN,
+    Check,
+    Options,
+    Verification,
+    loads,
+)
 from trueup.worker import MIGRATE
 
-PASS, WARN, FAIL, ERROR = "pass", "warn", "fail", "error"
-ORDER = (PASS, WARN, FAIL, ERROR)  # the worst of several decides
+__all__ = ["ERROR", "FAIL", "WARN", "Check", "Options", "Verification", "as_dict", "run"]
 
-# id → (name, what it says when nothing is wrong, what to do otherwise)
-CHECKS = {
-    "batch_tracking": (
-        "Batch Tracking",
-        "All batches completed successfully",
-        "`select * from stage_migration_failures` names the reasons, `trueup resume` tries again",
-    ),
-    "canonical_values": (
-        "Canonical Values",
-        "Every value is canonical",
-        "decide the values with `trueup alias add`, then `dbt build` and `trueup plan`",
-    ),
-    "null_integrity": (
-        "NULL Integrity",
-        "No value became NULL or blank",
-        "look at the rows: trueup never writes NULL, so somebody else did",
-    ),
-    "row_counts": (
-        "Row Counts",
-        "As many rows as there were",
-        "trueup neither inserts nor deletes: ask who does",
-    ),
-    "audit_consistency": (
-        "Audit Consistency",
-        "Audit, counters and rows agree",
-        "rows changed since are listed; where counters differ, somebody changed the ledger",
-    ),
-}
+NAMED = 20  # tables or funds that an error lists
+VALUES = 1000  # of a column's map
+Progress = Callable[[str, int, int], None]
+Place = tuple[str, str]  # table, column
 
 
-@dataclass
-class Check:
-    """A check and what it found: the worst status of its parts, and what was wrong."""
+class Step(NamedTuple):
+    """What is read at once: words for people, the statement, and the checks that it answers.
 
-    id: str
-    status: str = PASS
-    expected: list[str] = field(default_factory=list)
-    actual: list[str] = field(default_factory=list)
-    offenders: list[str] = field(default_factory=list)
-    duration_ms: float = 0.0
+    statement:    None where there is none any more
+    is_outspoken: it always says something of its first check; nothing is no answer
+    """
 
-    @property
-    def name(self) -> str:
-        """For people."""
-        return CHECKS[self.id][0]
-
-    @property
-    def message(self) -> str:
-        """One sentence."""
-        if self.status == PASS:
-            return CHECKS[self.id][1]
-        return self.offenders[0] if self.offenders else "; ".join(self.actual)
-
-    @property
-    def recommendation(self) -> str:
-        """What to do where it is not met."""
-        return CHECKS[self.id][2]
+    what: str
+    statement: Statement | None
+    ids: tuple[str, ...]
+    is_outspoken: bool
 
 
-@dataclass(frozen=True)
-class Verification:
-    """The checks of one run."""
-
-    run: runs.Run
-    checks: list[Check]
-
-    def failed(self, strict: bool = False) -> bool:
-        """Whether a check failed or could not be read; strict: or warned."""
-        return self.count(FAIL, ERROR, *([WARN] if strict else [])) > 0
-
-    def count(self, *statuses: str) -> int:
-        """Checks in one of these statuses."""
-        return sum(check.status in statuses for check in self.checks)
-
-
-def run(settings: Settings, connected: Connection, wanted: str | None) -> Verification:
+def run(
+    settings: Settings,
+    connected: Connection,
+    wanted: str | None,
+    options: Options | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Verification:
     """Verify a run, or the newest migration that was begun.
 
     The connection must not be in autocommit mode.
-    Raises TrueupError where there is no ledger or no such run.
+    progress: called with the statement that is read next, how many were, and how many there are
+
+    Raises TrueupError where there is no ledger or no such run, or where the run has no such table
+    or fund.
     """
+    asked = _complete(settings, options or Options())
     schema = ledger.schema(settings)
     ledger.check(connected, schema, settings)
     found = compiled.statements(settings)
     connected.rollback()
     connected.read_only = True
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
+    set_json_loads(loads, connected)
     found["begin_reading"].run(connected)
+    started = time.monotonic()
     target = runs.find(connected, schema, wanted, (*runs.UNFINISHED, "completed"), kind=MIGRATE)
     if prune.is_pruned(connected, schema, target.run_id):
         raise TrueupError(
@@ -115,44 +95,39 @@ def run(settings: Settings, connected: Connection, wanted: str | None) -> Verifi
             " the counts from before it",
             "Its changes are in `stage_normalization_log` as before.",
         )
+    taken_at, facts = _facts(settings, connected, found, schema, target, asked)
+    places = _places(connected, found, schema, target, asked)
     # what a rollback brings back is what there was, canonical or not
     checks = {
         name: Check(name) for name in CHECKS if target.kind == MIGRATE or name != "canonical_values"
     }
-    one = {"run_id": target.run_id}
-    bounds = {
-        (table, column): bound
-        for table, column, bound in found["run_columns"].run(connected, **one)
-    }
-    _read(checks, connected, found, "verify_batch_tracking", ["batch_tracking"], **one)
-    _read(checks, connected, found, "verify_audit_consistency", ["audit_consistency"], **one)
-    for table, column in found["verify_places"].run(connected, **one).fetchall():
-        bound = bounds.get((table, column))
-        _read(
-            checks,
-            connected,
-            found,
-            column_statement("verify_values", table, column),
-            ["canonical_values", "null_integrity", "row_counts"],
-            **one,
-            tenants=target.options["tenants"],
-            range_end=bound,
-        )
-        if bound is not None:
-            _read(checks, connected, found, column_statement("verify_changes", table, column),
-                  ["audit_consistency", "null_integrity"], **one)  # fmt: skip
-    connected.rollback()
-    return Verification(target, list(checks.values()))
+    values = _parameters(settings, target, asked)
+    steps = list(_steps(found, places))
+    for number, step in enumerate(steps):
+        progress(step.what, number, len(steps))
+        _read(connected, checks, step, values)
+    if not connected.closed:
+        connected.rollback()
+    for check in checks.values():
+        check.message = verify_words.message(check, facts["columns"], of_all=not asked.tenants)
+    milliseconds = (time.monotonic() - started) * 1000
+    return Verification(
+        uuid.uuid4(), taken_at, target, schema, asked, list(checks.values()), milliseconds, facts
+    )
 
 
 def as_dict(found: Verification) -> dict[str, Any]:
-    """For machines."""
+    """The document, ready for JSON; docs/schemas/verification-report.schema.json describes it."""
+    asked, facts = found.options, found.facts
     return {
+        "timestamp": found.taken_at.isoformat(),
+        "verification_id": str(found.verification_id),
         "run_id": str(found.run.run_id),
+        "verdict": "failed" if found.failed() else "passed",
         "summary": {
             "totalChecks": len(found.checks),
-            "passed": found.count(PASS),
-            "failed": found.count(FAIL, ERROR),
+            "passed": found.count(*GOOD),
+            "failed": found.count(*FAILED),
             "warnings": found.count(WARN),
         },
         "checks": [
@@ -164,42 +139,253 @@ def as_dict(found: Verification) -> dict[str, Any]:
                 "expected": check.expected,
                 "actual": check.actual,
                 "offenders": check.offenders,
+                "offender_count": check.offender_count,
                 "duration_ms": round(check.duration_ms, 1),
             }
             for check in found.checks
         ],
-        "recommendations": [
-            f"{check.name}: {check.recommendation}"
-            for check in found.checks
-            if check.status != PASS
-        ],
+        "recommendations": verify_words.recommendations(found),
+        "metadata": {
+            "server": facts["server"],
+            "environment": facts["environment"],
+            "tables": list(asked.tables) or None,
+            "tenants": list(asked.tenants) or None,
+            "quiesced": asked.is_quiesced,
+            "sample_size": asked.sample_size,
+            "seed": asked.seed,
+            "epsilon": float(asked.epsilon or 0),
+            "strict": asked.is_strict,
+            "versions": facts["versions"],
+            "vocabulary_version": found.run.vocabulary_version,
+            "duration_ms": round(found.duration_ms, 1),
+        },
+        "run": facts["run"],
+        "columns": facts["columns"],
+        "targets": facts["targets"],
+        "values": facts["values"],
     }
 
 
-def _read(
-    checks: dict[str, Check],
+def _complete(settings: Settings, asked: Options) -> Options:
+    """The options with the project's defaults, and a seed."""
+    known = _known(settings)
+    return replace(
+        asked,
+        sample_size=int(known["sample_size"]) if asked.sample_size is None else asked.sample_size,
+        seed=secrets.randbelow(2**31) if asked.seed is None else asked.seed,
+        epsilon=known["epsilon"] if asked.epsilon is None else asked.epsilon,
+    )
+
+
+def _known(settings: Settings) -> dict[str, Any]:
+    """The project's defaults; TrueupError where there are none."""
+    variables = dbt.project_variables(settings)
+    try:
+        return {
+            **variables["verification"],
+            "epsilon": Decimal(str(variables["weight_sum_epsilon"])),
+        }
+    except KeyError as error:
+        raise TrueupError(
+            f"dbt_project.yml has no var {error.args[0]}",
+            "Copy it from trueup's own dbt_project.yml; docs/configuration.md explains it.",
+        ) from None
+
+
+def _parameters(settings: Settings, target: runs.Run, asked: Options) -> dict[str, Any]:
+    """What every statement is given."""
+    known = _known(settings)
+    tenants = [None if each == NO_TENANT else each for each in asked.tenants]
+    return {
+        "run_id": target.run_id,
+        "tenants": tenants or None,
+        "table_names": list(asked.tables) or None,
+        "is_quiesced": asked.is_quiesced,
+        "epsilon": asked.epsilon,
+        "sample_size": asked.sample_size,
+        "seed": asked.seed,
+        # a sample that was asked for is shown whole
+        "most": (
+            None
+            if asked.reads_all
+            else max(int(known["most_offenders"]), asked.sample_size or 0)
+        ),
+    }  # fmt: skip
+
+
+def _places(
     connected: Connection,
     found: Mapping[str, Statement],
-    statement: str,
-    ids: list[str],
-    **values: Any,
+    schema: str,
+    target: runs.Run,
+    asked: Options,
+) -> list[Place]:
+    """The columns of the run that are looked at; TrueupError for a table or fund it does not have.
+
+    The funds of a run are those that had rows when it was planned.
+    """
+    places = [
+        (table, column)
+        for table, column in found["verify__places"].run(connected, run_id=target.run_id).fetchall()
+    ]
+    _refuse_unknown("--table", asked.tables, {table for table, _ in places}, target)
+    if asked.tenants:
+        query = sql.SQL("select distinct tenant from {} where run_id = %s").format(
+            sql.Identifier(schema, "migration_baselines")
+        )
+        counted = {
+            NO_TENANT if tenant is None else tenant
+            for (tenant,) in connected.execute(query, [target.run_id])
+        }
+        _refuse_unknown("--fund-id", asked.tenants, counted, target)
+    return [place for place in places if not asked.tables or place[0] in asked.tables]
+
+
+def _refuse_unknown(
+    option: str, wanted: tuple[str, ...], allowed: set[str], target: runs.Run
+) -> None:
+    if unknown := [each for each in wanted if each not in allowed]:
+        listed = sorted(allowed, key=_order)
+        more = f" and {len(listed) - NAMED:,} more" if len(listed) > NAMED else ""
+        raise TrueupError(
+            f"{option} {', '.join(dict.fromkeys(unknown))}: run {target.short_id} has no such;"
+            f" allowed: {', '.join(listed[:NAMED]) or 'nothing'}{more}",
+            "Leave it out to verify everything that the run concerned.",
+        )
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    """Numbers by their size, `none` last."""
+    return name == NO_TENANT, len(name) if name.isdigit() else 0, name
+
+
+def _steps(found: Mapping[str, Statement], places: list[Place]) -> Iterator[Step]:
+    """What is read: first of the run, then of each of its columns."""
+    ids: tuple[str, ...]
+    for name, ids in OF_RUN.items():
+        yield Step(CHECKS[ids[0]].name, found[name], ids, name in OUTSPOKEN)
+    for table, column in places:
+        is_managed = column_statement("verify_values", table, column) in found
+        for purpose, ids in OF_COLUMN.items():
+            statement = found.get(column_statement(purpose, table, column))
+            if statement or not is_managed:  # no mart shows a column that has no such statement
+                what = f"{CHECKS[ids[0]].name} of {table}.{column}"
+                yield Step(what, statement, ids, purpose in OUTSPOKEN)
+
+
+def _read(
+    connected: Connection, checks: dict[str, Check], step: Step, values: Mapping[str, Any]
 ) -> None:
     """Run one statement and add what it found; one that fails or is gone is an error, no pass."""
+    concerned = [checks[name] for name in step.ids if name in checks]
     started = time.monotonic()
     try:
+        if step.statement is None:
+            raise LookupError("the column is not managed any more")
+        if connected.closed:
+            raise LookupError("the connection was lost before it was read")
         with connected.transaction():
-            rows = found[statement].run(connected, **values).fetchall()
-    except (psycopg.Error, KeyError) as error:
-        known = isinstance(error, psycopg.Error)
-        text = f"{statement}: {error if known else 'its column is not managed any more'}"
-        rows = [(name, ERROR, "the check can be read", text, [text]) for name in ids]
-    milliseconds = (time.monotonic() - started) * 1000
-    for name, status, expected, actual, offenders in rows:
-        if name not in checks:
-            continue
-        check = checks[name]
-        check.status = max(check.status, status, key=ORDER.index)
-        check.expected.append(expected)
-        check.actual.append(actual)
-        check.offenders += offenders
-        check.duration_ms += milliseconds / len(rows)
+            rows = step.statement.run(connected, **values).fetchall()
+        silent = step.ids[0] in checks and all(row[0] != step.ids[0] for row in rows)
+        if silent and step.is_outspoken:
+            raise LookupError("the statement said nothing")
+    except psycopg.Error as error:
+        said = _without_secrets(first_line(error), connected)
+        _cannot_read(concerned, f"{step.what}: {said}")
+    except LookupError as error:
+        _cannot_read(concerned, f"{step.what}: {error}")
+    else:
+        for check_id, *part in rows:
+            if check_id in checks:
+                checks[check_id].add(*part)
+    for check in concerned:
+        check.duration_ms += (time.monotonic() - started) * 1000 / len(concerned)
+
+
+def _cannot_read(checks: list[Check], said: str) -> None:
+    for check in checks:
+        check.add(ERROR, "the check can be read", said, [{"status": FAIL, "message": said}], 1)
+
+
+def _without_secrets(text: str, connected: Connection) -> str:
+    """What a server or a library says may quote what it was given."""
+    for secret in {connected.info.password, os.environ.get("PGPASSWORD")}:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _facts(
+    settings: Settings,
+    connected: Connection,
+    found: Mapping[str, Statement],
+    schema: str,
+    target: runs.Run,
+    asked: Options,
+) -> tuple[datetime, dict[str, Any]]:
+    """When the snapshot was taken, and what the document says besides the checks."""
+    query = sql.SQL(
+        "select now(), current_setting('server_version'), cast(current_user as text),"
+        " pg_is_in_recovery(), runs.audit_digest, runs.git_commit from {} as runs"
+        " where runs.run_id = %s"
+    ).format(sql.Identifier(schema, "migration_runs"))
+    (row,) = connected.execute(query, [target.run_id]).fetchall()
+    taken_at, version, role, in_recovery, audit_digest, git_commit = row
+
+    def listed(name: str, **values: Any) -> list[dict[str, Any]]:
+        return [
+            {column: _plain(value) for column, value in each.items()}
+            for each in records.rows(connected, found[name], run_id=target.run_id, **values)
+            if not asked.tables or each["table_name"] in asked.tables
+        ]
+
+    info = connected.info
+    facts = {
+        "server": {
+            "version": version.split()[0],
+            "host": info.host or info.hostaddr,
+            "port": info.port,
+            "database": info.dbname,
+            "role": role,
+            "url": _url(role, info.host or info.hostaddr, info.port, info.dbname),
+            "is_embedded": settings.conninfo is None,
+            "in_recovery": in_recovery,
+        },
+        "environment": settings.environment,
+        "versions": {
+            "trueup": __version__,
+            "python": platform.python_version(),
+            "psycopg": psycopg.__version__,
+            "dbt": importlib.metadata.version("dbt-core"),
+        },
+        "run": {
+            "run_id": str(target.run_id),
+            "short_id": target.short_id,
+            "kind": target.kind,
+            "status": target.status,
+            "operator": target.operator,
+            "environment": target.environment,
+            "planned_at": _plain(target.planned_at),
+            "started_at": _plain(target.started_at),
+            "finished_at": _plain(target.finished_at),
+            "plan_sha256": target.plan_sha256,
+            "sql_sha256": target.sql_sha256,
+            "audit_digest": audit_digest,
+            "git_commit": git_commit,
+        },
+        "columns": listed("report__columns"),
+        "targets": listed("report__targets"),
+        "values": listed("report__values", most=VALUES),
+    }
+    return taken_at.astimezone(timezone.utc), facts
+
+
+def _url(role: str, host: str, port: int, database: str) -> str:
+    """Where it was read, without a password: as psql takes it."""
+    place = f"[{host}]" if ":" in host else quote(host, safe="")
+    return f"postgresql://{quote(role, safe='')}@{place}:{port}/{quote(database, safe='')}"
+
+
+def _plain(value: Any) -> Any:
+    """Times as ISO 8601, UTC."""
+    return value.astimezone(timezone.utc).isoformat() if isinstance(value, datetime) else value

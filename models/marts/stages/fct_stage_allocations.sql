@@ -31,6 +31,7 @@ owners as (
         count(resolved_weights.stage_name) filter (
             where resolved_weights.stage is null
         ) as names_without_stage,
+        count(resolved_weights.stage_name) as name_total,
         count(*) filter (where resolved_weights.weight is null) as names_without_weight,
         min(resolved_weights.weight) as smallest_weight,
         sum(resolved_weights.weight) as weight_sum
@@ -88,14 +89,7 @@ final as (
         cast(named_allocations.weight as numeric(28, 10)) as weight,
         cast(owners.weight_sum as numeric(28, 10)) as owner_weight_sum,
         owners.names_without_stage > 0 as owner_has_unresolved_name,
-        case
-            when owners.weight_sum is null then 'no weights'
-            when owners.names_without_weight > 0 then 'a weight is not a number'
-            when owners.smallest_weight < 0 then 'a weight is negative'
-            when owners.weight_sum = 0 then 'all weights are zero'
-            when abs(owners.weight_sum - 1) > {{ var('weight_sum_epsilon') }}
-                then 'weights do not sum to 1'
-        end as owner_weight_issue,
+        {{ weight_issue('owners', var('weight_sum_epsilon')) | indent(8) }} as owner_weight_issue,
         named_allocations.updated_at
     from named_allocations
     inner join owners

@@ -1,42 +1,57 @@
-changed_rows as (
-    select
-        changed_keys.row_key,
-        bool_or(batches.column_name = 'stage') as is_done
-    from changes
-    inner join batches
-        on changes.batch_id = batches.batch_id
-    cross join unnest(changes.row_keys) as changed_keys (row_key)
-    where
-        changes.run_id = $1
-        and batches.table_name = 'deals'
-    group by changed_keys.row_key
-),
-
 planned_runs as (
     select age(cast(cast(runs.options ->> 'planned_xid' as xid8) as xid)) as age_of_plan
     from runs
     where runs.run_id = $1
 ),
 
+audit_entries as (
+    select
+        changes.batch_id,
+        changes.row_keys,
+        changes.xmin as written_by
+    from stage_normalization_changes as changes
+    where changes.run_id = $1
+),
+
 application_rows as (
     select
         cast(application.id as text) as row_key,
         cast(application.stage as text) collate "C" as raw_value,
-        coalesce(
-            age(application.xmin) between 0 and planned_runs.age_of_plan, false
-        ) as is_younger
+        application.xmin in (
+            select audit_entries.written_by
+            from audit_entries
+        )
+        or not coalesce(
+            age(application.xmin) between 0 and (select planned_runs.age_of_plan from planned_runs),
+            false
+        ) as is_suspect
     from public.deals as application
-    cross join planned_runs
     where
         application.stage = 'x'
+),
+
+-- The audit is long: it is read where a row is suspected.
+changed_rows as (
+    select application_rows.row_key
+    from audit_entries
+    inner join batches
+        on audit_entries.batch_id = batches.batch_id
+    cross join unnest(audit_entries.row_keys) as changed_keys (row_key)
+    inner join application_rows
+        on changed_keys.row_key = application_rows.row_key
+    where
+        (select bool_or(suspects.is_suspect) from application_rows as suspects)
+        and application_rows.is_suspect
+        and batches.table_name = 'deals'
+        and batches.column_name = 'stage'
+    group by application_rows.row_key
 ),
 
 dirty_rows as (
     select
         application_rows.row_key,
         application_rows.raw_value,
-        changed_rows.is_done is not true
-        and (changed_rows.row_key is not null or not application_rows.is_younger) as is_missed
+        application_rows.is_suspect and changed_rows.row_key is null as is_missed
     from application_rows
     left join changed_rows
         on application_rows.row_key = changed_rows.row_key

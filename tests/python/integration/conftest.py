@@ -29,7 +29,7 @@ from trueup.settings import Settings
 PROJECT = Path(__file__).resolve().parents[3]
 ADDRESS = "TRUEUP_TEST_SERVER"
 PROJECT_PARTS = ("dbt_project.yml", "profiles.yml.example", "analyses", "macros", "models", "seeds",
-                 "snapshots", "tests/generic")  # fmt: skip
+                 "snapshots", "tests/generic", "tests/verification")  # fmt: skip
 SAMPLE: dict[str, Any] = {
     "companies": 3000, "deals": 600, "investments": 300, "strategies": 60, "baselines": 40,
     "funds": 12,

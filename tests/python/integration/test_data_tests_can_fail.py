@@ -15,6 +15,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from integration import migration
 from integration.conftest import App
 from trueup import dbt, try_csv
 
@@ -782,9 +783,73 @@ GROUPS = {
     "values": VALUE_FAULTS,
 }
 
-FAILED, WARNED = "fail", "warn"  # statuses of dbt
+FAILED, WARNED, BROKEN = "fail", "warn", "error"  # statuses of dbt
 WEIGHTS_TEST = "fct_stage_allocations_weights_sum_to_one"
 TRY_TEST = "stg_try__rows_one_row_per_record"
+
+
+LEDGER = "trueup_ledger"
+CHANGED = f"{LEDGER}.stage_normalization_log"
+DOCUMENT = "(select id from public.fund_baselines order by id limit 1)"
+# a value of a row that was changed, on its way back to what it was
+SPOILT = """
+    select row_id::bigint, stage_before from trueup_ledger.stage_normalization_log
+    where table_name = 'portfoliocompanies' and column_name = 'stage' order by 1 limit 1
+"""
+
+# Of a check of `trueup verify`: what makes its data test fail or warn, its status then, and a query
+# that gives a text which a row that it stores must contain. Asked before anything is planted.
+VERIFICATION_FAULTS = {
+    "batch_tracking": (
+        f"update {LEDGER}.stage_migration_batches set status = 'failed' where batch_id = 1;",
+        FAILED, "select 'batch 1'",
+    ),
+    # audited as changed in one column only, it is no row that was written since the plan
+    "canonical_values": (
+        f"with spoilt as ({SPOILT}), cut as (update {LEDGER}.stage_normalization_changes as changes"
+        " set row_keys = array_replace(row_keys, spoilt.row_id::text, '0')"
+        f" from spoilt, {LEDGER}.stage_migration_batches as batches"
+        " where changes.batch_id = batches.batch_id and batches.table_name = 'portfoliocompanies'"
+        " and batches.column_name = 'stage' returning 1)"
+        " update public.portfoliocompanies set stage = spoilt.stage_before from spoilt"
+        " where id = spoilt.row_id;",
+        FAILED, f"select stage_before from ({SPOILT}) as spoilt",
+    ),
+    "null_integrity": (
+        "update public.portfoliocompanies set current_stage = null where id = (select"
+        f" min(row_id::bigint) from {CHANGED} where column_name = 'current_stage');",
+        FAILED, f"select 'row ' || min(row_id::bigint) from {CHANGED} where"
+        " column_name = 'current_stage'",
+    ),
+    "row_counts": (
+        "delete from public.investments where id = 1;",
+        WARNED, "select 'investments.round'",
+    ),
+    "audit_consistency": (
+        f"update {LEDGER}.stage_normalization_changes set map_ids[1] = map_ids[1] + 1"
+        f" where batch_id = (select max(batch_id) from {CHANGED});",
+        FAILED, f"select 'batch ' || max(batch_id) from {CHANGED}",
+    ),
+    "weight_sums": (
+        f"update public.fund_baselines set stage_distribution = '{{\"seed\": 2}}'"
+        f" where id = {DOCUMENT};",
+        FAILED, f"select {DOCUMENT}::text",
+    ),
+    "other_columns_untouched": (
+        f"update {LEDGER}.stage_normalization_changes set others_changed = row_keys[1:1]"
+        f" where batch_id = (select min(batch_id) from {CHANGED});",
+        FAILED, f"select 'in batch ' || min(batch_id) from {CHANGED}",
+    ),
+    "models_agree": (
+        f"update {DEALS} set stage = 'series-q' where deal_id = {deal('canonical')};",
+        FAILED, f"select 'deal_opportunities.stage, row ' || {deal('canonical')}",
+    ),
+}  # fmt: skip
+# What they find is for people to read; all they can do is fail to be read.
+VERIFICATION_FACTS = ("sample_inspection", "per_fund_breakdown")
+VERIFICATION_TESTS = {
+    f"verification_{check}" for check in (*VERIFICATION_FAULTS, *VERIFICATION_FACTS)
+}
 
 
 @pytest.fixture
@@ -877,6 +942,42 @@ def test_every_kind_of_wrong_weight_is_found(fresh: App) -> None:
     assert found == set(zip(keys, documents, strict=True))
 
 
+def verified(app: App) -> dict[str, str]:
+    """What the data tests of the checks say, by check."""
+    app.dbt("test", "--select", "tag:verification")
+    found = statuses(app)
+    assert found.keys() == VERIFICATION_TESTS
+    return {test.removeprefix("verification_"): status for test, status in found.items()}
+
+
+def test_every_check_of_a_migration_passes_warns_and_fails(fresh: App) -> None:
+    assert set(verified(fresh).values()) == {"pass"}  # there is no migration yet
+    made = migration.make_plan(fresh)
+    assert set(verified(fresh).values()) == {"pass"}  # none that has come to its end
+    assert migration.apply(fresh, made).status == "completed"
+    found = verified(fresh)
+    assert found.pop("canonical_values") == WARNED  # what the plan listed as unknown
+    assert set(found.values()) == {"pass"}
+    assert stored(fresh, "verification_canonical_values", ("distinct status",)) == {("warn",)}
+
+    expected = {check: ask(fresh, query)[1] for check, (_, _, query) in VERIFICATION_FAULTS.items()}
+    for plant, _, _ in VERIFICATION_FAULTS.values():
+        fresh.query(plant)
+    found = verified(fresh)
+    assert {check: found.pop(check) for check in VERIFICATION_FACTS} == {
+        "sample_inspection": "pass", "per_fund_breakdown": "pass",
+    }  # fmt: skip
+    assert found == {check: status for check, (_, status, _) in VERIFICATION_FAULTS.items()}
+    for check, texts in expected.items():
+        (((text,),),) = (texts,)
+        rows = stored(fresh, f"verification_{check}", ("status", "message"))
+        assert any(text in message for _, message in rows), (check, text, rows)
+
+    fresh.query("alter table public.investments rename column round to round_of_it")
+    found = verified(fresh)
+    assert {found[check] for check in VERIFICATION_FACTS} == {BROKEN}
+
+
 def test_a_record_number_of_try_that_stands_twice_is_found(app: App) -> None:
     app.query("create table public.try_rows (row_number bigint, value text)")
     app.query("insert into public.try_rows values (1, 'Seed'), (2, 'Seed'), (2, 'Series A')")
@@ -895,5 +996,6 @@ def test_every_data_test_has_a_planted_fault(shared_built: App) -> None:
     manifest = json.loads((shared_built.settings.state / "complete" / "manifest.json").read_text())
     tests = {node["name"] for node in manifest["nodes"].values() if node["resource_type"] == "test"}
     faults = [fault for group in GROUPS.values() for fault in group]
-    assert tests == {test for fault in faults for test in fault.rows} | {WEIGHTS_TEST, TRY_TEST}
+    found = {test for fault in faults for test in fault.rows} | {WEIGHTS_TEST, TRY_TEST}
+    assert tests == found | VERIFICATION_TESTS
     assert len({fault.what for fault in faults}) == len(faults)

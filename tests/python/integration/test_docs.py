@@ -211,13 +211,15 @@ def test_the_review_of_a_seed_change(built: App) -> None:
     changed = re.findall(r"^\+\+\+ compiled/(\S+)", difference, re.MULTILINE)
     assert sorted(changed) == [
         "first/analyses/plan.sql",
+        "first/analyses/verification.sql",
         "first/models/audit/audit_pending_changes.sql",
         "first/models/intermediate/int_values.sql",
+        "first/tests/verification/verification_sample_inspection.sql",
     ]
-    lines = re.findall(r"^[-+] .*", difference, re.MULTILINE)
+    lines = re.findall(r"^([-+]) +(.*)", difference, re.MULTILINE)
     assert len(lines) >= 2 * len(changed) and lines == len(lines) // 2 * [
-        "-            and char_length(rest_of_key.alias_key) >= 2",
-        "+            and char_length(rest_of_key.alias_key) >= 3",
+        ("-", "and char_length(rest_of_key.alias_key) >= 2"),
+        ("+", "and char_length(rest_of_key.alias_key) >= 3"),
     ]
     for path in re.findall(r"`(compiled/\S+?)`", REVIEWING.read_text()):
         assert (project / path).exists(), path

@@ -315,7 +315,7 @@ def test_the_command_makes_it_and_its_absence_is_told(app: App) -> None:
         assert done.returncode == 0, done.stderr
         head, ready = done.stdout.splitlines()
         assert f"database {app.database}" in head
-        assert ready == "The ledger is ready: 12 tables and views in schema trueup_ledger."
+        assert ready == "The ledger is ready: 14 tables and views in schema trueup_ledger."
         ledger.check(connection, "trueup_ledger")
 
         connection.execute("drop table trueup_ledger.migration_runs cascade")

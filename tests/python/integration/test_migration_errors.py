@@ -296,7 +296,7 @@ STATEMENTS = (
     "other_runners", "take_lease", "set_run_status", "reopen_failed", "batch_totals",
     "renew_lease", "claim_range", "value_map", "begin_batch", "apply_batch", "finish_piece",
     "note_progress", "run_columns", "remaining_values", "keys_to_change", "quarantine",
-    "missed_rows", "release",
+    "missed_rows", "note_audit_digest", "release",
 )  # fmt: skip
 
 

@@ -752,6 +752,11 @@ def test_a_rollback_is_verified(built: App) -> None:
         "null_integrity": "pass",
         "row_counts": "pass",
         "audit_consistency": "pass",
+        "sample_inspection": "info",
+        "per_fund_breakdown": "info",
+        "weight_sums": "pass",
+        "other_columns_untouched": "info",
+        "models_agree": "pass",
     }
     with migration.connect(built) as connected:  # not the rollback, which is newer
         assert str(verify.run(built.settings, connected, None).run.run_id) == newest
@@ -847,7 +852,7 @@ def come_and_go(app: App, shape: Shape) -> None:
     rows = app.query(f"select row_key, reason from {LEDGER}.migration_conflicts where run_id = %s",
                      back.run_id)  # fmt: skip
     assert dict(rows) == {key: "edited", **dict.fromkeys(again, "changed by a later run")}
-    assert set(verified(app, str(back.run_id)).values()) == {"pass"}
+    assert set(verified(app, str(back.run_id)).values()) <= {"pass", "info"}
 
 
 @pytest.mark.parametrize("name", ["odd_composite", "odd_text", HOSTILE])

@@ -59,5 +59,5 @@ def test_no_false_alarm_under_four_writers(built: App) -> None:
     print(f"{count} verifications, {edited} edits seen, warnings of {sorted(warned)}")
     assert [writer.error for writer in writers] == [None] * WRITERS
     assert alarms == []
-    assert count >= 4 and edited > 0  # there was something to alarm about
+    assert count >= 2 and edited > 0  # there was something to alarm about
     assert {"canonical_values", "row_counts", "audit_consistency"} <= warned

@@ -26,18 +26,25 @@ SOURCE_ONLY = {
     "RF06": "dbt quotes the names of the application's tables",
     "ST06": "a column that a macro writes is an expression",
 }
+# The data tests of `trueup verify` are the texts of its statements: one of the run as a whole is
+# linted, and one of all columns where there is none.
+OF_RUN, OF_ALL_COLUMNS = "verification_weight_sums", "verification_models_agree"
 # A generic test shows whole rows of a model it does not know.
 TESTS_ONLY = {"AM04": "select * of the tested model"}
 
 
 @pytest.fixture(scope="session")
 def other_branches(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled for tables that have neither a tenant nor an updated_at, and keys of two columns."""
+    """Compiled for tables that have neither a tenant nor an updated_at, and keys of two columns;
+    such a table has no mart.
+    """
     variables = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
     for name in ("managed_columns", "managed_documents"):
         for entry in variables[name]:
             entry.update(tenant=None, updated_at=None)
     variables["managed_documents"][0]["key"] = {"id": "uuid", "fund_id": "integer"}
+    first = variables["managed_columns"][0]
+    first.update(key={"fund_id": "integer", "id": "uuid"}, mart=None, mart_key=None)
     variables["vocabularies"]["stage"].update(noise_words=[], accept_broader=False)
     return compile_project(tmp_path_factory.mktemp("other"), tables_exist=True, variables=variables)
 
@@ -82,7 +89,11 @@ def first_of_each(text: str) -> str:
     """
     mark = "-- name: "
     head, *statements = text.split(mark)
-    first = {statement.split("(")[0].split("__")[0]: statement for statement in statements[::-1]}
+    first: dict[str, str] = {}
+    for statement in statements:
+        name = statement.split("(")[0]
+        # purpose__table__column
+        first.setdefault(name.split("__")[0] if name.count("__") > 1 else name, statement)
     return head + "".join(mark + each for each in statements if each in first.values())
 
 
@@ -117,7 +128,8 @@ def test_sqlfluff_sees_the_whole_of_every_source() -> None:
 
 
 def test_first_run(compiled_first: Path) -> None:
-    assert findings(compiled_first, "analyses/*.sql", "models/**/*.sql") == {}
+    patterns = ("analyses/*.sql", "models/**/*.sql", f"tests/verification/{OF_RUN}.sql")
+    assert findings(compiled_first, *patterns) == {}
 
 
 def test_every_model_opens_with_what_it_is_for(compiled_first: Path) -> None:
@@ -132,12 +144,14 @@ def test_later_runs(compiled_later: Path) -> None:
 
 
 def test_branches_that_other_configurations_take(other_branches: Path) -> None:
-    patterns = ("models/intermediate/*.sql", "models/audit/*s.sql", "models/marts/**/fct_*.sql")
+    patterns = ("models/intermediate/*.sql", "models/audit/*s.sql", "models/marts/**/fct_*.sql",
+                "analyses/verification.sql")  # fmt: skip
     assert findings(other_branches, *patterns) == {}
 
 
 def test_nothing_managed_yet(nothing_managed: Path) -> None:
-    patterns = ("models/intermediate/*.sql", "models/audit/*.sql")
+    patterns = ("models/intermediate/*.sql", "models/audit/*.sql", "analyses/verification.sql",
+                f"tests/verification/{OF_ALL_COLUMNS}.sql")  # fmt: skip
     assert findings(nothing_managed, *patterns) == {}
 
 
@@ -145,7 +159,7 @@ def test_data_tests_of_our_own(manifest: dict[str, Any]) -> None:
     """One instance of each; those with a `where` stand behind a subquery that dbt writes."""
     seen: dict[str, list[str]] = {}
     for node in manifest["nodes"].values():
-        if node["resource_type"] == "test" and node["config"].get("where") is None:
+        if node.get("test_metadata") and node["config"].get("where") is None:
             macro = node["test_metadata"]["name"]
             if macro not in seen and (PROJECT / f"tests/generic/{macro}.sql").exists():
                 text = node["compiled_code"].strip("\n")

@@ -37,7 +37,9 @@ VARS: dict[str, Any] = {
     ],
     "managed_documents": [],
 }  # fmt: skip
+VERIFICATION = {**VARS, "verification": {"clock_seconds": 60}}
 COMPOSITE = {"Fund": "text", "id": "uuid"}
+DOCUMENT = {"table": "funds", "column": "allocation", "key": {"id": "uuid"}, "vocabulary": "stage"}
 PLACE = ("range_start", "range_end", "stripe", "stripes", "tenants", "hashed", "by_tenant",
          "fund_id")  # fmt: skip
 NUMBERS = {name: f"${number}" for number, name in enumerate(PLACE, 1)}
@@ -174,6 +176,44 @@ TEXTS: dict[str, Callable[[], str]] = {
         {"table": "deals", "column": "stage", "key": {"id": "bigint"}},
         "application.stage = 'x'",
     ),
+    "is_younger": lambda: render("is_younger", "deals"),
+    "requested": lambda: render("requested", "most"),
+    "of_request": lambda: render("of_request", "'deals'"),
+    "of_request__tenant": lambda: render("of_request", "names.table_name", "tenant", "names"),
+    "of_requested_tenant": lambda: render("of_requested_tenant", "fund_id", "deals"),
+    "of_requested_tenant__none": lambda: render("of_requested_tenant", None, "deals"),
+    "is_readable_key": lambda: render("is_readable_key", {"id": "bigint"}, "deals.row_key"),
+    "is_readable_key__two_columns": lambda: render("is_readable_key", COMPOSITE, "deals.row_key"),
+    "weight_issue": lambda: render("weight_issue", "owners", "0.01"),
+    "check_weights": lambda: render(
+        "check_weights", variables={**VARS, "managed_documents": [DOCUMENT]}
+    ),
+    "check_weights__no_documents": lambda: render("check_weights"),
+    "check_sample": lambda: render("check_sample", render("managed_columns")[0]),
+    "check_sample__two_columns": lambda: render(
+        "check_sample", {**render("managed_columns")[1], "key": COMPOSITE}
+    ),
+    "check_models": lambda: render("check_models", render("managed_columns")[0]),
+    "one_line": lambda: render("one_line", "deals.stage"),
+    "check_values": lambda: render("check_values", render("managed_columns")[0]),
+    "check_values__no_tenant": lambda: render(
+        "check_values",
+        {"table": "deals", "column": "stage", "key": COMPOSITE, "tenant": None,
+         "vocabulary": "stage"},
+    ),
+    "audit_digests": lambda: render("audit_digests", "$1"),
+    "check_batch_tracking": lambda: render("check_batch_tracking"),
+    "check_digests": lambda: render("check_digests"),
+    "check_changes": lambda: render(
+        "check_changes", render("managed_columns")[0], variables=VERIFICATION
+    ),
+    "check_changes__two_columns": lambda: render(
+        "check_changes",
+        {"table": "My Deals", "column": "stage", "key": COMPOSITE, "tenant": None,
+         "updated_at": None},
+        variables=VERIFICATION,
+    ),
+    "check_others": lambda: render("check_others", {"table": "My Deals", "column": "stage"}),
     "audited_rows": lambda: render("audited_rows", "$2"),
     "of_rollback": lambda: render("of_rollback", {"table": "deals", "column": "stage"}, "$1"),
     "judged_reverts": lambda: render(

@@ -29,7 +29,7 @@ LAYERS: dict[str, tuple[str, tuple[str, ...], set[str]]] = {
         ("audit_",),
         {"source", "staging", "seed", "intermediate", "marts", "ledger", "audit", "snapshots"},
     ),
-    "ledger": ("models/ledger", ("migration_", "stage_"), {"ledger"}),
+    "ledger": ("models/ledger", ("migration_", "stage_", "verification_"), {"ledger"}),
     "snapshots": ("snapshots", ("snap_",), {"staging"}),
 }
 SNAKE = re.compile(r"[a-z][a-z0-9]*(_{1,2}[a-z0-9]+)*")
@@ -202,7 +202,7 @@ def test_every_model_and_seed_has_a_test_of_its_grain(manifest: Manifest) -> Non
     tested = {
         node["attached_node"]
         for node in nodes(manifest, "test")
-        if node["test_metadata"]["name"] in ("grain", "unique_text_key")
+        if node.get("test_metadata", {}).get("name") in ("grain", "unique_text_key")
     }
     relations = nodes(manifest, "model", "seed")
     assert [node["name"] for node in relations if node["unique_id"] not in tested
@@ -211,10 +211,14 @@ def test_every_model_and_seed_has_a_test_of_its_grain(manifest: Manifest) -> Non
 
 def test_every_data_test_has_a_name_and_a_description_of_its_own(manifest: Manifest) -> None:
     for node in nodes(manifest, "test"):
-        generated = node["test_metadata"]["name"] + "_"
-        attached = node["attached_node"].split(".")[-1]
-        assert node["name"].startswith(attached + "_"), node["name"]
-        assert not node["name"].startswith(generated + attached), node["name"]
+        if "test_metadata" in node:
+            generated = node["test_metadata"]["name"] + "_"
+            attached = node["attached_node"].split(".")[-1]
+            assert node["name"].startswith(attached + "_"), node["name"]
+            assert not node["name"].startswith(generated + attached), node["name"]
+        else:  # of no one model; named as its folder
+            folder = Path(node["original_file_path"]).parent.name
+            assert node["name"].startswith(folder + "_"), node["name"]
         assert len(node["name"]) <= LONGEST_NAME, node["name"]
         assert node["alias"] == node["name"], node["name"]
         assert node["description"].strip(), node["name"]

@@ -1,0 +1,53 @@
+{#-
+    Can a text be read as the key of a row, as key_from_text() does it? A CASE, so that the cast is
+    not tried where it would raise: what stands in a ledger may have been written by anybody.
+    is_readable_key({'id': 'bigint'}, 'rows.row_key'): '17' → true, 'x' → false, NULL → false
+-#}
+{%- macro is_readable_key(key, text) -%}
+{%- if key | length == 1 -%}
+{{ trueup._is_readable(key.values() | first, text) }}
+{%- else -%}
+{#- as PostgreSQL writes arrays: a part stands in quotes where it has to -#}
+{%- set part = '("([^"\\\\]|\\\\.)*"|[^"{},\\\\ ]+)' -%}
+case
+    when
+        coalesce(
+            {{ text }} !~ (
+                '^[{]{{ part }}'
+                || '(,{{ part }}){{ '{' ~ (key | length - 1) ~ '}' }}[}]$'
+            ),
+            true
+        )
+        then false
+    else
+        {%- for type in key.values() %}
+        {{ 'and ' if not loop.first }}
+        {{- trueup._is_readable(type, '(cast(' ~ text ~ ' as text[]))[' ~ loop.index ~ ']')
+            | indent(8) }}
+        {%- endfor %}
+end
+{%- endif -%}
+{%- endmacro -%}
+
+{#- The same of one part of a key, by the part's type. -#}
+{%- macro _is_readable(type, text) -%}
+{%- set smallest = {'integer': '-2147483648', 'bigint': '-9223372036854775808'} -%}
+{%- set largest = {'integer': '2147483647', 'bigint': '9223372036854775807'} -%}
+{%- if type == 'text' -%}
+{{ text }} is not null
+{%- elif type == 'uuid' -%}
+coalesce(
+    {{ text }}
+    ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$',
+    false
+)
+{%- else -%}
+case
+    when {{ text }} ~ '^-?[0-9]{1,19}$'
+        then
+            cast({{ text }} as numeric)
+            between {{ smallest[type] }} and {{ largest[type] }}
+    else false
+end
+{%- endif -%}
+{%- endmacro -%}

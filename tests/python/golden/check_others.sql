@@ -1,0 +1,256 @@
+control as (
+    select * from stage_migration_control
+),
+
+batches as (
+    select * from stage_migration_batches
+),
+
+changes as (
+    select * from stage_normalization_changes
+),
+
+places as (
+    select
+        request.run_id,
+        request.kind
+    from request
+    inner join control
+        on request.run_id = control.run_id
+    where
+        control.table_name = 'My Deals'
+        and control.column_name = 'stage'
+        and (
+            request.table_names is null
+            or array_position(request.table_names, control.table_name) is not null
+        )
+),
+
+entries as (
+    select
+        changes.batch_id,
+        changes.row_keys,
+        changes.tenants,
+        changes.others_changed
+    from places
+    inner join batches
+        on places.run_id = batches.run_id
+    inner join changes
+        on batches.batch_id = changes.batch_id
+    where
+        batches.table_name = 'My Deals'
+        and batches.column_name = 'stage'
+),
+
+counted_entries as (
+    select
+        count(*) as entry_total,
+        count(entries.others_changed) as entries_compared
+    from entries
+),
+
+moved_rows as (
+    select
+        entries.batch_id,
+        moved.row_key,
+        changed.tenant
+    from entries
+    cross join unnest(entries.others_changed) as moved (row_key)
+    -- in no particular place of the list; without a tenant where the audit does not have the row
+    left join
+        lateral unnest(entries.row_keys, entries.tenants) as changed (row_key, tenant)
+        on moved.row_key = changed.row_key
+    where
+        cardinality(entries.others_changed) > 0
+        and (
+            cast((select request.tenants from request) as text[]) is null
+            or array_position(
+                cast((select request.tenants from request) as text[]), cast(changed.tenant as text)
+            ) is not null
+        )
+),
+
+counted_rows as (
+    select count(*) as rows_moved
+    from moved_rows
+),
+
+-- the table, and its partitions where it has some
+members as (
+    select cast('public."My Deals"' as regclass) as oid
+    union
+    select tree.relid as oid
+    from pg_partition_tree(cast('public."My Deals"' as regclass)) as tree
+),
+
+managed_attributes as (
+    select
+        pg_attribute.attrelid,
+        pg_attribute.attnum
+    from members
+    inner join pg_catalog.pg_attribute
+        on
+            members.oid = pg_attribute.attrelid
+            and pg_attribute.attname = 'stage'
+            and not pg_attribute.attisdropped
+),
+
+followers as (
+    select 'trigger ' || quote_ident(pg_trigger.tgname) as follower
+    from managed_attributes
+    inner join pg_catalog.pg_trigger
+        on managed_attributes.attrelid = pg_trigger.tgrelid
+    where
+        not pg_trigger.tgisinternal
+        -- fires for this session, and on UPDATE: of this column, or of any
+        and pg_trigger.tgenabled in ('O', 'A')
+        and pg_trigger.tgtype & 16 <> 0
+        and (
+            cardinality(cast(pg_trigger.tgattr as int2[])) = 0
+            or managed_attributes.attnum = any(cast(pg_trigger.tgattr as int2[]))
+        )
+    union
+    select 'rule ' || quote_ident(pg_rewrite.rulename) as follower
+    from managed_attributes
+    inner join pg_catalog.pg_rewrite
+        on managed_attributes.attrelid = pg_rewrite.ev_class
+    where
+        pg_rewrite.ev_type = '2'
+        and pg_rewrite.ev_enabled in ('O', 'A')
+    union
+    -- noted for the expression or for the column, as the server's version has it
+    select 'generated column ' || quote_ident(computed.attname) as follower
+    from managed_attributes
+    inner join pg_catalog.pg_depend
+        on
+            pg_depend.refclassid = cast('pg_catalog.pg_class' as regclass)
+            and managed_attributes.attrelid = pg_depend.refobjid
+            and managed_attributes.attnum = pg_depend.refobjsubid
+    left join pg_catalog.pg_attrdef
+        on
+            pg_depend.classid = cast('pg_catalog.pg_attrdef' as regclass)
+            and pg_depend.objid = pg_attrdef.oid
+    inner join pg_catalog.pg_attribute as computed
+        on
+            managed_attributes.attrelid = computed.attrelid
+            and managed_attributes.attnum <> computed.attnum
+            and computed.attgenerated <> ''
+            and (
+                pg_attrdef.adnum = computed.attnum
+                or (
+                    pg_depend.classid = cast('pg_catalog.pg_class' as regclass)
+                    and managed_attributes.attrelid = pg_depend.objid
+                    and pg_depend.objsubid = computed.attnum
+                )
+            )
+),
+
+followed as (
+    select string_agg(followers.follower, ', ' order by followers.follower) as follower_list
+    from followers
+),
+
+judged as (
+    select
+        counted_entries.*,
+        counted_rows.rows_moved,
+        followed.follower_list,
+        places.kind,
+        counted_entries.entries_compared < counted_entries.entry_total
+        and followed.follower_list is not null as is_open,
+        case
+            when counted_entries.entry_total = 0 then 'no row was changed'
+            when counted_entries.entries_compared = counted_entries.entry_total
+                then 'compared in every batch'
+            when followed.follower_list is null
+                then
+                    'cannot move: the statement sets only this column, and no trigger, rule or'
+                    || ' generated column follows it'
+            when counted_entries.entries_compared > 0
+                then
+                    'compared in ' || cast(counted_entries.entries_compared as text) || ' of '
+                    || cast(counted_entries.entry_total as text) || ' entries of the audit'
+            else 'not recorded'
+        end as proof
+    from places
+    cross join counted_entries
+    cross join counted_rows
+    cross join followed
+),
+
+shown_rows as (
+    select
+        moved_rows.batch_id,
+        moved_rows.row_key,
+        jsonb_build_object(
+            'status', 'fail',
+            'message',
+            'My Deals.stage, row '
+            || translate(moved_rows.row_key, E'\t\n\x0b\f\r', '␉␊␋␌␍')
+            || ': other columns changed with it, in batch ' || cast(moved_rows.batch_id as text),
+            'table_name', 'My Deals',
+            'column_name', 'stage',
+            'tenant', moved_rows.tenant,
+            'row_key', moved_rows.row_key,
+            'batch_id', moved_rows.batch_id
+        ) as offender
+    from moved_rows
+    union all
+    select
+        cast(null as bigint) as batch_id,
+        cast(null as text) as row_key,
+        jsonb_build_object(
+            'status', 'info',
+            'message',
+            'My Deals.stage, other columns: ' || judged.proof || '; '
+            || judged.follower_list || ' may move them'
+            || case
+                when judged.kind = 'rollback' then ', and a rollback compares nothing'
+                else '; `trueup apply --hash-others` compares them'
+            end,
+            'table_name', 'My Deals',
+            'column_name', 'stage'
+        ) as offender
+    from judged
+    where judged.is_open
+    order by
+        batch_id asc nulls last,
+        row_key asc
+    limit (select request.most from request)
+),
+
+results as (
+    select
+        'other_columns_untouched' as check_id,
+        case
+            when judged.rows_moved > 0 then 'fail'
+            when judged.is_open and judged.entries_compared = 0 then 'info'
+            else 'pass'
+        end as status,
+        'My Deals.stage: no other column of a changed row moved' as expected,
+        'My Deals.stage: '
+        || case
+            when judged.rows_moved > 0
+                then
+                    'other columns of ' || cast(judged.rows_moved as text)
+                    || ' changed rows moved, '
+            else ''
+        end || judged.proof as actual,
+        coalesce(
+            (
+                select
+                    jsonb_agg(
+                        shown_rows.offender
+                        order by
+                            shown_rows.batch_id asc nulls last,
+                            shown_rows.row_key asc
+                    ) as offenders
+                from shown_rows
+            ),
+            cast('[]' as jsonb)
+        ) as offenders,
+        judged.rows_moved + case when judged.is_open then 1 else 0 end as offender_count
+    from judged
+)
+
+select * from results

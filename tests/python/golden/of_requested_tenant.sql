@@ -1,0 +1,7 @@
+(
+    (select request.tenants from request) is null
+    or array_position(
+        (select request.tenants from request),
+        cast(deals.fund_id as text)
+    ) is not null
+)

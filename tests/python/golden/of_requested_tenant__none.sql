@@ -1,0 +1,7 @@
+(
+    (select request.tenants from request) is null
+    or array_position(
+        (select request.tenants from request),
+        cast(null as text)
+    ) is not null
+)

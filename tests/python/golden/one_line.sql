@@ -1,0 +1,1 @@
+translate(deals.stage, E'\t\n\x0b\f\r', '␉␊␋␌␍')

@@ -1,0 +1,1 @@
+(select request.most from request)

@@ -1,0 +1,495 @@
+"""The page of a verification: every check, every status, and documents nobody wishes for."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from page_reader import Page, check
+from trueup import flows, page, verify_page
+from unit.test_page import HOSTILE
+from verification_document import (
+    COMPANIES,
+    DEALS,
+    NAMES,
+    RUN_ID,
+    Row,
+    became,
+    document,
+    fund,
+    offender,
+    sampled,
+    spelling,
+    target,
+)
+
+TEXT = "text under test"
+SCHEMA = "docs/schemas/verification-report.schema.json"
+
+
+def build(data: Row) -> tuple[str, Page]:
+    before = copy.deepcopy(data)
+    text = verify_page.build(data)
+    assert data == before  # it is stored as it was read
+    assert len(text.encode()) < 400_000
+    return text, check(text)
+
+
+def of(data: Row, name: str) -> Row:
+    found: Row = next(each for each in data["checks"] if each["id"] == name)
+    return found
+
+
+def section(text: str, name: str) -> str:
+    """The source of a section, without what comes after it."""
+    return text.split(f'id="{name}"')[1].split("\n<section id=")[0]
+
+
+def meet(data: Row, *statuses: str) -> Row:
+    """The document with all checks in these statuses passed."""
+    for each in data["checks"]:
+        if each["status"] in statuses:
+            each.update(status="pass", offenders=[], offender_count=0, message="All is well")
+    counted = [each["status"] for each in data["checks"]]
+    data["summary"] = {
+        "totalChecks": len(counted),
+        "passed": sum(each in ("pass", "info") for each in counted),
+        "failed": sum(each in ("fail", "error") for each in counted),
+        "warnings": counted.count("warn"),
+    }
+    data["verdict"] = "failed" if data["summary"]["failed"] else "passed"
+    return data
+
+
+# ----------------------------------------------------------------------------------- what it says
+
+
+def test_the_document_is_one_that_the_command_may_write() -> None:
+    schema = json.loads((Path(__file__).parents[3] / SCHEMA).read_text())
+    jsonschema.validate(json.loads(json.dumps(document())), schema)
+
+
+def test_verdict_and_every_check_stand_at_the_top() -> None:
+    text, read = build(document())
+    assert "✗ verification failed" in read.text
+    assert "<h1>3 of 10 checks failed: Row Counts, Weight Sums, Models Agree</h1>" in text
+    assert text.index("<h1>") < text.index('id="checks"') < text.index('id="not-met"')
+    assert "checks passed 6 of 10" in read.text and "warnings 1 fail under --strict" in read.text
+    rows = section(text, "checks").split("<li>")[1:]
+    shown = [
+        re.findall(r'class="mark (\w+)" role="img" aria-label="([^"]+)">(.)<', row)[0]
+        for row in rows
+    ]
+    said = {"pass": ("passed", "✓"), "info": ("for information", "i"), "warn": ("warning", "!"),
+            "fail": ("failed", "✗"), "error": ("could not be read", "✗")}  # fmt: skip
+    assert shown == [(each["status"], *said[each["status"]]) for each in document()["checks"]]
+    for row, name, each in zip(rows, NAMES.values(), document()["checks"], strict=True):
+        assert f"<b>{name}</b>" in row and each["message"] in row
+        assert ("<a href" in row) == (each["status"] in ("warn", "fail", "error"))
+
+
+def test_each_check_has_a_bar_of_its_time() -> None:
+    text, read = build(document())
+    widths = re.findall(r'class="time"><i class="stays" style="width:([\d.]+)%', text)
+    times = [each["duration_ms"] for each in document()["checks"]]
+    assert [float(width) for width in widths] == [
+        pytest.approx(100 * time / max(times), abs=0.01) for time in times
+    ]
+    assert "1.9 s" in read.text and "412 ms" in read.text and "3.7 s" in read.text
+
+
+def test_what_is_not_met_is_named_failures_first_ten_and_the_rest_counted() -> None:
+    data = document()
+    data["checks"][3]["offender_count"] = 2025  # the rest was not read
+    text, read = build(data)
+    part = section(text, "not-met")
+    order = re.findall(r'id="check-(\w+)"', part)
+    assert order == ["row_counts", "weight_sums", "models_agree", "canonical_values"]
+    rows = part.split('id="check-weight_sums"')[0]
+    assert rows.count("<li>") == 10 and "row 1000: was changed" in rows
+    assert "above the bound" not in rows  # it only informs
+    assert "10 of 2,024 findings are listed." in rows
+    assert "Row Counts: failed, 2,024 findings" in read.text
+    warned = part.split('id="check-canonical_values"')[1]
+    assert warned.count("<li>") == 3 and "are listed" not in warned
+
+
+def test_a_finding_that_is_worse_than_the_others_comes_first_and_says_so() -> None:
+    data = document()
+    of(data, "row_counts")["offenders"][0] = offender("warn", "a shortfall of somebody else")
+    of(data, "row_counts")["offenders"][1:] = [offender("fail", "a row of ours")]
+    part = section(build(data)[0], "check-row_counts")
+    assert part.index("a row of ours") < part.index("<small>warning:</small>")
+
+
+def test_commands_can_be_copied_whole() -> None:
+    text, read = build(document())
+    for each in document()["recommendations"]:
+        for line in each["commands"]:
+            assert line in read.texts
+    assert "<code>trueup alias add</code>, then plan again" in text
+    assert "<code>verify --epsilon</code>" in text
+    css = read.style
+    assert "user-select: all" in css and ".command { white-space: pre-wrap;" in css
+
+
+def test_every_number_of_the_columns_and_the_flow_is_the_documents() -> None:
+    text, read = build(document())
+    rows = {row[0]: row[1:5] for row in read.tables["By column"][1:]}
+    assert rows == {
+        "portfoliocompanies.stage": ["15,102", "6,000", "6,000", "141"],
+        "deal_opportunities.stage": ["9,400", "4,484", "4,482", "0"],
+    }
+    assert "promised, not changed 2 " in read.text
+    titles = [each for each in read.texts if " → " in each and each.endswith(("row", "rows"))]
+    flowing = sum(int(each.rpartition(": ")[2].split(" ")[0].replace(",", "")) for each in titles)
+    moved = sum(each["rows_changed"] for each in document()["targets"])
+    assert flowing == 2 * (moved + 141)  # in both shapes
+    changes = read.tables["Changes of portfoliocompanies.stage"][1:]
+    assert sum(int(row[4].replace(",", "")) for row in changes) == 6000
+    assert {row[0] for row in read.tables["Stays of portfoliocompanies.stage"][1:]} == {
+        "Pre-Seed+", "late"
+    }  # fmt: skip
+    assert "36 spellings in 6,000 rows became 4 canonical values" in read.text
+    assert text.count('<svg class="flow wide"') == text.count('<svg class="flow narrow"') == 2
+
+
+def test_tenants_are_bars_and_rows_of_no_tenant_stand_apart() -> None:
+    text, read = build(document())
+    assert text.count('<svg class="strip"') == 2
+    rows = read.tables["Tenants of portfoliocompanies.stage"]
+    assert rows[0] == ["tenant", "rows", "distinct values", "changed", "left, not canonical",
+                       "empty"]  # fmt: skip
+    assert rows[1] == ["no tenant", "212", "6", "12", "4", "100"]
+    assert rows[2] == ["1", "4,000", "4", "900", "60", "90"] and len(rows) == 1 + 1 + 24
+    assert "24 tenants; no tenant: 212 rows, 12 changed." in read.text
+    assert "24 tenants. " in read.text  # deals have no row without one
+    companies, deals = (part.split("</svg>")[0] for part in text.split('<svg class="strip"')[1:])
+    bars = [re.findall(r'path class="now" d="([^"]+)"', part)[0] for part in (companies, deals)]
+    assert [bar.count("M") for bar in bars] == [25, 24]
+
+
+def test_the_bar_of_a_tenant_adds_up_to_its_rows() -> None:
+    def parts(rows: int, changed: int, left: int, empty: int) -> list[int]:
+        row = fund(COMPANIES, "1", rows, changed, left, empty)
+        (fields,) = verify_page._tenants([row])
+        return [part.rows for part in verify_page._fund_parts(fields.rows[0])]
+
+    assert parts(100, 30, 5, 10) == [55, 30, 5, 10]
+    assert parts(100, 90, 5, 10) == [0, 85, 5, 10]  # five were edited since
+    assert parts(0, 7, 0, 0) == [0, 0, 0, 0]  # deleted since
+
+
+def test_the_sample_says_what_is_now_and_which_alias_decided() -> None:
+    _, read = build(document())
+    rows = read.tables["Sample"]
+    assert rows[0] == ["row", "tenant", "was", "became", "is now", "alias that decided", "why",
+                       "added by, on"]  # fmt: skip
+    assert len(rows) == 1 + verify_page.READ
+    assert len(read.tables["More of the sample"]) == 1 + 60 - verify_page.READ
+    assert rows[1] == ["portfoliocompanies.stage 1", "2", "SERIES A", "Series A", "as written",
+                       "series a", "exact", "m.rossi, 2026-10-02"]  # fmt: skip
+    # those that were edited since, and others from all over
+    keys = [int(row[0].split(" ")[1]) for row in rows[1:]]
+    assert keys == [1, 3, 6, 9, 10, 16, 23, 29, 35, 42, 48, 54]
+    assert [rows[place][4] for place in (2, 3, 4)] == ["! Bridge", "✗ row is gone", "! NULL"]
+    assert rows[6][6] == "exact: the fund's own word for it"
+    assert rows[4][1] == "no tenant"
+    assert "60 changed rows at random, with seed 42." in read.text
+    assert "3 rows are not as they were written." in read.text
+
+
+def test_a_sample_without_alias_or_of_one_column_leaves_out_what_there_is_not() -> None:
+    data = document()
+    bare = {"alias": None, "match_type": "case", "added_by": None, "added_on": None}
+    of(data, "sample_inspection")["offenders"] = [sampled(1, **bare)]
+    of(data, "sample_inspection")["offender_count"] = 1
+    _, read = build(data)
+    assert read.tables["Sample"][1] == [
+        "1", "2", "SERIES A", "Series A", "as written", "–", "case", ""
+    ]  # fmt: skip
+    assert "1 changed row at random" in read.text and "All are as they were written." in read.text
+
+
+def test_facts_of_the_run_and_of_the_verification_are_there() -> None:
+    _, read = build(document())
+    for fact in (
+        RUN_ID, f"audit digest {'ef' * 32}", "2026-11-20 20:00:00 UTC", "m.rossi", "ab" * 32,
+        "cd" * 32, "PostgreSQL 18.6", "postgresql://trueup@db.example:5432/funds", "epsilon 1e-06",
+        "60 rows at most, seed 42", "psycopg 3.3.0", "every column and every fund of the run",
+        f"trueup verify {RUN_ID[:8]} --sample-size 60 --seed 42 --epsilon 1e-06 --quiesced",
+    ):  # fmt: skip
+        assert fact in read.text
+
+
+def test_a_run_of_before_the_digest_says_so() -> None:
+    data = document()
+    data["run"].update(audit_digest=None, git_commit=None, finished_at=None)
+    _, read = build(data)
+    for fact in ("audit digest not recorded", "git commit outside of git", "finished not yet"):
+        assert fact in read.text
+
+
+def test_the_same_again_asks_for_the_same() -> None:
+    data = document()
+    data["metadata"].update(tables=["a b"], tenants=["x", "none"], strict=True, quiesced=False)
+    assert verify_page.command(data) == (
+        f"trueup verify {RUN_ID[:8]} --table 'a b' --fund-id x --fund-id none --sample-size 60"
+        " --seed 42 --epsilon 1e-06 --strict"
+    )
+    assert "Asked of tables a b; funds x, none only." in build(data)[1].text
+
+
+@pytest.mark.parametrize("edited", [0, 1, 5, 40])
+@pytest.mark.parametrize("rows", [0, 1, 12, 13, 40])
+def test_every_row_of_the_sample_is_read_once(rows: int, edited: int) -> None:
+    sample = [
+        verify_page._sampled(sampled(number, **({"value_now": "x"} if number < edited else {})))
+        for number in range(rows)
+    ]
+    first, later = verify_page._to_read(sample)
+    assert len(first) == min(rows, verify_page.READ)
+    assert sorted(each.row_key for each in first + later) == sorted(e.row_key for e in sample)
+    assert sum(each.now == "other" for each in first) == min(edited, rows, verify_page.READ)
+
+
+# ------------------------------------------------------------------------- documents of other kinds
+
+
+def test_all_is_well() -> None:
+    text, read = build(meet(document(), "warn", "fail", "error"))
+    assert "<h1>All 10 checks passed</h1>" in text and "✓ verified" in read.text
+    assert 'id="not-met"' not in text and "What to do." not in text
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_warning_fails_only_where_it_is_strict(strict: bool) -> None:
+    data = meet(document(), "fail", "error")
+    data["metadata"]["strict"] = strict
+    data["verdict"] = "failed" if strict else "passed"
+    text, read = build(data)
+    assert "<h1>No check failed; 1 of 10 checks warns: Canonical Values</h1>" in text
+    assert ("✗ verification failed · a warning fails: --strict" in read.text) == strict
+    assert ("✓ verified" in read.text) == (not strict)
+
+
+def test_a_lost_connection_leaves_a_page() -> None:
+    data = document()
+    lost = "server closed the connection unexpectedly"
+    for each in data["checks"]:
+        each.update(status="error", message=lost, expected=[], actual=[],
+                    offenders=[offender("fail", lost)], offender_count=1)  # fmt: skip
+    data.update(columns=[], targets=[], values=[])
+    text, read = build(meet(data, "none"))
+    assert "10 of 10 checks could not be read: Batch Tracking, Canonical Values, NULL" in read.text
+    assert not read.tables.keys() & {"Sample", "By column"}
+    assert "<svg" not in text and "What each check expected" not in text
+
+
+def test_an_answer_of_which_a_part_could_not_be_read_shows_the_other_part() -> None:
+    data = document()
+    for name in ("sample_inspection", "per_fund_breakdown"):
+        found = of(data, name)
+        found["status"] = "error"
+        found["offenders"].insert(0, offender("fail", "permission denied for table deals"))
+        found["offender_count"] += 1 + 40  # 40 were not read
+    text, read = build(data)
+    assert len(read.tables["Sample"]) > 1 and "Tenants of portfoliocompanies.stage" in read.tables
+    assert "60 of 100 rows are listed." in read.text
+    assert "40 lines more than these were counted" in read.text
+    part = text.split('id="check-sample_inspection"')[1].split("</section>")[0]
+    assert "failed:" not in part  # nothing failed: it was not read
+    assert part.count("<li>") == 1 and "could not be read, 1 finding" in part
+
+
+def test_no_check_and_nothing_else() -> None:
+    data = document()
+    data.update(checks=[], recommendations=[], columns=[], targets=[], values=[])
+    data["summary"] = dict.fromkeys(data["summary"], 0)
+    assert "<h1>No check was made</h1>" in build(data)[0]
+
+
+def test_without_tenants_there_is_no_section_of_them() -> None:
+    data = document()
+    of(data, "per_fund_breakdown")["offenders"] = [fund(COMPANIES, None, 900, 20, 1, 2)]
+    text, _ = build(data)
+    assert 'id="tenants"' not in text and 'id="sample"' in text
+
+
+def test_two_thousand_tenants_and_many_spellings_are_capped_and_the_page_says_so() -> None:
+    data = document()
+    place = COMPANIES
+    funds = [fund(place, f"t{n}", n + 1, n // 3, n % 2, n % 3) for n in range(2000)]
+    of(data, "per_fund_breakdown").update(offenders=funds, offender_count=2500)
+    targets, values = became(place, 60_000, 120)
+    data.update(targets=targets, values=values)
+    sample = [sampled(n) for n in range(5000)]
+    of(data, "sample_inspection").update(offenders=sample, offender_count=5000)
+    _, read = build(data)
+    assert "2,000 tenants, 120 of them drawn." in read.text
+    rows = read.tables["Tenants of portfoliocompanies.stage"]
+    assert len(rows) == 1 + verify_page.TENANTS and rows[1][:2] == ["t1999", "2,000"]
+    assert "300 of 2,000 tenants are listed." in read.text
+    assert "500 lines more than these were counted" in read.text
+    assert len(read.tables["Changes of portfoliocompanies.stage"]) == 1 + verify_page.SPELLINGS
+    assert "200 of 480 spellings are listed." in read.text
+    assert "500 of 5,000 rows are listed." in read.text
+
+
+def test_a_rollback_is_shown_in_its_own_direction() -> None:
+    data = meet(document(), "warn", "fail", "error")
+    data["run"].update(kind="rollback")
+    data["checks"] = [each for each in data["checks"] if each["id"] != "canonical_values"]
+    for column in data["columns"]:
+        column.update(row_total=None, null_total=None, blank_total=None)
+    text, read = build(data)
+    assert read.tables["By column"][0] == [
+        "column", "rows", "restorable", "restored", "left as planned"
+    ]  # fmt: skip
+    assert read.tables["By column"][1][1:] == ["", "6,000", "6,000", ""]
+    assert "6,000 rows came back to 36 spellings" in read.text
+    assert "canonical before 13,581" not in read.text and "had been written, rows" in text
+
+
+# ------------------------------------------------------------------------------------- hostile text
+
+
+def everywhere(text: str) -> Row:
+    """A document with this text wherever one from outside can stand."""
+    data = document()
+    name = {"table_name": text, "column_name": text}
+    for each in data["checks"]:
+        each["message"] = text
+        each["expected"] = each["actual"] = [text]
+        each["offenders"] = [offender("fail", text)]
+        each["offender_count"] = 1
+    of(data, "sample_inspection")["offenders"] = [
+        sampled(1, **name, row_key=text, tenant=text, value_before=text, value_after=text,
+                value_now=f"other{text}", alias=text, match_type=text, reason=text, added_by=text,
+                added_on=text),
+        sampled(1),
+    ]  # fmt: skip
+    of(data, "per_fund_breakdown")["offenders"] = [fund(name, text, 5, 1, 1, 1)]
+    data["recommendations"] = [
+        {"check": each["id"], "text": text, "commands": [text]} for each in data["checks"]
+    ]
+    data["columns"] = [{**data["columns"][0], **name}, data["columns"][1]]
+    data["targets"] = [target(name, text, None, 1, 9), target(name, None, "unknown", 1, 3)]
+    data["values"] = [
+        spelling(name, text, text, None, 9), spelling(name, f"2{text}", None, "unknown", 3)
+    ]  # fmt: skip
+    data["run"].update(operator=text, environment=text, git_commit=text)
+    data["metadata"].update(environment=text, tables=[text], tenants=[text])
+    data["metadata"]["server"].update(database=text, url=text)
+    return data
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: ascii(text[:20]))
+def test_a_hostile_text_is_shown_and_nothing_else(hostile: str) -> None:
+    """What is not of a table is as long as PostgreSQL's names; a half pair is in no database."""
+    word = hostile.encode(errors="replace").decode()[:80]
+    text, read = build(everywhere(word))
+    _, harmless = build(everywhere(TEXT))
+    assert {(tag, name) for tag, name, _ in read.attributes} <= {
+        (tag, name) for tag, name, _ in harmless.attributes
+    }
+    assert read.tags - {"small"} <= harmless.tags  # small: the length of a cut value
+    if word.strip():
+        assert page.short(word, 48) in "".join(read.texts)
+    assert "49" not in page.short(word, 48)
+    invisible = {letter for letter in text if unicodedata.category(letter) in ("Cf", "Cc")}
+    assert invisible <= {"\n"}
+
+
+def test_huge_texts_are_cut_wherever_they_stand() -> None:
+    data = document()
+    huge = "x" * 1_000_000
+    for each in data["checks"]:
+        each["message"] = huge
+        each["expected"] = each["actual"] = [huge] * 500
+        if each["status"] in ("warn", "fail", "error"):
+            each["offenders"] = [offender("fail", huge)] * 1000
+            each["offender_count"] = 5000
+    of(data, "sample_inspection")["offenders"] = [
+        sampled(n, value_before=huge, alias=huge, reason=huge, added_by=huge) for n in range(20)
+    ]
+    text, read = build(data)
+    assert "x" * (verify_page.WORDS + 1) not in text
+    assert "10 of 5,000 findings are listed." in read.text
+    assert "40 of 500 lines are listed." in read.text
+    assert "1,000,000 characters" in read.text
+
+
+def test_a_command_with_something_invisible_in_it_shows_it() -> None:
+    data = document()
+    data["recommendations"] = [
+        {"check": "row_counts", "text": "x", "commands": ["rm \u202efile", "two\n  lines"]}
+    ]
+    _, read = build(data)
+    assert "rm ‹U+202E›file" in read.texts and "two\n  lines" in read.texts
+
+
+# ------------------------------------------------------------------------------------------- parts
+
+
+@pytest.mark.parametrize(
+    ("statuses", "says"),
+    [
+        ([], "No check was made"),
+        (["pass"], "The only check passed"),
+        (["pass", "info"], "All 2 checks passed"),
+        (["error", "pass"], "1 of 2 checks could not be read: Row Counts"),
+        (["error", "fail"], "2 of 2 checks failed: Row Counts, Row Counts"),
+        (["warn", "warn"], "No check failed; 2 of 2 checks warn: Row Counts, Row Counts"),
+        (["warn", "fail"], "1 of 2 checks failed: Row Counts"),
+        (["fail"] * 5, "5 of 5 checks failed: Row Counts, Row Counts, Row Counts and 2 more"),
+    ],
+)
+def test_the_headline(statuses: list[str], says: str) -> None:
+    data = document()
+    one = of(data, "row_counts")
+    data["checks"] = [{**one, "status": status} for status in statuses]
+    assert verify_page.headline(verify_page._checks(data)) == says
+
+
+@pytest.mark.parametrize(
+    ("column", "other"),
+    [(COMPANIES, DEALS), (DEALS, COMPANIES)],
+    ids=["companies", "deals"],
+)
+def test_a_flow_is_of_its_own_column(column: Row, other: Row) -> None:
+    targets, values = became(column, 800, 2)
+    data = document()
+    data.update(targets=targets, values=values)
+    _, read = build(data)
+    assert f"Changes of {column['table_name']}.stage" in read.tables
+    assert f"Changes of {other['table_name']}.stage" not in read.tables
+
+
+def test_a_column_of_which_nothing_moved_has_no_flow() -> None:
+    found = flows.picture("a.b", [], [], 0, 10)
+    assert found.flows == [] and found.headline == "nothing was changed"
+    assert flows.picture("a.b", [], [], 0, 10, True).headline == "nothing was restored"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data.pop("verdict"),
+        lambda data: data["run"].pop("audit_digest"),
+        lambda data: data["checks"][0].update(status="fine"),
+    ],
+)
+def test_a_document_without_its_parts_raises(spoil: Callable[[dict[str, Any]], Any]) -> None:
+    data = document()
+    spoil(data)
+    with pytest.raises(Exception, match=r"verdict|audit_digest|fine"):
+        verify_page.build(data)
