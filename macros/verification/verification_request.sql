@@ -12,6 +12,16 @@
 {%- macro verification_request(is_test=false) -%}
 {%- set defaults = var('verification') -%}
 request as {{ trueup.computed_once() }} (
+    with runs as (
+        select * from {{ ref('migration_runs') }}
+    )
+    {%- if is_test %},
+
+    baselines as (
+        select * from {{ ref('migration_baselines') }}
+    )
+    {%- endif %}
+
     select
         runs.run_id,
         runs.kind,
@@ -37,18 +47,18 @@ request as {{ trueup.computed_once() }} (
         {{ 'cast(1 as bigint)' if is_test else 'cast($7 as bigint)' }} as seed,
         {{ 'cast(' ~ defaults.most_offenders ~ ' as bigint)' if is_test
             else 'cast($8 as bigint)' }} as most
-    from {{ ref('migration_runs') }} as runs
+    from runs
     where
         {%- if is_test %}
         runs.run_id = (
             select newest.run_id
-            from {{ ref('migration_runs') }} as newest
+            from runs as newest
             where
                 newest.kind = 'migrate'
                 and newest.status in ('completed', 'completed_with_failures')
                 and exists (
                     select 1 as found
-                    from {{ ref('migration_baselines') }} as baselines
+                    from baselines
                     where baselines.run_id = newest.run_id
                 )
             order by newest.planned_at desc

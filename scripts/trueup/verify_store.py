@@ -43,7 +43,7 @@ def store(connected: Connection, schema: str, document: dict[str, Any]) -> None:
         "verified_by": f"{_user()} as {metadata['server']['role']}",
         "verified_at": document["timestamp"],
         "duration_ms": metadata["duration_ms"],
-        "document": Json({name: document[name] for name in document if name != "checks"}),
+        "details": Json({name: document[name] for name in document if name != "checks"}),
     }
     connected.execute(_insert(schema, "verification_runs", list(values)), list(values.values()))
     columns = ["verification_id", "run_id", "place", "check_id", "check_name", *CHECK[2:]]
@@ -110,7 +110,7 @@ def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
 def load(connected: Connection, schema: str, verification_id: UUID) -> dict[str, Any]:
     """The document as it was written then; the verification must be there."""
     set_json_loads(loads, connected)
-    query = sql.SQL("select document from {} where verification_id = %s").format(
+    query = sql.SQL("select details from {} where verification_id = %s").format(
         sql.Identifier(schema, "verification_runs")
     )
     ((stored,),) = connected.execute(query, [verification_id]).fetchall()

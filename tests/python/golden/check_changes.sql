@@ -235,27 +235,6 @@ judged_links as (
     group by linked_entries.row_key
 ),
 
--- Another column of the row may be the one that was changed last, by a run, too.
-other_changes as (
-    select
-        changed.row_key,
-        changes.run_at
-    from changes
-    inner join batches
-        on changes.batch_id = batches.batch_id
-    cross join unnest(changes.row_keys) as changed (row_key)
-    where
-        batches.table_name = 'deals'
-        and batches.column_name <> 'stage'
-        and changes.run_at in (
-            select odd_rows.updated_at
-            from odd_rows
-            where
-                odd_rows.is_there
-                and not odd_rows.is_as_written
-        )
-),
-
 judged_rows as (
     select
         odd_rows.*,
@@ -290,16 +269,6 @@ judged_rows as (
         -- the last to touch the row was a run, by what the row itself says
         coalesce(
             odd_rows.updated_at = odd_rows.run_at
-            or (
-                odd_rows.updated_at > odd_rows.run_at
-                and exists (
-                    select 1 as found
-                    from other_changes
-                    where
-                        other_changes.row_key = odd_rows.row_key
-                        and other_changes.run_at = odd_rows.updated_at
-                )
-            )
             or (
                 odd_rows.updated_type = cast('timestamptz' as regtype)
                 and odd_rows.updated_at

@@ -129,7 +129,8 @@ misread_owners as (
         compared_stages.owner_key,
         'the mart shows another weight: ' || string_agg(
             ltrim(compared_stages.stage_group, '?') || ' '
-            || coalesce(cast(trim_scale(compared_stages.shown_weight) as text), 'none') || ', not '
+            || coalesce(cast(trim_scale(compared_stages.shown_weight) as text), 'none')
+            || ', not '
             || coalesce(cast(trim_scale(compared_stages.live_weight) as text), 'none'),
             '; ' order by compared_stages.stage_group
         ) as issue
