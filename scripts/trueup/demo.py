@@ -82,10 +82,10 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
         ],
     )
     page.write(path, findings_page.build(found, origin, datetime.now(timezone.utc)))
-    went_well, run_path = demo_migration.run(settings)
-    out.print(f"Pages: what the values mean   {os.path.relpath(path)}", soft_wrap=True)
-    if run_path:
-        out.print(f"       the run, to sign off   {os.path.relpath(run_path)}", soft_wrap=True)
+    went_well, more = demo_migration.run(settings)
+    for number, (about, each) in enumerate({"what the values mean": path, **more}.items()):
+        head = "" if number else "Pages:"
+        out.print(f"{head:6} {about:22} {os.path.relpath(each)}", soft_wrap=True)
     if own_profile:
         out.print("profiles.yml was not made by trueup and was left alone.")
     out.print(

@@ -32,12 +32,15 @@ from trueup import (
     runs,
     terminal,
     verify,
+    verify_page,
+    verify_store,
     verify_terminal,
 )
 from trueup.connection import Connection
 from trueup.settings import Settings
 
-PAGE = "demo-run.html"  # in the state folder
+# in the state folder: what a page is about → its name
+PAGES = {"the verification": "demo-verification.html", "the run, to sign off": "demo-run.html"}
 OFFENDERS = 3  # shown per check
 # predictions that are shown, by their unit: a value in words
 WORDS: dict[str, Callable[[float], str]] = {
@@ -68,8 +71,8 @@ class Edit:
         return self.entry["table"], self.entry["column"]
 
 
-def run(settings: Settings) -> tuple[bool, Path | None]:
-    """Whether everything was as promised, and the page about the run; None where nothing changed.
+def run(settings: Settings) -> tuple[bool, dict[str, Path]]:
+    """Whether everything was as promised, and the pages: what about → where; none without a change.
 
     settings: of the embedded server, on which the sample was loaded and dbt has built the models.
     """
@@ -82,7 +85,7 @@ def run(settings: Settings) -> tuple[bool, Path | None]:
         with connection.connect(settings) as connected:
             migration.close_empty(connected, ledger.schema(settings), made)
         out.print("Nothing to change, and nothing to roll back.\n")
-        return True, None
+        return True, {}
     _show_rehearsal(out, rehearsed)
     edit = _edit_of(settings, made)
     with connection.connect(settings, superuser=True, autocommit=True) as connected:
@@ -92,11 +95,13 @@ def run(settings: Settings) -> tuple[bool, Path | None]:
     outcome = _work(settings, made.run_id)
     run_terminal.show_outcome(out, outcome, str(made.run_id)[:8])
     out.print()
-    verified = _verify(settings, out, made)
-    path = _report(settings, out, made)
+    pages = {about: settings.state / name for about, name in PAGES.items()}
+    verification, run_page = pages.values()
+    verified = _verify(settings, out, made, verification)
+    _report(settings, out, made, run_page)
     out.print()
     if outcome.status != "completed":  # such a run is resumed, not rolled back
-        return False, path
+        return False, pages
     with connection.connect(settings) as connected:
         _write(settings, connected, edit)
     out.print(
@@ -107,7 +112,7 @@ def run(settings: Settings) -> tuple[bool, Path | None]:
         soft_wrap=True,
     )
     is_spared = _roll_back(settings, out, made, edit, before)
-    return verified and is_spared and not rehearsed.refusals, path
+    return verified and is_spared and not rehearsed.refusals, pages
 
 
 def _plan(settings: Settings) -> tuple[plan.Plan, rehearsal.Rehearsal]:
@@ -160,21 +165,24 @@ def _show_rehearsal(out: Console, rehearsed: rehearsal.Rehearsal) -> None:
     out.print()
 
 
-def _verify(settings: Settings, out: Console, made: plan.Plan) -> bool:
+def _verify(settings: Settings, out: Console, made: plan.Plan, path: Path) -> bool:
+    """Show the checks, keep them in the ledger and as a page; whether none failed."""
     with connection.connect(settings, writes=False) as connected:
         found = verify.run(settings, connected, str(made.run_id))
     document = verify.as_dict(found)
     verify_terminal.show(out, document, OFFENDERS)
     verify_terminal.show_verdict(out, document)
     out.print()
+    with connection.connect(settings) as connected:
+        verify_store.store(connected, ledger.schema(settings), document)
+    page.write(path, verify_page.build(document))
     return not found.failed()
 
 
-def _report(settings: Settings, out: Console, made: plan.Plan) -> Path:
+def _report(settings: Settings, out: Console, made: plan.Plan, path: Path) -> None:
     """The page, and what the rehearsal foresaw beside what came."""
     with connection.connect(settings, writes=False) as connected:
         found = report.make(settings, connected, str(made.run_id))
-    path = settings.state / PAGE
     page.write(path, report_page.build(found))
     compared = [each for each in found.predictions if each.unit in WORDS]
     table = terminal.new_table("", *(each.what for each in compared), right=range(1, 4))
@@ -188,7 +196,6 @@ def _report(settings: Settings, out: Console, made: plan.Plan) -> Path:
         ]
         table.add_row(who, *words)
     out.print(table)
-    return path
 
 
 def _roll_back(

@@ -156,7 +156,11 @@ def test_the_demo_writes_its_page_and_says_so(project: Path) -> None:
     done = trueup(project, "demo", "--companies", "2000")
     assert done.returncode == 0, done.stderr
     shown = re.findall(r"\.trueup/[\w-]+\.html", done.stdout)
-    assert shown == [".trueup/demo.html", ".trueup/demo-run.html"]
+    assert shown == [
+        ".trueup/demo.html", ".trueup/demo-verification.html", ".trueup/demo-run.html"
+    ]  # fmt: skip
+    verified = (project / ".trueup" / "demo-verification.html").read_text(encoding="utf-8")
+    assert "What became what" in verified and str(project) not in verified
     of_run = (project / ".trueup" / "demo-run.html").read_text(encoding="utf-8")
     (short,) = re.findall(r"Rollback of run (\w+)", done.stdout)
     assert short in of_run and "<h2>Sign-off" in of_run and str(project) not in of_run
