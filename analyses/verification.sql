@@ -6,15 +6,50 @@
     'run_id, tenants, table_names,\n--     is_quiesced, epsilon, sample_size, seed, most' %}
 
 -- name: verify__places(run_id)
--- The columns of the run, whatever is managed by now.
+-- The columns of the run, whatever is managed by now: all that the ledger knows of. One without its
+-- row in stage_migration_control cannot be verified, which must be seen.
+with control as (
+    select * from {{ ref('stage_migration_control') }}
+),
+
+baselines as (
+    select * from {{ ref('migration_baselines') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+known_columns as (
+    select control.run_id, control.table_name, control.column_name, true as is_steered
+    from control
+    union all
+    select baselines.run_id, baselines.table_name, baselines.column_name, false as is_steered
+    from baselines
+    union all
+    select batches.run_id, batches.table_name, batches.column_name, false as is_steered
+    from batches
+    union all
+    select value_map.run_id, value_map.table_name, value_map.column_name, false as is_steered
+    from value_map
+)
+
 select
-    control.table_name,
-    control.column_name
-from {{ ref('stage_migration_control') }} as control
-where control.run_id = $1
+    known_columns.table_name,
+    known_columns.column_name,
+    bool_or(known_columns.is_steered) as is_known
+from known_columns
+where known_columns.run_id = $1
+group by
+    known_columns.table_name,
+    known_columns.column_name
 order by
-    control.table_name,
-    control.column_name;
+    known_columns.table_name,
+    known_columns.column_name;
 
 -- name: verify__batch_tracking({{ parameters }})
 -- Every batch of the run is completed, nothing failed, nothing is quarantined.

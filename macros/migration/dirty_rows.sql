@@ -21,7 +21,7 @@ audit_entries as (
         changes.batch_id,
         changes.row_keys,
         changes.xmin as written_by
-    from {{ ref('stage_normalization_changes') }} as changes
+    from {{ ref('stage_normalization_changes').render() }} as changes
     where changes.run_id = {{ run_id }}
 ),
 

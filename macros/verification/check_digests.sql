@@ -25,7 +25,7 @@ ended_runs as (
     select
         request.*,
         run_digests.audit_digest as digest_now,
-        request.status in ('completed', 'completed_with_failures', 'cancelled') as has_ended
+        request.finished_at is not null as has_ended
     from request
     cross join run_digests
 ),
@@ -38,7 +38,11 @@ judged_batches as (
         or batch_digests.rows_updated <> batch_digests.rows_audited as is_miscounted,
         -- where an older trueup ended the run nothing was written down at all
         ended_runs.has_ended
-        and (ended_runs.audit_digest is not null or batch_digests.recorded_digest is not null)
+        and (
+            ended_runs.has_digest
+            or ended_runs.audit_digest is not null
+            or batch_digests.recorded_digest is not null
+        )
         and coalesce(batch_digests.recorded_digest <> batch_digests.audit_digest, true)
             as is_altered
     from batch_digests
@@ -64,7 +68,10 @@ judged_runs as (
         case
             when not ended_runs.has_ended or ended_runs.audit_digest = ended_runs.digest_now
                 then null
-            when ended_runs.audit_digest is not null or counted_batches.has_recorded
+            when
+                ended_runs.has_digest
+                or ended_runs.audit_digest is not null
+                or counted_batches.has_recorded
                 then 'fail'
             else 'info'
         end as run_status

@@ -25,6 +25,7 @@ from trueup.connection import Connection
 from trueup.errors import TrueupError, first_line
 from trueup.plan import NO_TENANT
 from trueup.settings import Settings
+from trueup.terminal import visible
 from trueup.verify_records import (
     CHECKS,
     ERROR,
@@ -46,6 +47,7 @@ __all__ = ["ERROR", "FAIL", "WARN", "Check", "Options", "Verification", "as_dict
 
 NAMED = 20  # tables or funds that an error lists
 VALUES = 1000  # of a column's map
+AUDIT = "audit_consistency"
 Progress = Callable[[str, int, int], None]
 Place = tuple[str, str]  # table, column
 
@@ -88,7 +90,9 @@ def run(
     set_json_loads(loads, connected)
     found["begin_reading"].run(connected)
     started = time.monotonic()
-    target = runs.find(connected, schema, wanted, (*runs.UNFINISHED, "completed"), kind=MIGRATE)
+    # one that was cancelled may have changed rows: where it is named, it is looked at
+    statuses = (*runs.UNFINISHED, *(runs.FINISHED if wanted else ("completed",)))
+    target = runs.find(connected, schema, wanted, statuses, kind=MIGRATE)
     if prune.is_pruned(connected, schema, target.run_id):
         raise TrueupError(
             f"run {target.short_id} cannot be verified any more: `trueup ledger prune` has removed"
@@ -102,7 +106,7 @@ def run(
         name: Check(name) for name in CHECKS if target.kind == MIGRATE or name != "canonical_values"
     }
     values = _parameters(settings, target, asked)
-    steps = list(_steps(found, places))
+    steps = list(_steps(found, places, of_all=not asked.tenants))
     for number, step in enumerate(steps):
         progress(step.what, number, len(steps))
         _read(connected, checks, step, values)
@@ -224,10 +228,14 @@ def _places(
 
     The funds of a run are those that had rows when it was planned.
     """
-    places = [
-        (table, column)
-        for table, column in found["verify__places"].run(connected, run_id=target.run_id).fetchall()
-    ]
+    rows = found["verify__places"].run(connected, run_id=target.run_id).fetchall()
+    if lost := [f"{table}.{column}" for table, column, is_known in rows if not is_known]:
+        raise TrueupError(
+            f"run {target.short_id} cannot be verified: stage_migration_control has lost its row of"
+            f" {', '.join(lost)}",
+            "Somebody changed the ledger. Compare it with the backup.",
+        )
+    places = [(table, column) for table, column, _ in rows]
     _refuse_unknown("--table", asked.tables, {table for table, _ in places}, target)
     if asked.tenants:
         query = sql.SQL("select distinct tenant from {} where run_id = %s").format(
@@ -248,8 +256,8 @@ def _refuse_unknown(
         listed = sorted(allowed, key=_order)
         more = f" and {len(listed) - NAMED:,} more" if len(listed) > NAMED else ""
         raise TrueupError(
-            f"{option} {', '.join(dict.fromkeys(unknown))}: run {target.short_id} has no such;"
-            f" allowed: {', '.join(listed[:NAMED]) or 'nothing'}{more}",
+            f"{option} {', '.join(map(visible, dict.fromkeys(unknown)))}: run {target.short_id} has"
+            f" no such; allowed: {', '.join(map(visible, listed[:NAMED])) or 'nothing'}{more}",
             "Leave it out to verify everything that the run concerned.",
         )
 
@@ -259,8 +267,11 @@ def _order(name: str) -> tuple[bool, int, str]:
     return name == NO_TENANT, len(name) if name.isdigit() else 0, name
 
 
-def _steps(found: Mapping[str, Statement], places: list[Place]) -> Iterator[Step]:
-    """What is read: first of the run, then of each of its columns."""
+def _steps(found: Mapping[str, Statement], places: list[Place], of_all: bool) -> Iterator[Step]:
+    """What is read: first of the run, then of each of its columns.
+
+    of_all: all funds are read; otherwise a table without funds has nothing to say
+    """
     ids: tuple[str, ...]
     for name, ids in OF_RUN.items():
         yield Step(CHECKS[ids[0]].name, found[name], ids, name in OUTSPOKEN)
@@ -270,7 +281,7 @@ def _steps(found: Mapping[str, Statement], places: list[Place]) -> Iterator[Step
             statement = found.get(column_statement(purpose, table, column))
             if statement or not is_managed:  # no mart shows a column that has no such statement
                 what = f"{CHECKS[ids[0]].name} of {table}.{column}"
-                yield Step(what, statement, ids, purpose in OUTSPOKEN)
+                yield Step(what, statement, ids, of_all and purpose in OUTSPOKEN)
 
 
 def _read(
@@ -298,8 +309,10 @@ def _read(
         for check_id, *part in rows:
             if check_id in checks:
                 checks[check_id].add(*part)
-    for check in concerned:
-        check.duration_ms += (time.monotonic() - started) * 1000 / len(concerned)
+    # that the audit knows the rows of other checks by name is the audit's work, not theirs
+    payers = concerned[:1] if step.ids[0] == AUDIT else concerned
+    for check in payers:
+        check.duration_ms += (time.monotonic() - started) * 1000 / len(payers)
 
 
 def _cannot_read(checks: list[Check], said: str) -> None:

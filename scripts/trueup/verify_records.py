@@ -51,7 +51,7 @@ OF_RUN = {
 }
 OF_COLUMN = {
     "verify_values": ("canonical_values", "null_integrity", "row_counts", "per_fund_breakdown"),
-    "verify_changes": ("null_integrity", "row_counts", "audit_consistency"),
+    "verify_changes": ("audit_consistency", "null_integrity", "row_counts"),
     "verify_sample": ("sample_inspection",),
     "verify_others": ("other_columns_untouched",),
     "verify_models": ("models_agree",),

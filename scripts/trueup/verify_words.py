@@ -35,7 +35,7 @@ def message(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) ->
         if check.id in READ_BY_PEOPLE and check.offenders:
             return _to_read(check, columns, of_all)
         if check.status == PASS:
-            return _met(check, columns, of_all)
+            return _met(check, columns, of_all) + _reservations(check)
         return check.offenders[0]["message"] if check.offenders else "Nothing to check"
     found = [each for each in check.offenders if each["status"] != INFO]
     if not found:
@@ -61,6 +61,13 @@ def recommendations(found: Verification) -> list[dict[str, Any]]:
             text, commands = _advice(check, found)
             listed.append({"check": check.id, "text": text, "commands": commands})
     return listed
+
+
+def _reservations(check: Check) -> str:
+    """What a check that passed could not look at."""
+    notes = [each["message"] for each in check.offenders if each["status"] == INFO]
+    more = f"; and {len(notes) - 1:,} more" if len(notes) > 1 else ""
+    return f"; but {notes[0]}{more}" if notes else ""
 
 
 def _met(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) -> str:

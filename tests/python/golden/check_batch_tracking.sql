@@ -2,16 +2,47 @@ batches as (
     select * from stage_migration_batches
 ),
 
-run_batches as (
+quarantine as (
+    select * from migration_quarantine
+),
+
+refused_rows as (
+    select
+        quarantine.batch_id,
+        count(*) as row_count
+    from request
+    inner join quarantine
+        on request.run_id = quarantine.run_id
+    group by quarantine.batch_id
+),
+
+batch_states as (
     select
         batches.*,
-        batches.status = 'completed' and batches.rows_failed = 0 as is_fine
+        greatest(batches.rows_failed, coalesce(refused_rows.row_count, 0)) as rows_refused
     from request
     inner join batches
         on request.run_id = batches.run_id
+    left join refused_rows
+        on batches.batch_id = refused_rows.batch_id
     where
-        request.table_names is null
-        or array_position(request.table_names, batches.table_name) is not null
+        (
+            request.table_names is null
+            or array_position(request.table_names, batches.table_name) is not null
+        )
+        -- only batches of a run by tenant are of one
+        and (
+            request.tenants is null
+            or batches.fund_id is null
+            or array_position(request.tenants, batches.fund_id) is not null
+        )
+),
+
+run_batches as (
+    select
+        batch_states.*,
+        batch_states.status = 'completed' and batch_states.rows_refused = 0 as is_fine
+    from batch_states
 ),
 
 counted_batches as (
@@ -19,7 +50,7 @@ counted_batches as (
         count(*) as batch_total,
         count(*) filter (where run_batches.status = 'completed') as batches_completed,
         count(*) filter (where not run_batches.is_fine) as offender_count,
-        coalesce(sum(run_batches.rows_failed), 0) as rows_failed
+        coalesce(sum(run_batches.rows_refused), 0) as rows_failed
     from run_batches
 ),
 
@@ -33,15 +64,15 @@ shown_batches as (
             || ', batch ' || cast(run_batches.batch_id as text) || ' is ' || run_batches.status
             || coalesce(': ' || translate(run_batches.error_message, E'\t\n\x0b\f\r', '␉␊␋␌␍'), '')
             || case
-                when run_batches.rows_failed > 0
-                    then ', ' || cast(run_batches.rows_failed as text) || ' rows quarantined'
+                when run_batches.rows_refused > 0
+                    then ', ' || cast(run_batches.rows_refused as text) || ' rows quarantined'
                 else ''
             end,
             'table_name', run_batches.table_name,
             'column_name', run_batches.column_name,
             'tenant', run_batches.fund_id,
             'batch_id', run_batches.batch_id,
-            'rows', run_batches.rows_failed
+            'rows', run_batches.rows_refused
         ) as offender
     from run_batches
     where not run_batches.is_fine

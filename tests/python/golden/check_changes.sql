@@ -266,13 +266,24 @@ judged_rows as (
                 'g'
             ) = ''
         ) as is_empty,
-        -- the last to touch the row was a run, by what the row itself says
+        -- the last to touch the row was a run, by what the row itself says. Where a trigger keeps
+        -- updated_at, a time from before the batch is somebody's, too
         coalesce(
             odd_rows.updated_at = odd_rows.run_at
             or (
                 odd_rows.updated_type = cast('timestamptz' as regtype)
                 and odd_rows.updated_at
                 < odd_rows.run_at - make_interval(secs => 60)
+                and not exists (
+                    select 1 as found
+                    from pg_catalog.pg_trigger
+                    where
+                        pg_trigger.tgrelid
+                        = cast('public.deals' as regclass)
+                        and pg_trigger.tgtype & 18 = 18 -- before, update
+                        and pg_trigger.tgenabled <> 'D'
+                        and not pg_trigger.tgisinternal
+                )
             ),
             false
         ) as is_untouched

@@ -166,7 +166,7 @@ def test_demo_twice_and_then_dbt_by_itself(project: Path) -> None:
         capture_output=True, text=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     assert by_itself.returncode == 0, by_itself.stdout
-    assert "Completed successfully" in by_itself.stdout
+    assert " ERROR=0 " in by_itself.stdout  # the verification of the run may warn
     assert stat.S_IMODE((project / "profiles.yml").stat().st_mode) == 0o600
 
 

@@ -126,11 +126,30 @@ def test_a_statement_that_takes_too_long_is_an_error_of_its_own_checks(migrated:
 
 
 def test_a_column_that_is_not_managed_any_more_is_an_error(migrated: App) -> None:
-    for table in ("stage_migration_control", "migration_baselines"):
+    tables = ("stage_migration_control", "migration_baselines", "stage_migration_batches",
+              "migration_value_map")  # fmt: skip
+    for table in tables:
         migrated.query(f"update trueup_ledger.{table} set column_name = 'gone'")
     found = by_id(verified(migrated))
     assert {name for name, check in found.items() if check.status == "error"} == OF_COLUMN
     assert "not managed any more" in found["models_agree"].message
+
+
+def test_a_column_that_the_ledger_has_lost_is_no_pass(migrated: App) -> None:
+    migrated.query("delete from trueup_ledger.stage_migration_control")
+    with pytest.raises(TrueupError, match="has lost its row of"):
+        verified(migrated)
+
+
+def test_a_refused_row_that_nobody_counted_fails(migrated: App) -> None:
+    migrated.query(
+        "insert into trueup_ledger.migration_quarantine (run_id, batch_id, table_name, column_name,"
+        " row_key, sqlstate, error_message)"
+        " select run_id, batch_id, table_name, column_name, '1', '23514', 'no'"
+        " from trueup_ledger.stage_migration_batches limit 1"
+    )
+    found = by_id(verified(migrated))["batch_tracking"]
+    assert found.status == "fail" and "1 rows quarantined" in found.message
 
 
 def test_after_a_lost_connection_nothing_more_passes(

@@ -270,8 +270,12 @@ def test_a_change_that_was_edited_names_batch_and_row(migrated: Migrated) -> Non
 
 
 def test_a_run_of_an_older_trueup_is_no_fault(migrated: Migrated) -> None:
+    """And a run that did record its digest is not one of an older trueup because it is gone."""
     migrated.query(f"{BATCHES} audit_digest = null")
     migrated.query(f"update {LEDGER}.migration_runs set audit_digest = null")
+    check = migrated.checks()["audit_consistency"]
+    assert check.status == "fail" and "digest removed" in check.messages
+    without_digest(migrated.app, migrated.made.run_id)
     check = migrated.checks()["audit_consistency"]
     assert (check.status, [each["status"] for each in check.offenders]) == ("pass", ["info"])
     assert "not recorded (run of an older trueup)" in check.messages
@@ -582,7 +586,7 @@ def test_only_the_tenants_that_are_asked_for(migrated: Migrated) -> None:
 
 
 def test_the_other_column_of_a_row_was_the_last_that_a_run_touched(built: App) -> None:
-    """updated_at is of that change, not of somebody's edit."""
+    """Then updated_at says nothing about the first: somebody may have edited it in between."""
     made = migration.make_plan(built, COMPANIES)
     assert migration.apply(built, made).status == "completed"
     ((key,),) = built.query(
@@ -592,9 +596,9 @@ def test_the_other_column_of_a_row_was_the_last_that_a_run_touched(built: App) -
     built.query("alter table portfoliocompanies disable trigger user")
     built.query("update portfoliocompanies set stage = 'x', current_stage = 'y' where id = %s",
                 int(key))  # fmt: skip
-    for column in ("stage", "current_stage"):
+    for column, status in (("stage", "warn"), ("current_stage", "fail")):
         found = verified(built, made.run_id, f"portfoliocompanies__{column}")
-        assert statuses(found) == {"audit_consistency": "fail"}, column
+        assert statuses(found) == {"audit_consistency": status}, column
         assert f"row {key}: " in found["audit_consistency"].messages
 
 
@@ -749,7 +753,7 @@ def test_a_column_that_a_trigger_moved_fails_with_its_batch(built: App) -> None:
 def test_some_batches_compared_and_others_did_not(migrated: Migrated) -> None:
     migrated.query(changes("others_changed = '{}'"))
     check = migrated.checks()["other_columns_untouched"]
-    assert (check.status, [each["status"] for each in check.offenders]) == ("pass", ["info"])
+    assert (check.status, [each["status"] for each in check.offenders]) == ("info", ["info"])
     assert check.actual == ["deal_opportunities.stage: compared in 1 of 6 entries of the audit"]
     migrated.query(changes("others_changed = row_keys[1:1]"))
     check = migrated.checks()["other_columns_untouched"]
