@@ -25,16 +25,32 @@ value_map as (
 ),
 
 known_columns as (
-    select control.run_id, control.table_name, control.column_name, true as is_steered
+    select
+        control.run_id,
+        control.table_name,
+        control.column_name,
+        true as is_steered
     from control
     union all
-    select baselines.run_id, baselines.table_name, baselines.column_name, false as is_steered
+    select
+        baselines.run_id,
+        baselines.table_name,
+        baselines.column_name,
+        false as is_steered
     from baselines
     union all
-    select batches.run_id, batches.table_name, batches.column_name, false as is_steered
+    select
+        batches.run_id,
+        batches.table_name,
+        batches.column_name,
+        false as is_steered
     from batches
     union all
-    select value_map.run_id, value_map.table_name, value_map.column_name, false as is_steered
+    select
+        value_map.run_id,
+        value_map.table_name,
+        value_map.column_name,
+        false as is_steered
     from value_map
 )
 

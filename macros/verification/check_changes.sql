@@ -139,7 +139,8 @@ audited_rows as (
 
 current_rows as (
     select
-        {{ trueup.key_text(entry.key, 'application') }} as row_key,
+        {{ trueup.key_text(entry.key, 'application') }}
+            as row_key,
         {{ 'cast(application.' ~ trueup.quoted(entry.updated_at) if entry.updated_at
             else 'cast(null' }} as timestamptz) as updated_at,
         {{ 'pg_typeof(application.' ~ trueup.quoted(entry.updated_at) ~ ')' if entry.updated_at

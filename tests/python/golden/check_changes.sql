@@ -126,7 +126,8 @@ audited_rows as (
 
 current_rows as (
     select
-        cast(application.id as text) as row_key,
+        cast(application.id as text)
+            as row_key,
         cast(application.changed_at as timestamptz) as updated_at,
         pg_typeof(application.changed_at) as updated_type,
         cast(application.stage as text) collate "C" as value_now

@@ -126,7 +126,8 @@ audited_rows as (
 
 current_rows as (
     select
-        cast(array[cast(application."Fund" as text) collate "C", cast(application.id as text)] as text) as row_key,
+        cast(array[cast(application."Fund" as text) collate "C", cast(application.id as text)] as text)
+            as row_key,
         cast(null as timestamptz) as updated_at,
         cast(null as regtype) as updated_type,
         cast(application.stage as text) collate "C" as value_now
