@@ -18,7 +18,7 @@ control as (
     select * from {{ ref('stage_migration_control') }}
 ),
 
-mart as (
+mart as {{ trueup.read_in_place() }} (
     select * from {{ ref(entry.mart) }}
 ),
 

@@ -2,7 +2,7 @@ control as (
     select * from stage_migration_control
 ),
 
-mart as (
+mart as not materialized (
     select * from fct_deals
 ),
 
