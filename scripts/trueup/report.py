@@ -193,6 +193,9 @@ def _verification(
     """The checks as they are now, or why there are none."""
     if not verifies:
         return {"status": OPEN, "summary_text": "not made: --no-verify", "checks": []}
+    if run.status == "cancelled":
+        text = f"not made: run {run.short_id} is cancelled"
+        return {"status": OPEN, "summary_text": text, "checks": []}
     try:
         found = verify.run(settings, connected, str(run.run_id))
     except TrueupError as error:
