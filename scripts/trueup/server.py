@@ -237,7 +237,7 @@ def _start(state: Path, port: int | None, options: Mapping[str, str]) -> _Found:
         binaries = _binaries(place)
         _make_pgdata(place, binaries, fsync=options.get("fsync") != "off")
         found = _launch(place, binaries, port, options)
-    elif port not in (None, found.port):
+    if port not in (None, found.port):
         raise TrueupError(
             f"the embedded PostgreSQL of {place.state} already runs on port {found.port}, "
             f"not on {port}",
@@ -381,8 +381,11 @@ def _launch(place: _Place, binaries: Path, port: int | None, options: Mapping[st
             # Backends of a postmaster that was killed are still on their way out.
             time.sleep(0.2)
             continue
-        if _postmaster(place) is not None:
-            raise _slow(place, "is not ready")
+        # A start that was killed left its pg_ctl behind, and that was faster than ours; or our own
+        # server takes longer than pg_ctl waits.
+        found = _await_postmaster(place)
+        if found:
+            return found
         break
     raise _failure("PostgreSQL", place, output)
 
@@ -476,7 +479,7 @@ def _in_use(state: Path) -> bool:
 def _await_postmaster(place: _Place) -> _Found | None:
     """None when no postmaster serves the directory; waits for one that starts or stops."""
     deadline = time.monotonic() + WAIT_SECONDS
-    reason = "has no port in trueup.conf"
+    reason = "has noted no port"
     while _postmaster(place) is not None:
         port = _port(place)
         if port is not None:
@@ -551,12 +554,20 @@ def _pid(place: _Place) -> int | None:
 
 
 def _port(place: _Place) -> int | None:
-    try:
+    """The port of the last start: as its postmaster noted it, else as it was configured.
+
+    The two differ where a start that was killed left its pg_ctl behind: that one read the
+    configuration before the next start wrote its own.
+    """
+    with suppress(FileNotFoundError, IndexError):
+        noted = (place.pgdata / "postmaster.pid").read_text(encoding="utf-8").split("\n")[3]
+        if re.fullmatch(r"\d{1,5}", noted):
+            return int(noted)
+    with suppress(FileNotFoundError):
         text = place.conf.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    match = re.search(r"^port = '(\d{1,5})'$", text, re.MULTILINE)
-    return int(match[1]) if match else None
+        match = re.search(r"^port = '(\d{1,5})'$", text, re.MULTILINE)
+        return int(match[1]) if match else None
+    return None
 
 
 def _password(place: _Place) -> str:

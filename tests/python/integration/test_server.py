@@ -412,6 +412,34 @@ def test_killed_between_initdb_and_the_first_role(state: Path) -> None:
     assert len(postmasters(state)) == 1
 
 
+@pytest.mark.parametrize("port", ["same", "other"])
+def test_the_pg_ctl_of_a_killed_start_is_faster(
+    state: Path, port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = server.start(state, options=FAST)
+    server.stop(state)
+    pg_ctl = server._pg_ctl
+
+    def beside_an_orphan(place: Any, binaries: Path, action: str, *more: str) -> tuple[int, str]:
+        monkeypatch.undo()
+        ours = place.conf.read_text()
+        if port == "other":  # the orphan read the configuration before we wrote ours
+            place.conf.write_text(ours.replace(f"'{before.port}'", f"'{server._free_port()}'"))
+        code, output = pg_ctl(place, binaries, action, *more)
+        assert code == 0, output
+        place.conf.write_text(ours)
+        code, output = pg_ctl(place, binaries, action, *more)
+        assert code != 0, output
+        return code, output
+
+    monkeypatch.setattr(server, "_pg_ctl", beside_an_orphan)
+    address = server.start(state, options=FAST)
+    assert ask(address, "select current_user") == "trueup"
+    assert (address.port == before.port) == (port == "same")
+    assert len(postmasters(state)) == 1
+    assert server.running(state) == address
+
+
 @pytest.mark.parametrize("restart", [True, False])
 def test_role_and_database_come_back(state: Path, restart: bool) -> None:
     address = server.start(state, options=FAST)
