@@ -7,7 +7,7 @@
 {%- set resume_from = key_columns(key, 'resume_key') %}
 
 {%- set of_key = (['by_tenant', 'fund_id'] if entry.tenant else [])
-    + (['hashed'] if is_integer_key(entry.key) else []) %}
+    + (['hashed', 'dense'] if is_integer_key(entry.key) else []) %}
 
 {%- for purpose in ['apply_batch', 'apply_batch_comparing'] %}
 {%- set compares = purpose == 'apply_batch_comparing' %}
@@ -20,7 +20,7 @@
 -- name: {{ statement_name(purpose, entry) }}(batch_id, lease_token,
 --     range_start, range_end, stripe, stripes, tenants, values_before, values_after, map_ids,
 --     canonical_values{{ ', by_tenant, fund_id' if entry.tenant -}}
-{{- ', hashed' if is_integer_key(entry.key) }})
+{{- ', hashed, dense' if is_integer_key(entry.key) }})
 -- One batch, or a piece of one: the rows of one stripe of one key range whose value is in the plan.
 -- Rows, audit entry and progress are one statement: all of it happens, or nothing.
 {%- if compares %}
@@ -50,6 +50,14 @@ value_map as (
         unnest(cast($8 as text[]), cast($9 as text[]), cast($10 as smallint[]))
             as mappings (value_before, value_after, map_id)
 ),
+{%- if is_integer_key(entry.key) %}
+
+chunks as (
+    -- Where keys have no large gaps, the numbers of the stripe are looked up, 128 at a time;
+    -- elsewhere the whole range is read, and this is one row that says nothing.
+    {{ numbers_of_stripe(entry.key, numbers) | indent(4) }}
+),
+{%- endif %}
 {%- if compares %}
 
 older_rows as {{ computed_once() }} (
@@ -62,6 +70,9 @@ older_rows as {{ computed_once() }} (
         value_map.map_id
     from {{ application_table(entry) }} as application
     cross join value_map
+    {%- if is_integer_key(entry.key) %}
+    cross join chunks
+    {%- endif %}
     where
         {{ planned_row(entry, numbers) | indent(8) }}
 ),
@@ -73,6 +84,7 @@ changed as (
     set {{ quoted(entry.column) }} = {{ planned }}.value_after
     from
         fence,
+        {{- '\n        chunks,' if is_integer_key(entry.key) and not compares }}
         {{ planned }}
     where
         {{ (same_version(entry) if compares else planned_row(entry, numbers)) | indent(8) }}
@@ -96,15 +108,24 @@ changed as (
 
 {%- set parameters = ['range_start', 'range_end', 'stripe', 'stripes', 'tenants',
     'values_before'] + of_key %}
+{%- set numbers = parameter_numbers(parameters) %}
 
 -- name: {{ statement_name('keys_to_change', entry) }}(range_start, range_end, stripe, stripes,
 --     tenants, values_before{{ ', by_tenant, fund_id' if entry.tenant -}}
-{{- ', hashed' if is_integer_key(entry.key) }})
+{{- ', hashed, dense' if is_integer_key(entry.key) }})
 -- The keys of the rows that a batch, or a piece of one, would change, in order: where to cut it.
+{%- if is_integer_key(entry.key) %}
+with chunks as (
+    {{ numbers_of_stripe(entry.key, numbers) | indent(4) }}
+)
+{% endif %}
 select {{ key_texts(entry.key, 'application') }} as key_texts
 from {{ application_table(entry) }} as application
+{%- if is_integer_key(entry.key) %}
+cross join chunks
+{%- endif %}
 where
-    {{ in_batch(entry, parameter_numbers(parameters)) | indent(4) }}
+    {{ in_batch(entry, numbers) | indent(4) }}
     and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($6 as text[]))
 order by {{ key_columns(entry.key, 'application') }};
 

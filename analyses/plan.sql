@@ -170,6 +170,8 @@ from stripe_sizes;
 -- The end of the last range is the frozen bound.
 {%- set fund_id %}case when cast($6 as boolean) then {{ '' -}}
 {{ tenant_text('application', entry.tenant) }} end{% endset %}
+{%- set range_start = 'cast(ranges.range_start[1] as numeric)' %}
+{%- set range_end = 'cast(ranges.range_end[1] as numeric)' %}
 with planned_values as (
     select * from {{ ref('migration_value_map') }}
 ),
@@ -203,6 +205,7 @@ counted_stripes as (
         placed_rows.fund_id,
         (placed_rows.place - 1) / (cast($5 as bigint) * cast($3 as bigint)) as range_no,
         placed_rows.stripe,
+        count(*) as read_count,
         count(*) filter (where placed_rows.is_in_scope) as row_count,
         count(*) filter (
             where placed_rows.is_in_scope and placed_rows.is_planned
@@ -222,6 +225,7 @@ range_keys as (
         counted_stripes.fund_id,
         counted_stripes.range_no,
         max(counted_stripes.last_key) as last_key,
+        sum(counted_stripes.read_count) as read_count,
         lead(counted_stripes.range_no) over (
             partition by counted_stripes.fund_id
             order by counted_stripes.range_no
@@ -236,6 +240,7 @@ range_ends as (
     select
         range_keys.fund_id,
         range_keys.range_no,
+        range_keys.read_count,
         case when range_keys.is_last then cast($7 as text[]) else range_keys.last_key end
             as range_end
     from range_keys
@@ -246,6 +251,7 @@ ranges as (
         range_ends.fund_id,
         range_ends.range_no,
         range_ends.range_end,
+        range_ends.read_count,
         lag(range_ends.range_end) over (
             partition by range_ends.fund_id
             order by range_ends.range_no
@@ -261,7 +267,7 @@ stripe_numbers as (
 
 insert into {{ ref('stage_migration_batches') }} (
     run_id, table_name, column_name, range_no, fund_id, range_start, range_end, stripe, stripes,
-    hashed, rows_in_batch, rows_planned
+    hashed, dense, rows_in_batch, rows_planned
 )
 select
     cast($1 as uuid) as run_id,
@@ -274,6 +280,17 @@ select
     stripe_numbers.stripe,
     cast($3 as integer) as stripes,
     cast($4 as boolean) as hashed,
+    {%- if is_integer_key(entry.key) %}
+    -- every other number is a key, or more; and there is room to count beyond the last one
+    coalesce(
+        not cast($4 as boolean)
+        and {{ range_end }} - {{ range_start }} <= 2 * ranges.read_count
+        and {{ range_end }} < 4611686018427387904,
+        false
+    ) as dense,
+    {%- else %}
+    false as dense,
+    {%- endif %}
     coalesce(counted_stripes.row_count, 0) as rows_in_batch,
     coalesce(counted_stripes.planned_count, 0) as rows_planned
 from ranges

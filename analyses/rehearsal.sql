@@ -11,6 +11,7 @@ select
     batches.stripe,
     batches.stripes,
     batches.hashed,
+    batches.dense,
     batches.fund_id,
     batches.rows_planned
 from {{ ref('stage_migration_batches') }} as batches

@@ -254,6 +254,7 @@ returning
     batches.stripe,
     batches.stripes,
     batches.hashed,
+    batches.dense,
     batches.rows_in_batch;
 
 -- name: finish_piece(batch_id, lease_token, is_last, error_message)

@@ -2,17 +2,48 @@
     Is a row of `application` in a batch, or in the piece of it that is taken? A condition on its
     key, its stripe and its tenant.
 
-    in_batch({'key': {'id': 'bigint'}, 'tenant': none}, numbers) →
+    in_batch({'key': {'id': 'uuid'}, 'tenant': none}, numbers) →
         key_in_range(...) and stripe_of(...) = cast($5 as bigint) and in_scope(...)
 
+    Where the key is a whole number, expects `chunks` beside it, see numbers_of_stripe(). The
+    statements are planned with the values of their parameters, so of the two conditions that
+    `dense` chooses from, only one is left, and the index of the key serves.
+
     numbers: what parameter_numbers() made of range_start, range_end, stripe, stripes, tenants;
-    hashed where the key is a whole number; by_tenant and fund_id where there is a tenant.
+    hashed and dense where the key is a whole number; by_tenant and fund_id where there is a tenant.
 -#}
 {%- macro in_batch(entry, numbers) -%}
+{%- set in_stripe -%}
 {{ trueup.key_in_range(entry.key, 'application', numbers.range_start, numbers.range_end) }}
 and {{ trueup.stripe_of(
     entry.key, 'application', numbers.stripes, numbers.get('hashed')
 ) }} = cast({{ numbers.stripe }} as bigint)
+{%- endset -%}
+{%- if trueup.is_integer_key(entry.key) -%}
+(
+    (
+        cast({{ numbers.dense }} as boolean)
+        and {{ trueup.key_columns(entry.key, 'application') }} = any(array(
+            select numbers.number
+            from
+                generate_series(
+                    chunks.first_number,
+                    chunks.first_number + 127 * cast({{ numbers.stripes }} as bigint),
+                    cast({{ numbers.stripes }} as bigint)
+                ) as numbers (number)
+            where
+                numbers.number > {{ trueup.key_values(entry.key, numbers.range_start) }}
+                and numbers.number <= {{ trueup.key_values(entry.key, numbers.range_end) }}
+        ))
+    )
+    or (
+        not cast({{ numbers.dense }} as boolean)
+        and {{ in_stripe | indent(8) }}
+    )
+)
+{%- else -%}
+{{ in_stripe }}
+{%- endif %}
 and {{ trueup.in_scope(entry.tenant, 'application', numbers.tenants) }}
 {%- if entry.tenant %}
 and {{ trueup.of_tenant(

@@ -20,7 +20,7 @@ from trueup.compiled import Rows, Statement, column_statement
 from trueup.connection import Connection
 from trueup.errors import TrueupError, first_line
 from trueup.session import TIMEOUT_SHARE, classify
-from trueup.worker import Piece
+from trueup.worker import Piece, looks_up
 
 EXAMPLES = 3  # rows that the database refuses, shown with their reason
 TRIES = 60  # transactions that look for them
@@ -169,17 +169,18 @@ def try_out(job: Job) -> Tryout | None:
     job.connected.rollback()
     if found is None:
         return None
-    batch_id, start, end, stripe, stripes, hashed, fund_id, rows_planned = found
+    batch_id, start, end, stripe, stripes, hashed, dense, fund_id, rows_planned = found
+    whole = Piece(start, end, stripe, stripes)
     batch = {
         **job.values,
         "batch_id": batch_id,
         "hashed": hashed,
+        "dense": looks_up(dense, whole),
         "tenants": [fund_id] if job.by_tenant else job.tenants,
         "by_tenant": job.by_tenant,
         "fund_id": fund_id,
         "canonical_values": None,
     }
-    whole = Piece(start, end, stripe, stripes)
     return _Trial(job, batch, rows_planned).run(whole)
 
 

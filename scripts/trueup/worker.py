@@ -45,6 +45,7 @@ class Batch(NamedTuple):
     stripe: int
     stripes: int
     hashed: bool
+    dense: bool
     rows_in_batch: int
 
 
@@ -310,13 +311,11 @@ class Worker:
 
     def piece(self, batch: Batch, piece: Piece, is_last: bool) -> State | None:
         """One transaction, in one round trip; None where the batch is not ours, or not open."""
-        values = self._values(batch)
+        values = self._values(batch, piece)
         name = column_statement(self.order.change, batch.table_name, batch.column_name)
         with self.session.connection.pipeline():
             self.session.begin()
-            changed = self.session.run(
-                name, lease_token=self.shared.token, **values, **piece._asdict()
-            )
+            changed = self.session.run(name, lease_token=self.shared.token, **values)
             finished = self.session.run(
                 "finish_piece",
                 batch_id=batch.batch_id,
@@ -362,8 +361,7 @@ class Worker:
             key
             for (key,) in self.session.rows(
                 column_statement(self.order.keys, batch.table_name, batch.column_name),
-                **self._values(batch),
-                **piece._asdict(),
+                **self._values(batch, piece),
             )
         ]
         if len(keys) < 2:
@@ -518,17 +516,19 @@ class Worker:
             return status in ("completed", "failed") and bool(is_ours)
         return False
 
-    def _values(self, batch: Batch) -> dict[str, Any]:
-        """What the statements of a batch take, but for what they take of a piece."""
+    def _values(self, batch: Batch, piece: Piece) -> dict[str, Any]:
+        """What the statements of a batch take."""
         place = (batch.table_name, batch.column_name)
         return {
             "batch_id": batch.batch_id,
             "hashed": batch.hashed,
+            "dense": looks_up(batch.dense, piece),
             "tenants": self.order.tenants,
             "by_tenant": self.order.by_tenant,
             "fund_id": batch.fund_id,
             "canonical_values": self.order.canonical_values.get(place),
             **self._planned(place),
+            **piece._asdict(),
         }
 
     def _planned(self, place: tuple[str, str]) -> dict[str, str]:
@@ -556,6 +556,11 @@ def array_text(values: Sequence[str | int]) -> str:
     items = list(values)
     dumped = Transformer().get_dumper(items, PyFormat.TEXT).dump(items)
     return bytes(dumped or b"").decode()
+
+
+def looks_up(dense: bool, piece: Piece) -> bool:
+    """Whether the keys of a piece are looked up: all keys of a range are rather read."""
+    return dense and piece.stripes > 1
 
 
 def halves(piece: Piece, count: int) -> Iterator[Piece]:

@@ -1,13 +1,33 @@
 (
-    cast($1 as text[]) is null
-    or (application.id) > (cast((cast($1 as text[]))[1] as bigint))
+    (
+        cast($9 as boolean)
+        and application.id = any(array(
+            select numbers.number
+            from
+                generate_series(
+                    chunks.first_number,
+                    chunks.first_number + 127 * cast($4 as bigint),
+                    cast($4 as bigint)
+                ) as numbers (number)
+            where
+                numbers.number > cast((cast($1 as text[]))[1] as bigint)
+                and numbers.number <= cast((cast($2 as text[]))[1] as bigint)
+        ))
+    )
+    or (
+        not cast($9 as boolean)
+        and (
+            cast($1 as text[]) is null
+            or (application.id) > (cast((cast($1 as text[]))[1] as bigint))
+        )
+        and (application.id) <= (cast((cast($2 as text[]))[1] as bigint))
+        and case
+            when cast($6 as boolean)
+                then hashtextextended(cast(application.id as text), 0)
+            else application.id
+        end & (cast($4 as bigint) - 1) = cast($3 as bigint)
+    )
 )
-and (application.id) <= (cast((cast($2 as text[]))[1] as bigint))
-and case
-    when cast($6 as boolean)
-        then hashtextextended(cast(application.id as text), 0)
-    else application.id
-end & (cast($4 as bigint) - 1) = cast($3 as bigint)
 and (
     cast($5 as text[]) is null
     or array_position(

@@ -179,7 +179,7 @@ def test_batches_use_it(where: str, request: pytest.FixtureRequest) -> None:
         bound = {
             "batch_id": 1, "lease_token": "00000000-0000-0000-0000-000000000001",
             "range_start": None, "range_end": ["40000"], "stripe": 0, "stripes": 1,
-            "hashed": False, "tenants": None, "values_before": ["Seed round"],
+            "hashed": False, "dense": False, "tenants": None, "values_before": ["Seed round"],
             "values_after": ["x"], "map_ids": [1], "by_tenant": False, "fund_id": None,
         }  # fmt: skip
         for canonical, is_used in ((pending, True), (None, False), (pending[1:], False)):

@@ -108,6 +108,12 @@ SHAPES = [
           " (modulus 2, remainder 0); create table odd_rest_1 partition of odd_rest for values with"
           " (modulus 2, remainder 1)"),
     Shape("odd_no_tenant", {"id": "bigint"}, "id bigint primary key, stage text", "n", tenant=None),
+    # every other number, through zero, then as far away as can be
+    Shape("odd_holes", {"id": "bigint"}, "id bigint primary key, fund_id int, stage text",
+          "case n when 300 then 9223372036854775807 else (n - 150) * 3 / 2 end, n % 3"),
+    # as near to the last number as can be
+    Shape("odd_last_numbers", {"id": "bigint"}, "id bigint primary key, fund_id int, stage text",
+          "9223372036854775807 - n, n % 3"),
     Shape("odd_varchar", {"id": "bigint"}, "id bigint primary key, fund_id int, stage varchar(99)",
           "n, n % 3"),
     Shape("odd_domain", {"id": "bigint"}, "id bigint primary key, fund_id int, stage odd_stage",
@@ -252,12 +258,74 @@ def migrate(app: App, shape: Shape, pace: plan.Pace) -> None:
     assert (again.rows_planned, again.batches) == (0, 0)
 
 
+def nodes_of(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A node of EXPLAIN's JSON and all below it."""
+    yield found
+    for below in found.get("Plans", []):
+        yield from nodes_of(below)
+
+
 EMBEDDED = [s for s in SHAPES if s.only in (None, "embedded") and s.table != "refused"]
 
 
 @pytest.mark.parametrize("shape", EMBEDDED, ids=lambda shape: shape.table)
 def test_a_table_of_this_shape(odd: App, shape: Shape) -> None:
     migrate(odd, shape, plan.Pace(batch_size=17, sleep_ms=0, target_ms=1000, stripes=4))
+
+
+@pytest.mark.parametrize(
+    ("shape", "ranges", "dense"),
+    [("odd_no_tenant", 5, 4), ("odd_holes", 5, 3), ("odd_integer", 5, 0), ("odd_uuid", 5, 0),
+     ("odd_last_numbers", 5, 0)],
+)  # fmt: skip
+def test_keys_without_large_gaps_are_looked_up(
+    odd: App, shape: str, ranges: int, dense: int
+) -> None:
+    """The first range has no beginning, so it is read; so is what has gaps."""
+    pace = plan.Pace(batch_size=17, sleep_ms=0, target_ms=1000, stripes=4)
+    migrate(odd, table(shape), pace)
+    found = odd.query(
+        "select count(distinct range_no), count(distinct range_no) filter (where dense)"
+        " from trueup_ledger.stage_migration_batches where run_id ="
+        " (select run_id from trueup_ledger.stage_migration_batches"
+        " where table_name = %s order by batch_id desc limit 1)", shape,
+    )  # fmt: skip
+    assert found == [(ranges, dense)]
+
+
+def test_a_stripe_of_dense_keys_does_not_read_the_others(odd: App) -> None:
+    """Seen in the statement's own plan: as many rows as the stripe has, and a hash of the map."""
+    with odd.connect() as connected:
+        create(connected, table("odd_no_tenant"))
+        connected.execute("insert into odd_no_tenant select n, 'x' from generate_series(301, 20000)"
+                          " as numbers (n)")  # fmt: skip
+        connected.execute("analyze odd_no_tenant")
+    pace = plan.Pace(batch_size=500, sleep_ms=0, target_ms=1000, stripes=8)
+    made = migration.make_plan(odd, plan.Scope(("odd_no_tenant",)), pace)
+    statement = migration.order(odd, made).statements["apply_batch__odd_no_tenant__stage"]
+    values = dict.fromkeys(statement.parameters)
+    spellings = [f"spelling {number}" for number in range(3000)]
+    values |= {"range_start": ["4000"], "range_end": ["8000"], "stripe": 3, "stripes": 8,
+               "hashed": False, "values_before": spellings, "values_after": spellings,
+               "map_ids": list(range(3000))}  # fmt: skip
+    with migration.connect(odd) as connected:
+        ((values["batch_id"],),) = connected.execute(
+            "update trueup_ledger.stage_migration_batches set status = 'running', lease_token = %s"
+            " where run_id = %s and range_no = 2 and stripe = 3 returning batch_id",
+            [made.run_id, made.run_id],
+        )
+        values["lease_token"] = made.run_id
+        for dense, read in ((True, 500), (False, 4000)):
+            explained = statement._replace(sql=f"explain (analyze, format json) {statement.sql}")
+            ((document,),) = explained.run(connected, **{**values, "dense": dense})
+            nodes = list(nodes_of(document[0]["Plan"]))
+            (scan,) = (node for node in nodes if node.get("Alias") == "application"
+                       and node["Node Type"] == "Index Scan")  # fmt: skip
+            rows = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
+            assert round(rows * scan["Actual Loops"]) == read, scan
+            (joined,) = (node for node in nodes if node["Node Type"] == "Hash Join")
+            assert "value_before" in joined["Hash Cond"], joined
+        connected.rollback()
 
 
 # ------------------------------------------------------------------------------ an older server

@@ -240,7 +240,7 @@ def test_an_index_that_leads_with_the_tenant_is_used_and_named(built: App) -> No
     values = dict.fromkeys(statement.parameters)
     values |= {"batch_id": 1, "range_end": ["100000"], "stripe": 0, "stripes": 1, "by_tenant": True,
                "fund_id": "7", "values_before": ["x"], "values_after": ["y"], "map_ids": [1],
-               "hashed": False}  # fmt: skip
+               "hashed": False, "dense": False}  # fmt: skip
     explained = statement._replace(sql=f"explain {statement.sql}")
     with migration.connect(built) as connected:
         connected.execute("set random_page_cost = 1; set enable_bitmapscan = off")

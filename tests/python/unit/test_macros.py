@@ -41,7 +41,7 @@ VERIFICATION = {**VARS, "verification": {"clock_seconds": 60}}
 COMPOSITE = {"Fund": "text", "id": "uuid"}
 DOCUMENT = {"table": "funds", "column": "allocation", "key": {"id": "uuid"}, "vocabulary": "stage"}
 PLACE = ("range_start", "range_end", "stripe", "stripes", "tenants", "hashed", "by_tenant",
-         "fund_id")  # fmt: skip
+         "fund_id", "dense")  # fmt: skip
 NUMBERS = {name: f"${number}" for number, name in enumerate(PLACE, 1)}
 IN_BATCH = ({"key": {"id": "bigint"}, "tenant": "fund_id"}, NUMBERS)
 COLUMNS = ["deal_id", "stage", "weight", "first_seen_at"]
@@ -226,6 +226,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "in_scope__no_tenant": lambda: render("in_scope", None, "deals", "$1"),
     "parameter_numbers": lambda: str(render("parameter_numbers", ["batch_id", "stripe"])),
     "in_batch": lambda: render("in_batch", *IN_BATCH),
+    "numbers_of_stripe": lambda: render("numbers_of_stripe", {"id": "integer"}, NUMBERS),
     "in_batch__no_tenant": lambda: render("in_batch", {"key": COMPOSITE, "tenant": None}, NUMBERS),
     "planned_row": lambda: render(
         "planned_row",

@@ -1,0 +1,17 @@
+select series.first_number
+from
+    generate_series(
+        case
+            when cast($9 as boolean)
+                then
+                    (cast((cast($1 as text[]))[1] as integer) & -cast($4 as bigint))
+                    | cast($3 as bigint)
+            else 0
+        end,
+        case
+            when cast($9 as boolean)
+                then cast((cast($2 as text[]))[1] as integer)
+            else 0
+        end,
+        128 * cast($4 as bigint)
+    ) as series (first_number)
