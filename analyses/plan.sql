@@ -2,9 +2,43 @@
 -- application's tables and write only to the ledger.
 {%- for entry in managed_columns() %}
 
--- name: {{ statement_name('plan_values', entry) }}(tenants)
+-- name: {{ statement_name('plan_counts', entry) }}(tenants)
+-- What is there now, by tenant: rows, NULLs, rows per value. The one pass that counts, and by as
+-- many processes as the server gives, which an insert would not get.
+with counted_values as (
+    select
+        {{ tenant_text('application', entry.tenant) }} as tenant,
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
+        count(*) as row_count
+    from {{ application_table(entry) }} as application
+    where
+        {{ in_scope(entry.tenant, 'application', '$1') | indent(8) }}
+    group by
+        {{ tenant_text('application', entry.tenant) }},
+        {{ binary_text('application.' ~ quoted(entry.column)) }}
+)
+
+select
+    counted_values.tenant,
+    cast(sum(counted_values.row_count) as bigint) as row_total,
+    cast(
+        coalesce(
+            sum(counted_values.row_count) filter (where counted_values.raw_value is null), 0
+        ) as bigint
+    ) as null_total,
+    coalesce(
+        cast(
+            jsonb_object_agg(counted_values.raw_value, counted_values.row_count)
+            filter (where counted_values.raw_value is not null) as text
+        ),
+        '{}'
+    ) as row_counts
+from counted_values
+group by counted_values.tenant;
+
+-- name: {{ statement_name('plan_values', entry) }}(null_total, row_counts)
 -- What does each value of {{ entry.table }}.{{ entry.column }} mean, how many rows have it?
--- One pass over the table.
+-- row_counts: of each tenant, as plan_counts has them.
 -- Values that will change are numbered, the commonest first: the number stands in the audit.
 with vocabulary_keys as (
     select * from {{ ref('int_vocabulary_keys') }}
@@ -13,12 +47,17 @@ with vocabulary_keys as (
 observed_values as {{ computed_once() }} (
     select
         '{{ entry.vocabulary }}' as vocabulary,
-        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
-        count(*) as row_count
-    from {{ application_table(entry) }} as application
-    where
-        {{ in_scope(entry.tenant, 'application', '$1') | indent(8) }}
-    group by {{ binary_text('application.' ~ quoted(entry.column)) }}
+        {{ binary_text('counts.raw_value') }} as raw_value,
+        cast(sum(cast(counts.row_text as bigint)) as bigint) as row_count
+    from unnest(cast($2 as text[])) as tenants (row_counts)
+    cross join jsonb_each_text(cast(tenants.row_counts as jsonb)) as counts (raw_value, row_text)
+    group by {{ binary_text('counts.raw_value') }}
+    union all
+    select
+        '{{ entry.vocabulary }}' as vocabulary,
+        null as raw_value,
+        cast($1 as bigint) as row_count
+    where cast($1 as bigint) > 0
 ),
 
 {{ resolve('observed_values') }},
@@ -58,23 +97,32 @@ from {{ application_table(entry) }} as application
 order by {{ key_columns(entry.key, 'application', 'desc') }}
 limit 1;
 
--- name: {{ statement_name('plan_baselines', entry) }}(run_id, tenants)
--- What there was before the run, by tenant: rows, NULLs, blanks, rows per value.
-with planned_values as (
-    select * from {{ ref('migration_value_map') }}
+-- name: {{ statement_name('plan_baselines', entry) }}(run_id, counted_tenants,
+--     row_totals, null_totals, row_counts)
+-- Writes down what there was before the run, as plan_counts has it, and how much of it is blank.
+with blank_values as {{ computed_once() }} (
+    select planned_values.value_before
+    from {{ ref('migration_value_map') }} as planned_values
+    where
+        planned_values.run_id = $1
+        and planned_values.table_name = {{ literal(entry.table) }}
+        and planned_values.column_name = {{ literal(entry.column) }}
+        and planned_values.match_type = 'blank'
 ),
 
-counted_values as (
+counted_tenants as {{ computed_once() }} (
     select
-        {{ tenant_text('application', entry.tenant) }} as tenant,
-        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
-        count(*) as row_count
-    from {{ application_table(entry) }} as application
-    where
-        {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
-    group by
-        {{ tenant_text('application', entry.tenant) }},
-        {{ binary_text('application.' ~ quoted(entry.column)) }}
+        counted.tenant,
+        counted.row_total,
+        counted.null_total,
+        cast(counted.row_counts as jsonb) as row_counts
+    from
+        unnest(
+            cast($2 as text[]),
+            cast($3 as bigint[]),
+            cast($4 as bigint[]),
+            cast($5 as text[])
+        ) as counted (tenant, row_total, null_total, row_counts)
 )
 
 insert into {{ ref('migration_baselines') }} (
@@ -84,27 +132,21 @@ select
     cast($1 as uuid) as run_id,
     {{ literal(entry.table) }} as table_name,
     {{ literal(entry.column) }} as column_name,
-    counted_values.tenant,
-    sum(counted_values.row_count) as row_total,
-    coalesce(
-        sum(counted_values.row_count) filter (where counted_values.raw_value is null), 0
-    ) as null_total,
-    coalesce(
-        sum(counted_values.row_count) filter (where planned_values.match_type = 'blank'), 0
+    counted_tenants.tenant,
+    counted_tenants.row_total,
+    counted_tenants.null_total,
+    (
+        select
+            coalesce(
+                sum(
+                    cast(counted_tenants.row_counts ->> blank_values.value_before as bigint)
+                ),
+                0
+            ) as row_total
+        from blank_values
     ) as blank_total,
-    coalesce(
-        jsonb_object_agg(counted_values.raw_value, counted_values.row_count)
-        filter (where counted_values.raw_value is not null),
-        '{}'
-    ) as row_counts
-from counted_values
-left join planned_values
-    on
-        counted_values.raw_value = planned_values.value_before
-        and planned_values.run_id = $1
-        and planned_values.table_name = {{ literal(entry.table) }}
-        and planned_values.column_name = {{ literal(entry.column) }}
-group by counted_values.tenant;
+    counted_tenants.row_counts
+from counted_tenants;
 
 -- name: {{ statement_name('plan_tenants', entry) }}(run_id)
 -- What becomes what by tenant, and of how many rows; read from the ledger.

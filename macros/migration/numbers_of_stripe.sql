@@ -4,7 +4,8 @@
     with the first of them. Looking these up is cheaper than reading the rows of all stripes, and
     stays so where a batch is cut into pieces. Of a range with gaps one row, which says nothing.
 
-    numbers_of_stripe({'id': 'bigint'}, numbers) → select series.first_number from generate_series(...)
+    numbers_of_stripe({'id': 'bigint'}, numbers) →
+        select series.first_number from generate_series(...) as series (first_number)
 
     Chunks, because the planner takes an array that is not there yet for ten values: one array of
     thousands would make it compare every row with every value of the map.

@@ -389,8 +389,12 @@ def _column(
         values = {**place, **more}
         return statement.run(connected, **{name: values[name] for name in statement.parameters})
 
-    rows = run("plan_values").fetchall()
-    total = sum(row[3] for row in rows)
+    counted = run("plan_counts").fetchall()
+    counted_tenants, row_totals, null_totals, row_counts = (
+        [row[n] for row in counted] for n in range(4)
+    )
+    total = sum(row_totals)
+    rows = run("plan_values", null_total=sum(null_totals), row_counts=row_counts).fetchall()
     decided = [row for row in rows if row[2] != "canonical"]
     if any((row[4] or 0) > MOST_SPELLINGS for row in decided):
         raise TrueupError(
@@ -404,7 +408,8 @@ def _column(
     )  # fmt: skip
     values = [Value(*row[:4]) for row in decided]
     # of clean columns too: verification compares with them
-    run("plan_baselines")
+    run("plan_baselines", counted_tenants=counted_tenants, row_totals=row_totals,
+        null_totals=null_totals, row_counts=row_counts)  # fmt: skip
     tenant_values: list[TenantValue] = []
     hashed = False
     batches = 0
