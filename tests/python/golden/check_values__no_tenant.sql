@@ -323,30 +323,35 @@ own_changes as not materialized (
         and batches.column_name = 'stage'
 ),
 
+own_rows as not materialized (
+    select
+        audited.row_key,
+        audited.map_id
+    from own_changes
+    cross join
+        unnest(own_changes.row_keys, own_changes.tenants, own_changes.map_ids)
+            as audited (row_key, tenant, map_id)
+    where
+        (select places.tenants from places) is null
+        or array_position(
+            (select places.tenants from places), audited.tenant
+        ) is not null
+),
+
 -- Who edits another column of a row makes it younger, missed or not. Only the books tell then: rows
 -- of a planned value that the run has changed, that were refused, or that are missed for certain.
 accounted_rows as (
     select
         run_values.value_before as raw_value,
-        audited.row_key
-    from own_changes
-    cross join
-        unnest(own_changes.row_keys, own_changes.tenants, own_changes.map_ids)
-            as audited (row_key, tenant, map_id)
+        own_rows.row_key
+    from own_rows
     inner join run_values
-        on audited.map_id = run_values.map_id
+        on own_rows.map_id = run_values.map_id
     inner join odd_values
         on
             run_values.value_before = odd_values.raw_value
             and odd_values.is_planned
-    where
-        (select bool_or(odd_values.is_planned) from odd_values)
-        and (
-            cast((select places.tenants from places) as text[]) is null
-            or array_position(
-                cast((select places.tenants from places) as text[]), cast(audited.tenant as text)
-            ) is not null
-        )
+    where (select bool_or(odd_values.is_planned) from odd_values)
     union
     select
         dirty_rows.raw_value,
@@ -576,7 +581,8 @@ judged_tenants as (
     from compared_tenants
 ),
 
--- Which rows they are: those without a value that were written since the plan.
+-- Which rows they are: those without a value that were written since the plan. What the run has
+-- changed is named by what the audit says of it.
 empty_rows as (
     select
         cast(array[cast(application."Fund" as text) collate "C", cast(application.id as text)] as text)
@@ -624,6 +630,13 @@ empty_rows as (
         and coalesce(
             age(application.xmin) between 0 and (select planned_runs.age_of_plan from planned_runs),
             false
+        )
+        and not exists (
+            select 1 as found
+            from own_rows
+            where
+                own_rows.row_key
+                = cast(array[cast(application."Fund" as text) collate "C", cast(application.id as text)] as text)
         )
 ),
 

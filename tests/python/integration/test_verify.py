@@ -141,6 +141,25 @@ def test_a_column_that_the_ledger_has_lost_is_no_pass(migrated: App) -> None:
         verified(migrated)
 
 
+def test_a_row_that_became_empty_is_named_once(migrated: App) -> None:
+    """By the count where the run has not touched it, else by the audit, and by its fund."""
+    changed = "(select row_id from trueup_ledger.stage_normalization_log)"
+    keys = migrated.query(
+        f"(select id from deal_opportunities where fund_id = 2 and id::text in {changed} limit 1)"
+        f" union all (select id from deal_opportunities where fund_id = 2 and stage = 'seed'"
+        f" and id::text not in {changed} limit 1)"
+    )
+    assert len(keys) == 2
+    migrated.query("alter table deal_opportunities alter column stage drop not null")
+    for (key,) in keys:
+        migrated.query("update deal_opportunities set stage = null where id = %s", key)
+    for fund in ((), ("2",)):
+        found = by_id(verified(migrated, tenants=fund))["null_integrity"]
+        named = [each["row_key"] for each in found.offenders if "row_key" in each]
+        assert sorted(named) == sorted(str(key) for (key,) in keys)
+        assert found.offender_count == len(found.offenders) == 3
+
+
 def test_a_refused_row_that_nobody_counted_fails(migrated: App) -> None:
     migrated.query(
         "insert into trueup_ledger.migration_quarantine (run_id, batch_id, table_name, column_name,"
