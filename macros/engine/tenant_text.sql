@@ -1,8 +1,9 @@
 {#-
-    The tenant of a row as text; NULL where the table has no tenant column.
-    tenant_text('deals', 'fund_id') → cast(deals.fund_id as text)
-    tenant_text('deals', none)      → cast(null as text)
+    The tenant of a row as text that compares byte by byte; NULL where the table has no tenant
+    column. In a case-insensitive column 'A' and 'a' stay two, everywhere.
+    tenant_text('deals', 'fund_id') → cast(deals.fund_id as text) collate "C"
+    tenant_text('deals', none)      → cast(null as text) collate "C"
 -#}
 {%- macro tenant_text(relation, tenant) -%}
-    cast({{ relation ~ '.' ~ trueup.quoted(tenant) if tenant else 'null' }} as text)
+    {{ trueup.binary_text(relation ~ '.' ~ trueup.quoted(tenant) if tenant else 'null') }}
 {%- endmacro -%}

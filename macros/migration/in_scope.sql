@@ -4,14 +4,15 @@
     in_scope('fund_id', 'rows', '$1') →
         (
             cast($1 as text[]) is null
-            or array_position(cast($1 as text[]), cast(rows.fund_id as text)) is not null
+            or array_position(cast($1 as text[]), cast(rows.fund_id as text) ...) is not null
         )
 -#}
 {%- macro in_scope(tenant, relation, tenants) -%}
 (
     cast({{ tenants }} as text[]) is null
     or array_position(
-        cast({{ tenants }} as text[]), {{ trueup.tenant_text(relation, tenant) }}
+        cast({{ tenants }} as text[]),
+        {{ trueup.tenant_text(relation, tenant) }}
     ) is not null
 )
 {%- endmacro -%}

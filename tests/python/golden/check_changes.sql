@@ -99,7 +99,8 @@ audited_rows as (
             and (
                 cast(pieces.scope as text[]) is null
                 or array_position(
-                    cast(pieces.scope as text[]), cast(audited.tenant as text)
+                    cast(pieces.scope as text[]),
+                    cast(audited.tenant as text) collate "C"
                 ) is not null
             )
         ) as own_entry_count,
@@ -118,7 +119,8 @@ audited_rows as (
             and (
                 cast(pieces.scope as text[]) is null
                 or array_position(
-                    cast(pieces.scope as text[]), cast(audited.tenant as text)
+                    cast(pieces.scope as text[]),
+                    cast(audited.tenant as text) collate "C"
                 ) is not null
             )
         ) > 0
@@ -350,7 +352,8 @@ counted_entries as (
                                 (
                                     cast(pieces.scope as text[]) is null
                                     or array_position(
-                                        cast(pieces.scope as text[]), cast(audited.tenant as text)
+                                        cast(pieces.scope as text[]),
+                                        cast(audited.tenant as text) collate "C"
                                     ) is not null
                                 )
                         )

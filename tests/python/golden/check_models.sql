@@ -17,7 +17,7 @@ resolved_values as (
 paired_rows as not materialized (
     select
         mart.deal_id as mart_key,
-        cast(application.fund_id as text) as tenant,
+        cast(application.fund_id as text) collate "C" as tenant,
         cast(application.stage as text) collate "C" as raw_value,
         cast(mart.stage_raw as text) collate "C" as mart_raw,
         cast(mart.stage as text) collate "C" as mart_value
@@ -28,7 +28,7 @@ paired_rows as not materialized (
         (select request.tenants from request) is null
         or array_position(
             (select request.tenants from request),
-            cast(application.fund_id as text)
+            cast(application.fund_id as text) collate "C"
         ) is not null
     )
 ),
@@ -62,7 +62,7 @@ mart_totals as (
         (select request.tenants from request) is null
         or array_position(
             (select request.tenants from request),
-            cast(mart.fund_id as text)
+            cast(mart.fund_id as text) collate "C"
         ) is not null
     )
 ),

@@ -65,7 +65,8 @@ moved_rows as (
         and (
             cast((select request.tenants from request) as text[]) is null
             or array_position(
-                cast((select request.tenants from request) as text[]), cast(changed.tenant as text)
+                cast((select request.tenants from request) as text[]),
+                cast(changed.tenant as text) collate "C"
             ) is not null
         )
 ),

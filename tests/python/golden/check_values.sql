@@ -104,9 +104,24 @@ run_values as (
         and value_map.column_name = 'stage'
 ),
 
+tenant_types as (
+    select
+        pg_attribute.atttypid not in (
+            cast('smallint' as regtype),
+            cast('integer' as regtype),
+            cast('bigint' as regtype),
+            cast('uuid' as regtype)
+        ) as is_varied
+    from pg_catalog.pg_attribute
+    where
+        pg_attribute.attrelid
+        = cast('public.deals' as regclass)
+        and pg_attribute.attname = 'fund_id'
+),
+
 counted_values as materialized (
     select
-        cast(application.fund_id as text) as tenant,
+        cast(application.fund_id as text) collate "C" as tenant,
         cast(application.stage as text) collate "C" as raw_value,
         count(*) as rows_now,
         count(*) filter (
@@ -124,12 +139,17 @@ counted_values as materialized (
         and (
             (select places.tenants from places) is null
             or array_position(
-                (select places.tenants from places), cast(application.fund_id as text)
+                (select places.tenants from places), cast(application.fund_id as text) collate "C"
             ) is not null
         )
-    -- by the tenant as it is stored: as text, each row of it would be made a text first
     group by
+        -- as it is stored, and as text only where one tenant may be written in several ways: each
+        -- row of it would be made a text first
         application.fund_id,
+        case
+            when (select tenant_types.is_varied from tenant_types)
+                then cast(application.fund_id as text) collate "C"
+        end,
         cast(application.stage as text) collate "C"
 ),
 
@@ -264,7 +284,7 @@ application_rows as (
         and (
             (select places.tenants from places) is null
             or array_position(
-                (select places.tenants from places), cast(application.fund_id as text)
+                (select places.tenants from places), cast(application.fund_id as text) collate "C"
             ) is not null
         )
 ),
@@ -574,7 +594,7 @@ judged_tenants as (
 empty_rows as (
     select
         cast(application.id as text) as row_key,
-        cast(application.fund_id as text) as tenant,
+        cast(application.fund_id as text) collate "C" as tenant,
         cast(application.stage as text) collate "C" as raw_value,
         row_number() over (order by application.id) as place
     from public.deals as application
@@ -603,7 +623,7 @@ empty_rows as (
                     tenants.is_emptier
                     and not tenants.is_explained
             ),
-            cast(application.fund_id as text)
+            cast(application.fund_id as text) collate "C"
         ) is not null
         and (
             (application.id) <= (

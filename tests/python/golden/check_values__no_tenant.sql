@@ -66,7 +66,8 @@ places as (
         and (
             cast(request.tenants as text[]) is null
             or array_position(
-                cast(request.tenants as text[]), cast(null as text)
+                cast(request.tenants as text[]),
+                cast(null as text) collate "C"
             ) is not null
         )
 ),
@@ -113,7 +114,7 @@ run_values as (
 
 counted_values as materialized (
     select
-        cast(null as text) as tenant,
+        cast(null as text) collate "C" as tenant,
         cast(application.stage as text) collate "C" as raw_value,
         count(*) as rows_now,
         count(*) filter (
@@ -133,12 +134,11 @@ counted_values as materialized (
         and (
             (select places.tenants from places) is null
             or array_position(
-                (select places.tenants from places), cast(null as text)
+                (select places.tenants from places), cast(null as text) collate "C"
             ) is not null
         )
-    -- by the tenant as it is stored: as text, each row of it would be made a text first
     group by
-        cast(null as text),
+        cast(null as text) collate "C",
         cast(application.stage as text) collate "C"
 ),
 
@@ -276,7 +276,7 @@ application_rows as (
         and (
             (select places.tenants from places) is null
             or array_position(
-                (select places.tenants from places), cast(null as text)
+                (select places.tenants from places), cast(null as text) collate "C"
             ) is not null
         )
 ),
@@ -587,7 +587,7 @@ empty_rows as (
     select
         cast(array[cast(application."Fund" as text) collate "C", cast(application.id as text)] as text)
             as row_key,
-        cast(null as text) as tenant,
+        cast(null as text) collate "C" as tenant,
         cast(application.stage as text) collate "C" as raw_value,
         row_number() over (order by application."Fund", application.id) as place
     from public.deals as application
@@ -616,7 +616,7 @@ empty_rows as (
                     tenants.is_emptier
                     and not tenants.is_explained
             ),
-            cast(null as text)
+            cast(null as text) collate "C"
         ) is not null
         and (
             (application."Fund", application.id) <= (

@@ -36,7 +36,7 @@ live_weights as (
             (select request.tenants from request) is null
             or array_position(
                 (select request.tenants from request),
-                cast(stage_weights.tenant as text)
+                cast(stage_weights.tenant as text) collate "C"
             ) is not null
         )
 ),

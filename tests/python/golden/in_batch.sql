@@ -31,7 +31,8 @@
 and (
     cast($5 as text[]) is null
     or array_position(
-        cast($5 as text[]), cast(application.fund_id as text)
+        cast($5 as text[]),
+        cast(application.fund_id as text) collate "C"
     ) is not null
 )
 and (

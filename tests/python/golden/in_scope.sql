@@ -1,6 +1,7 @@
 (
     cast($1 as text[]) is null
     or array_position(
-        cast($1 as text[]), cast(deals.fund_id as text)
+        cast($1 as text[]),
+        cast(deals.fund_id as text) collate "C"
     ) is not null
 )

@@ -9,6 +9,6 @@ and (
     (select request.tenants from request) is null
     or array_position(
         (select request.tenants from request),
-        cast(names.tenant as text)
+        cast(names.tenant as text) collate "C"
     ) is not null
 )

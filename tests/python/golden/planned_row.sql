@@ -7,7 +7,8 @@ and hashtextextended(cast(array[cast(application."Fund" as text) collate "C", ca
 and (
     cast($5 as text[]) is null
     or array_position(
-        cast($5 as text[]), cast(null as text)
+        cast($5 as text[]),
+        cast(null as text) collate "C"
     ) is not null
 )
 and (

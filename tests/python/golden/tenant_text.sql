@@ -1,1 +1,1 @@
-cast(deals.fund_id as text)
+cast(deals.fund_id as text) collate "C"

@@ -1,1 +1,1 @@
-cast(null as text)
+cast(null as text) collate "C"

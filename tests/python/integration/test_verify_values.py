@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 from collections.abc import Iterator
@@ -547,6 +548,39 @@ def test_a_table_of_this_shape(odd: App, shape: Shape) -> None:  # noqa: F811
     assert judged(odd, made.run_id, place, tenants=["none of them"]).keys() == (
         set(found) if shape.tenant else set()
     )
+
+
+@pytest.mark.parametrize("type_of_fund", ["citext", "numeric"])
+def test_tenants_that_are_equal_and_written_otherwise_are_two(
+    odd: App,  # noqa: F811
+    type_of_fund: str,
+) -> None:
+    """As in the baseline, and in the audit, whatever the column's own type takes for equal."""
+    odd.query("create extension if not exists citext")
+    shape = next(shape for shape in EMBEDDED if shape.table == "odd_text_c")
+    funds = ("A", "a", "B") if type_of_fund == "citext" else ("1", "1.0", "2")
+    listed = ", ".join(f"'{each}'" for each in funds)
+    with odd.connect() as connected:
+        create(connected, dataclasses.replace(
+            shape,
+            columns=f"id text primary key, fund_id {type_of_fund}, stage text",
+            values=f"'k' || n, (cast(array[{listed}] as {type_of_fund}[]))[n % 3 + 1]",
+        ))  # fmt: skip
+    made = migration.make_plan(odd, plan.Scope((shape.table,)))
+    migration.apply(odd, made)
+    place = (shape.table, shape.column)
+    found = judged(odd, made.run_id, place)
+    assert statuses(found) == CLEAN
+    counted = dict(lines(found["per_fund_breakdown"], "tenant", "rows"))
+    assert counted == dict(
+        odd.query(f'select fund_id::text collate "C", count(*) from {shape.table} group by 1')
+    )
+    assert counted.keys() == set(funds)
+    changed = dict(lines(found["per_fund_breakdown"], "tenant", "rows_changed"))
+    assert sum(changed.values()) == made.rows_planned and all(changed.values())
+    one = judged(odd, made.run_id, place, tenants=[funds[1]])
+    assert lines(one["per_fund_breakdown"], "tenant", "rows") == [(funds[1], counted[funds[1]])]
+    assert one["row_counts"].status == "pass"
 
 
 # -------------------------------------------------------------------------------------- the passes
