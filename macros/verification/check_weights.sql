@@ -1,8 +1,8 @@
 {#-
     The check weight_sums, one row, as CTEs and the last select of a statement that begins with
-    verification_request(): the live documents have weights that sum to 1, and where the mart shows
-    a document as it is now, the weights of names that mean one stage are added up in it.
-    Where a document has no updated_at, nobody can tell whether the mart has seen it: not compared.
+    verification_request(): the live documents have weights that sum to 1, and the mart has lost
+    none of the names that mean one stage: its stages together weigh as much as the names did. Both
+    are of the document as the mart saw it, so a mart that is behind is not blamed.
     check_weights() → stage_weights as ( ... ), ... select * from results
 -#}
 {%- macro check_weights() -%}
@@ -12,158 +12,83 @@ stage_weights as (
     select * from {{ ref('int_stage_weights') }}
 ),
 
-resolved_values as (
-    select * from {{ ref('int_values') }}
-),
-
 allocations as (
     select * from {{ ref('fct_stage_allocations') }}
 ),
 
 -- the documents as they are now
-live_weights as (
+owners as (
     select
-        stage_weights.*,
-        resolved_values.canonical_value,
-        -- names that mean one stage meet here, as in the mart
-        coalesce(
-            resolved_values.canonical_value, '?' || stage_weights.stage_name, ''
-        ) as stage_group
+        stage_weights.owner_table,
+        stage_weights.owner_column,
+        stage_weights.owner_key,
+        max(stage_weights.tenant) as tenant,
+        count(stage_weights.stage_name) as name_total,
+        count(*) filter (where stage_weights.weight is null) as names_without_weight,
+        min(stage_weights.weight) as smallest_weight,
+        sum(stage_weights.weight) as weight_sum
     from stage_weights
-    left join resolved_values
-        on
-            stage_weights.vocabulary = resolved_values.vocabulary
-            and stage_weights.stage_name = resolved_values.raw_value
     where
         {{ trueup.of_request('stage_weights.owner_table', 'tenant', 'stage_weights')
             | indent(8) }}
-),
-
-owners as (
-    select
-        live_weights.owner_table,
-        live_weights.owner_column,
-        live_weights.owner_key,
-        max(live_weights.tenant) as tenant,
-        max(live_weights.updated_at) as updated_at,
-        count(live_weights.stage_name) as name_total,
-        count(*) filter (where live_weights.weight is null) as names_without_weight,
-        min(live_weights.weight) as smallest_weight,
-        sum(live_weights.weight) as weight_sum
-    from live_weights
     group by
-        live_weights.owner_table,
-        live_weights.owner_column,
-        live_weights.owner_key
+        stage_weights.owner_table,
+        stage_weights.owner_column,
+        stage_weights.owner_key
 ),
 
--- where the mart shows the document as it is now, not as it was
+-- the documents as the mart saw them
 shown_owners as (
-    select
-        owners.owner_table,
-        owners.owner_column,
-        owners.owner_key
-    from owners
-    inner join allocations
-        on
-            owners.owner_table = allocations.owner_table
-            and owners.owner_column = allocations.owner_column
-            and owners.owner_key = allocations.owner_key
-    group by
-        owners.owner_table,
-        owners.owner_column,
-        owners.owner_key,
-        owners.updated_at
-    having max(allocations.updated_at) = owners.updated_at
-),
-
--- what the document says of each stage, and what the mart does
-said_weights as (
-    select
-        live_weights.owner_table,
-        live_weights.owner_column,
-        live_weights.owner_key,
-        live_weights.stage_group,
-        live_weights.weight as live_weight,
-        cast(null as numeric) as shown_weight
-    from live_weights
-    union all
     select
         allocations.owner_table,
         allocations.owner_column,
         allocations.owner_key,
-        coalesce(allocations.stage, '?' || allocations.stage_names, '') as stage_group,
-        cast(null as numeric) as live_weight,
-        allocations.weight as shown_weight
+        coalesce(sum(allocations.weight), 0) as stage_sum,
+        max(allocations.owner_weight_sum) as name_sum,
+        -- the last decimal that the mart keeps
+        count(*) * 0.0000000001 as rounding
     from allocations
-),
-
-compared_stages as (
-    select
-        said_weights.owner_table,
-        said_weights.owner_column,
-        said_weights.owner_key,
-        said_weights.stage_group,
-        -- as many decimals as the mart keeps
-        cast(sum(said_weights.live_weight) as numeric(28, 10)) as live_weight,
-        sum(said_weights.shown_weight) as shown_weight
-    from said_weights
-    inner join shown_owners
-        on
-            said_weights.owner_table = shown_owners.owner_table
-            and said_weights.owner_column = shown_owners.owner_column
-            and said_weights.owner_key = shown_owners.owner_key
     group by
-        said_weights.owner_table,
-        said_weights.owner_column,
-        said_weights.owner_key,
-        said_weights.stage_group
-),
-
-misread_owners as (
-    select
-        compared_stages.owner_table,
-        compared_stages.owner_column,
-        compared_stages.owner_key,
-        'the mart shows another weight: ' || string_agg(
-            ltrim(compared_stages.stage_group, '?') || ' '
-            || coalesce(cast(trim_scale(compared_stages.shown_weight) as text), 'none')
-            || ', not '
-            || coalesce(cast(trim_scale(compared_stages.live_weight) as text), 'none'),
-            '; ' order by compared_stages.stage_group
-        ) as issue
-    from compared_stages
-    where compared_stages.live_weight is distinct from compared_stages.shown_weight
-    group by
-        compared_stages.owner_table,
-        compared_stages.owner_column,
-        compared_stages.owner_key
+        allocations.owner_table,
+        allocations.owner_column,
+        allocations.owner_key
 ),
 
 judged_owners as (
     select
         owners.*,
-        coalesce(
-            {{ trueup.weight_issue('owners', epsilon) | indent(12) }},
-            misread_owners.issue
-        ) as issue
+        {{ trueup.weight_issue('owners', epsilon) | indent(8) }} as weight_issue,
+        case
+            when abs(shown_owners.stage_sum - shown_owners.name_sum) > shown_owners.rounding
+                then
+                    'the stages of the mart weigh '
+                    || cast(trim_scale(shown_owners.stage_sum) as text)
+                    || ' together, the names that they were added up from '
+                    || cast(trim_scale(shown_owners.name_sum) as text)
+        end as mart_issue
     from owners
-    left join misread_owners
+    left join shown_owners
         on
-            owners.owner_table = misread_owners.owner_table
-            and owners.owner_column = misread_owners.owner_column
-            and owners.owner_key = misread_owners.owner_key
+            owners.owner_table = shown_owners.owner_table
+            and owners.owner_column = shown_owners.owner_column
+            and owners.owner_key = shown_owners.owner_key
 ),
 
 offending_owners as (
     select
         judged_owners.*,
+        coalesce(judged_owners.weight_issue, judged_owners.mart_issue) as issue,
         judged_owners.owner_table || '.' || judged_owners.owner_column
-        || ', row ' || judged_owners.owner_key || ': ' || judged_owners.issue
-        || coalesce(', their sum is ' || cast(trim_scale(judged_owners.weight_sum) as text), '')
-            as message
+        || ', row ' || judged_owners.owner_key || ': '
+        || coalesce(
+            judged_owners.weight_issue
+            || coalesce(
+                ', their sum is ' || cast(trim_scale(judged_owners.weight_sum) as text), ''
+            ),
+            judged_owners.mart_issue
+        ) as message
     from judged_owners
-    where judged_owners.issue is not null
+    where coalesce(judged_owners.weight_issue, judged_owners.mart_issue) is not null
     order by
         judged_owners.owner_table,
         judged_owners.owner_column,
@@ -196,7 +121,7 @@ shown_offenders as (
 counted_owners as (
     select
         count(*) as owner_total,
-        count(judged_owners.issue) as offender_count
+        count(coalesce(judged_owners.weight_issue, judged_owners.mart_issue)) as offender_count
     from judged_owners
 ),
 
