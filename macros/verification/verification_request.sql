@@ -1,6 +1,6 @@
 {#-
     What is verified, as the CTE `request`, first in every statement of `trueup verify`; no comma at
-    the end. One row: of the run, run_id, kind, status, options, audit_digest,
+    the end. One row: of the run, run_id, kind, status, options, findings, audit_digest,
     finished_at and has_digest (one must have been recorded at its end); tenants, those
     that are looked at (NULL: all; a NULL in it: the rows of no tenant); table_names (NULL: all);
     is_quiesced; epsilon; sample_size; seed; most, offenders that are shown (NULL: all).
@@ -28,6 +28,7 @@ request as {{ trueup.computed_once() }} (
         runs.kind,
         runs.status,
         runs.options,
+        runs.findings,
         runs.audit_digest,
         runs.finished_at,
         -- the run is of a trueup that records one

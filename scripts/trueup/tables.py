@@ -573,7 +573,11 @@ def _slow(facts: TableFacts, server: ServerFacts, *, by_trigger: bool) -> Iterat
 
 
 def _refusing(facts: TableFacts, column: Column) -> Iterator[Part]:
-    """What may refuse a value that trueup writes, or change with it."""
+    """What may refuse a value that trueup writes, or change with it.
+
+    check_others() reads what the plan has kept of generated columns and triggers by their first
+    word.
+    """
     if column.domain_checks:
         yield (
             WARN,

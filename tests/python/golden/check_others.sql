@@ -13,7 +13,8 @@ changes as (
 places as (
     select
         request.run_id,
-        request.kind
+        request.kind,
+        request.findings
     from request
     inner join control
         on request.run_id = control.run_id
@@ -146,27 +147,48 @@ followers as (
             )
 ),
 
-followed as (
-    select string_agg(followers.follower, ', ' order by followers.follower) as follower_list
+followed_now as (
+    select
+        string_agg(followers.follower, ', ' order by followers.follower)
+        || ' may move them' as words
     from followers
+),
+
+-- in the words of the plan, which refuses a table with rules
+followed_then as (
+    select
+        'the plan found: '
+        || string_agg(findings.found, ', ' order by findings.found) as words
+    from places
+    cross join
+        lateral jsonb_to_recordset(places.findings) as findings (subject text, found text)
+    where
+        findings.subject in ('My Deals', 'My Deals.stage')
+        and findings.found ~ '^(trigger|generated columns) '
+),
+
+followed as (
+    select coalesce(followed_now.words, followed_then.words) as words
+    from followed_now
+    cross join followed_then
 ),
 
 judged as (
     select
         counted_entries.*,
         counted_rows.rows_moved,
-        followed.follower_list,
+        followed.words as followed_by,
         places.kind,
         counted_entries.entries_compared < counted_entries.entry_total
-        and followed.follower_list is not null as is_open,
+        and followed.words is not null as is_open,
         case
             when counted_entries.entry_total = 0 then 'no row was changed'
             when counted_entries.entries_compared = counted_entries.entry_total
                 then 'compared in every batch'
-            when followed.follower_list is null
+            when followed.words is null
                 then
                     'cannot move: the statement sets only this column, and no trigger, rule or'
-                    || ' generated column follows it'
+                    || ' generated column follows it or did when the run was planned'
             when counted_entries.entries_compared > 0
                 then
                     'compared in ' || cast(counted_entries.entries_compared as text) || ' of '
@@ -204,7 +226,7 @@ shown_rows as (
             'status', 'info',
             'message',
             'My Deals.stage, other columns: ' || judged.proof || '; '
-            || judged.follower_list || ' may move them'
+            || judged.followed_by
             || case
                 when judged.kind = 'rollback' then ', and a rollback compares nothing'
                 else '; `trueup apply --hash-others` compares them'
