@@ -21,7 +21,7 @@ import psycopg
 
 from trueup.compiled import column_statement
 from trueup.errors import TrueupError, first_line
-from trueup.session import Event, Stop, Stopped
+from trueup.session import Event, Stop, Stopped, begin_scan
 from trueup.worker import MIGRATE, ROLLBACK, Key, LeaseLost, Order, Shared, Worker, counts
 
 __all__ = ["Event", "LeaseLost", "Left", "Order", "Outcome", "Runner", "Stop", "apply", "counts",
@@ -301,13 +301,15 @@ class Runner:
                 (dirty if is_planned else late).append(Left(table, column, value, rows))
             planned = [value for value, _, is_planned in found if is_planned]
             if planned and may_reopen:
-                with self._heard_of():  # by the index of the key: not with what scans need
-                    again = self.rows(
-                        column_statement("reopen_batches", table, column),
-                        **scope,
-                        values_before=planned,
-                        lease_token=self.shared.token,
-                    )
+                # by the index of the key: not with what scans that join need
+                again = self.scan(
+                    "reopen_batches",
+                    place,
+                    joins=False,
+                    **scope,
+                    values_before=planned,
+                    lease_token=self.shared.token,
+                )
                 reopened += len(again)
         self.shared.done -= reopened
         return late, dirty, reopened
@@ -342,11 +344,16 @@ class Runner:
         whole = whole and not missed and not totals["rows_failed"]
         return "completed" if whole else "completed_with_failures"
 
-    def scan(self, purpose: str, place: tuple[str, str], **values: object) -> list[tuple[Any, ...]]:
-        """A column's own statement that joins the ledger with a whole table; may run twice."""
+    def scan(
+        self, purpose: str, place: tuple[str, str], joins: bool = True, **values: object
+    ) -> list[tuple[Any, ...]]:
+        """A column's own statement that reads a whole table; may run twice.
+
+        joins: it joins the table with the ledger
+        """
 
         def read() -> list[tuple[Any, ...]]:
-            self.session.run("begin_reading")
+            begin_scan(self.session.statements, self.session.connection, joins)
             return self.session.run(column_statement(purpose, *place), **values).fetchall()
 
         with self._heard_of():
@@ -382,7 +389,6 @@ class Runner:
         """
 
         def write() -> tuple[bool, str | None]:
-            self.session.run("begin_reading")  # for the digest
             found = self.session.run(
                 "set_run_status",
                 **self.shared.hold,
@@ -397,6 +403,7 @@ class Runner:
             # behind it: a transaction that a dead runner left behind is waited for there; and not
             # among the statements of a plan that an older trueup made
             if found and finished and "note_audit_digest" in self.order.statements:
+                begin_scan(self.session.statements, self.session.connection)
                 row = self.session.run("note_audit_digest", run_id=self.order.run_id).fetchone()
                 digest = row[0] if row else None
             return bool(found), digest

@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from trueup import brakes, compiled, connection, dbt, engine, indexes, ledger, plan, runs
 from trueup.connection import Connection
 from trueup.errors import TrueupError
+from trueup.session import begin_scan
 from trueup.settings import Settings
 from trueup.worker import MIGRATE
 
@@ -178,7 +179,7 @@ def close(
     )
     # an older trueup made plans without it
     if status in runs.FINISHED and "note_audit_digest" in own:
-        own["begin_reading"].run(connected)
+        begin_scan(own, connected)
         own["note_audit_digest"].run(connected, run_id=run.run_id)
 
 

@@ -192,6 +192,21 @@ class Session:
         return min(self.lock_timeout, limit), limit
 
 
+def begin_scan(
+    statements: Mapping[str, Statement], connected: psycopg.Connection[Any], joins: bool = True
+) -> None:
+    """First where a run reads a whole table, or its audit: it takes as long as it takes.
+
+    A timeout of the role is for other queries; what it ends would have to be read again.
+    joins: what is read is joined with the ledger
+    """
+    statements["begin_batch"].run(
+        connected, lock_timeout="0", statement_timeout="0", transaction_timeout="0"
+    )
+    if joins:
+        statements["begin_reading"].run(connected)
+
+
 def classify(error: psycopg.Error) -> str:
     """What an error means for a batch: lost, retry, bad row, or stop."""
     state = error.sqlstate

@@ -17,6 +17,7 @@ from integration.conftest import App
 from integration.test_migration_shapes import EMBEDDED, Shape, odd  # noqa: F401  a fixture
 from integration.test_migration_shapes import migrate as migrate_odd
 from trueup import compiled, engine, ledger, plan, rollback, runs, session
+from trueup import migration as job
 
 DEALS = plan.Scope(("deal_opportunities",))
 COMPANIES = plan.Scope(("portfoliocompanies",))
@@ -393,6 +394,39 @@ def test_who_interrupts_the_digest_interrupts_the_run(
     outcome = migration.apply(built, made)
     assert outcome.status == "completed" and outcome.audit_digest
     assert statuses(verified(built, made.run_id)) == {}
+
+
+def test_scans_of_a_run_take_as_long_as_they_take(
+    built: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The role's own timeouts are not for them; a batch has its own."""
+    built.query(f"alter database {built.database} set statement_timeout = '9s'")
+    made = migration.make_plan(built, DEALS)
+    run = compiled.Statement.run
+    seen: dict[str, str] = {}
+
+    def watched(self: Any, connection: Any, **values: Any) -> Any:
+        cursor = connection.execute("select current_setting('statement_timeout')")
+        seen[self.name.split("__")[0]] = cursor.fetchone()[0]
+        return run(self, connection, **values)
+
+    monkeypatch.setattr(compiled.Statement, "run", watched)
+    built.query("create function skip() returns trigger language plpgsql as"
+                " $$begin return null; end$$")  # fmt: skip
+    built.query("create trigger skip before update on deal_opportunities for each row"
+                " when (old.fund_id is null) execute function skip()")  # fmt: skip
+    outcome = migration.apply(built, made)
+    assert outcome.missed and outcome.audit_digest
+    for name in ("remaining_values", "reopen_batches", "missed_rows", "note_audit_digest"):
+        assert seen.pop(name) == "0", name
+    assert seen["claim_range"] == "9s" and seen["apply_batch"] not in ("0", "9s")
+    # who cancels a run that nobody works on reads its audit, too
+    made = migration.make_plan(built, DEALS)
+    schema = ledger.schema(built.settings)
+    with migration.connect(built) as connected:
+        planned = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
+        job.close(connected, schema, planned, "cancelled")
+    assert seen["note_audit_digest"] == "0"
 
 
 def roll_back(app: App, run_id: Any) -> tuple[Any, engine.Outcome]:
