@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
@@ -139,6 +138,7 @@ def doctor(form: str) -> None:
     One line each, with the command that mends it. Exit code 2 where something needed is missing.
     """
     from trueup import doctor as job
+    from trueup import records
 
     found = []
     out = terminal.console()
@@ -149,7 +149,7 @@ def doctor(form: str) -> None:
                 out, finding.status, finding.subject, finding.found, finding.remedy
             )
     if form == "json":
-        click.echo(json.dumps([dataclasses.asdict(finding) for finding in found], indent=2))
+        click.echo(records.as_json([dataclasses.asdict(finding) for finding in found]))
     sys.exit(2 if any(finding.status == job.FAIL for finding in found) else 0)
 
 
@@ -229,7 +229,7 @@ def unmapped(as_csv: bool, form: str, limit: int) -> None:
     Reads audit_unmapped_values as the last `dbt build` left it. A suggestion is the nearest alias
     by spelling; it is never applied.
     """
-    from trueup import connection, findings
+    from trueup import connection, findings, records
 
     settings = read_settings()
     with connection.connect(settings, writes=False) as connected:
@@ -242,9 +242,7 @@ def unmapped(as_csv: bool, form: str, limit: int) -> None:
             if row.seed_line is not None:
                 click.echo(row.seed_line)
     elif form == "json":
-        click.echo(
-            json.dumps([dataclasses.asdict(row) for row in shown], ensure_ascii=False, indent=2)
-        )
+        click.echo(records.as_json([dataclasses.asdict(row) for row in shown]))
     elif rows:
         terminal.show_unmapped(terminal.console(), rows, limit or None)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -233,7 +232,7 @@ trueup status --format json
 """)
 def status(watch: bool, form: str) -> None:
     """How far the newest unfinished run is, else how the newest one ended."""
-    from trueup import connection, ledger, migration, run_terminal
+    from trueup import connection, ledger, migration, records, run_terminal
     from trueup import runs as module
 
     settings = read_settings()
@@ -248,7 +247,7 @@ def status(watch: bool, form: str) -> None:
             progress, controls = found
             if form == "json":
                 shown = {**progress, "columns": controls}
-                click.echo(json.dumps(shown, default=str, indent=None if watch else 2))
+                click.echo(records.as_json(shown, indent=None if watch else 2))
             else:
                 if watch and sys.stdout.isatty():
                     click.clear()
@@ -268,7 +267,7 @@ trueup runs --limit 0 --format json
 """)
 def runs(form: str, limit: int) -> None:
     """List plans and runs, newest first."""
-    from trueup import connection, ledger, run_terminal
+    from trueup import connection, ledger, records, run_terminal
     from trueup import runs as module
 
     settings = read_settings()
@@ -278,7 +277,7 @@ def runs(form: str, limit: int) -> None:
         rows = module.recent(connected, schema, limit or 1_000_000)
         click.echo(connection.describe(connected, settings), err=form == "json")
     if form == "json":
-        click.echo(json.dumps(rows, default=str, indent=2))
+        click.echo(records.as_json(rows))
     elif rows:
         run_terminal.show_runs(terminal.console(), rows)
     else:

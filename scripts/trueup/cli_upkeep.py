@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -61,7 +60,7 @@ def ledger_prune(older_than: str, dry_run: bool, yes: bool, form: str) -> None:
     Runs, audit, batches, mappings of changed rows, quarantine and conflicts stay, and so does all
     of unfinished runs and of the newest one. For the ledger's owner.
     """
-    from trueup import connection, ledger
+    from trueup import connection, ledger, records
     from trueup import prune as job
 
     settings = read_settings()
@@ -82,7 +81,7 @@ def ledger_prune(older_than: str, dry_run: bool, yes: bool, form: str) -> None:
             removed = job.remove(settings, connected, ended_before)
             connected.commit()
     if form == "json":
-        click.echo(json.dumps(job.as_dict(preview, removed), indent=2))
+        click.echo(records.as_json(job.as_dict(preview, removed)))
     elif removed is not None:
         rows = terminal.counted(sum(removed.values()), "row")
         click.echo(f"Removed: {rows}. The next vacuum makes their room free for the ledger.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -140,7 +139,7 @@ def verifications(
     RUN lists the verifications of a run. VERIFICATION is shown as it was: nothing is read but the
     ledger, and the exit code is 0 whatever the verdict was.
     """
-    from trueup import connection, ledger, verify_store, verify_terminal
+    from trueup import connection, ledger, records, verify_store, verify_terminal
 
     _check_outputs(outputs)
     settings = read_settings()
@@ -162,7 +161,7 @@ def verifications(
     if document:
         _show(document, form, outputs, None if verbose else verify_terminal.SHOWN)
     elif form == "json":
-        click.echo(json.dumps(rows, default=str, indent=2))
+        click.echo(records.as_json(rows))
     elif rows:
         verify_terminal.show_list(terminal.console(), rows)
     else:
@@ -201,9 +200,9 @@ def _show(
     document: dict[str, Any], form: str, outputs: tuple[Path, ...], limit: int | None
 ) -> None:
     """Write the files, show the rest; the verdict is the last line."""
-    from trueup import page, verify_store, verify_terminal
+    from trueup import page, records, verify_terminal
 
-    text = verify_store.as_json(document)
+    text = records.as_json(document)
     for output in outputs:
         page.write(output, text + "\n" if output.suffix == ".json" else _page(document, output))
     if form == "json":

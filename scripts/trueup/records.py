@@ -1,12 +1,22 @@
-"""The rows of named statements as the documents for machines have them."""
+"""What machines read: the rows of named statements as documents have them, and JSON."""
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Any
 
 from trueup.compiled import Statement
 from trueup.connection import Connection
+
+# a terminal obeys them as it obeys those below U+0020, which JSON always escapes
+CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+
+
+def as_json(document: Any, indent: int | None = 2) -> str:
+    """All JSON that the command writes for others: letters stay readable, controls are escaped."""
+    text = json.dumps(document, ensure_ascii=False, default=str, indent=indent)
+    return text.translate(CONTROLS)
 
 
 def rows(connected: Connection, statement: Statement, **values: object) -> list[dict[str, Any]]:

@@ -136,7 +136,7 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 def as_json(report: Report) -> str:
     """The document as text."""
-    return json.dumps(as_dict(report), ensure_ascii=False, indent=2)
+    return records.as_json(as_dict(report))
 
 
 def _find(

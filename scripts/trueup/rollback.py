@@ -8,7 +8,6 @@ it is listed, and left as it is.
 from __future__ import annotations
 
 import dataclasses
-import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import IsolationLevel, sql
 
-from trueup import compiled, dbt, ledger, plan, runs, tables
+from trueup import compiled, dbt, ledger, plan, records, runs, tables
 from trueup.compiled import Statement, column_statement
 from trueup.connection import Connection
 from trueup.errors import TrueupError
@@ -262,7 +261,7 @@ def as_json(made: Rollback) -> str:
             for column in made.columns
         ],
     }
-    return json.dumps(found, ensure_ascii=False, indent=2)
+    return records.as_json(found)
 
 
 def _make(

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from trueup import rehearsal, tables
+from trueup import records, rehearsal, tables
 from trueup.engine import Event, Left, Outcome
 from trueup.migration import Place
 from trueup.plan import ColumnPlan, Plan, Value
@@ -147,7 +147,7 @@ def plan_json(plan: Plan, rehearsed: rehearsal.Rehearsal | None = None) -> str:
         "findings": [vars(finding) for finding in plan.findings],
         **({"rehearsal": rehearsal.as_dict(rehearsed)} if rehearsed else {}),
     }
-    return json.dumps(found, ensure_ascii=False, indent=2)
+    return records.as_json(found)
 
 
 def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
@@ -268,7 +268,7 @@ def as_json(event: Event, run_id: uuid.UUID) -> str:
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     head = {"time": now, "level": event.level, "event": event.kind, "runId": str(run_id),
             "message": event.message}  # fmt: skip
-    return json.dumps({**head, **event.data}, ensure_ascii=False)
+    return records.as_json({**head, **event.data}, indent=None)
 
 
 def completed(outcome: Outcome) -> Event:

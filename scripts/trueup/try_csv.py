@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shlex
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from trueup import (
     demo,
     findings,
     findings_page,
+    records,
     server,
     terminal,
 )
@@ -110,7 +110,7 @@ def as_json(trial: findings.Found) -> str:
         "missing": total.missing if total else 0,
     }
     values = [dataclasses.asdict(value) for value in trial.values]
-    return json.dumps({"values": values, "summary": summary}, ensure_ascii=False, indent=2)
+    return records.as_json({"values": values, "summary": summary})
 
 
 def show(trial: findings.Found, name: str, limit: int | None) -> None:

@@ -7,7 +7,6 @@ verification_runs.
 from __future__ import annotations
 
 import getpass
-import json
 import re
 from typing import Any
 from uuid import UUID
@@ -126,11 +125,6 @@ def load(connected: Connection, schema: str, verification_id: UUID) -> dict[str,
         if name == AFTER:
             document["checks"] = checks
     return document
-
-
-def as_json(document: dict[str, Any]) -> str:
-    """The document as text, the same however often it is shown."""
-    return json.dumps(document, ensure_ascii=False, indent=2)
 
 
 def _insert(schema: str, table: str, columns: list[str]) -> sql.Composed:

@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_exit_code_1(migrated: App) -> None:
 
 
 def test_values_cannot_move_the_cursor(built: App) -> None:
-    hostile = "\x1b[2J\x1b]0;owned\x07[red]not canonical[/red]\r\n<script>|`x`"
+    hostile = "\x1b[2J\x1b]0;owned\x07\x9b2J[red]not canonical é[/red]\r\n<script>|`x`"
     built.query("insert into deal_opportunities (id, fund_id, company_name, stage)"
                 " values (-1, 1, 'x', %s)", hostile)  # fmt: skip
     migration.apply(built, migration.make_plan(built, SCOPE))
@@ -148,7 +148,12 @@ def test_values_cannot_move_the_cursor(built: App) -> None:
     for text in (out, markdown):
         assert "\x1b" not in text and "\x07" not in text and "\r" not in text
         assert "‹U+001B›" in text
-    assert "[red]not canonical[/red]" in out
+    assert "[red]not canonical é[/red]" in out
+    _, out, _ = migration.done(built, "verify", "--format", "json", "--output", "v.json")
+    for text in (out, (built.project / "v.json").read_text()):
+        assert "\\u009b2J[red]not canonical é[/red]" in text
+        assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in text[:-1]
+                       if letter != "\n")  # fmt: skip
     assert "<script>" not in markdown and "&lt;script&gt;\\|\\`x\\`" in markdown
 
 
