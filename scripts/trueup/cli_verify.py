@@ -76,7 +76,11 @@ class Epsilon(click.ParamType[Decimal]):
 @click.option("--strict", is_flag=True, help="A warning counts as a failure.")
 @OUTPUT
 @FORMAT
-@click.option("--verbose", is_flag=True, help="All offenders, not only the first ten of a check.")
+@click.option(
+    "--verbose",
+    is_flag=True,
+    help="All offenders that docs/configuration.md allows, not only the first ten of a check.",
+)
 @examples("""
 trueup verify
 trueup verify --strict --quiesced

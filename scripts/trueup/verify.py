@@ -19,7 +19,17 @@ import psycopg
 from psycopg import IsolationLevel, sql
 from psycopg.types.json import set_json_loads
 
-from trueup import __version__, compiled, dbt, ledger, prune, records, runs, verify_words
+from trueup import (
+    __version__,
+    compiled,
+    dbt,
+    ledger,
+    prune,
+    records,
+    runs,
+    verify_records,
+    verify_words,
+)
 from trueup.compiled import Statement, column_statement
 from trueup.connection import Connection
 from trueup.errors import TrueupError, first_line
@@ -209,12 +219,11 @@ def _parameters(settings: Settings, target: runs.Run, asked: Options) -> dict[st
         "sample_size": asked.sample_size,
         "seed": asked.seed,
         # a sample that was asked for is shown whole
-        "most": (
-            None
-            if asked.reads_all
-            else max(int(known["most_offenders"]), asked.sample_size or 0)
+        "most": max(
+            verify_records.MOST_OFFENDERS if asked.reads_all else int(known["most_offenders"]),
+            asked.sample_size or 0,
         ),
-    }  # fmt: skip
+    }
 
 
 def _places(

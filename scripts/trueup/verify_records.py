@@ -19,6 +19,9 @@ GOOD = (PASS, INFO)
 UNMET = (WARN, FAIL, ERROR)
 FAILED = (FAIL, ERROR)
 
+# Of one check in one column, with --verbose: a statement gathers them in one value of jsonb, which
+# PostgreSQL limits to 256 MB. The true count is told beside them.
+MOST_OFFENDERS = 10_000
 DIGITS = 4000  # of a whole number; Python refuses to read much longer ones
 EXACT = 2**53  # from here on every float is a whole number
 
@@ -66,7 +69,7 @@ class Options:
 
     tables, tenants: all where empty; `none` among the tenants is the rows of no tenant
     is_quiesced:     nobody else writes, so a shortfall of rows is a failure
-    reads_all:       all offenders, not only the first of them
+    reads_all:       all offenders, up to MOST_OFFENDERS, not only the first of them
     """
 
     tables: tuple[str, ...] = ()

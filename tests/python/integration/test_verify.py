@@ -13,7 +13,7 @@ import pytest
 
 from integration import migration
 from integration.conftest import App
-from trueup import compiled, plan, verify
+from trueup import compiled, plan, verify, verify_records
 from trueup.compiled import Statement
 from trueup.errors import TrueupError
 from trueup.verify_records import CHECKS, Check, Options, Verification, loads
@@ -255,6 +255,19 @@ def test_a_shortfall_fails_where_nobody_else_is_at_work(migrated: App) -> None:
     assert by_id(verified(migrated))["row_counts"].status == "warn"
     found = by_id(verified(migrated, is_quiesced=True))["row_counts"]
     assert found.status == "fail" and "1" in {each.get("tenant") for each in found.offenders}
+
+
+def test_what_is_read_has_a_bound_and_what_is_counted_has_none(
+    migrated: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value of jsonb with millions of offenders is more than PostgreSQL can make."""
+    migrated.query("update deal_opportunities set stage = 'Series Z'")
+    every = by_id(verified(migrated, reads_all=True, sample_size=1))["audit_consistency"]
+    assert every.offender_count == len(every.offenders) > 100
+    monkeypatch.setattr(verify_records, "MOST_OFFENDERS", 3, raising=False)
+    first = by_id(verified(migrated, reads_all=True, sample_size=1))["audit_consistency"]
+    assert first.offenders == every.offenders[:3]
+    assert first.offender_count == every.offender_count and first.message == every.message
 
 
 def test_a_seed_says_which_rows_are_in_the_sample(migrated: App) -> None:
