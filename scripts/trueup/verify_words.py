@@ -21,7 +21,9 @@ from trueup.verify_records import (
 )
 from trueup.worker import ROLLBACK
 
-SINCE = "written since the plan"  # why a value is there, in canonical_values
+# why a value is there, in canonical_values
+SINCE = "written since the plan"
+MISSED = "not changed"
 REPORT = "verification.html"
 
 
@@ -193,7 +195,7 @@ def _of_values(check: Check, run: runs.Run) -> tuple[str, list[str]]:
             " them any more, and plan again."
         )
         commands.append("trueup plan")
-    if reasons - {SINCE} and (check.status != FAIL or len(reasons) > 1):
+    if reasons - {SINCE, MISSED}:
         texts.append("Decide what the plan left alone, build, and plan again.")
         commands = [
             *(command for command in commands if command != "trueup plan"),

@@ -120,6 +120,7 @@ def every_advice() -> list[tuple[str, str]]:
         for check_id in CHECKS:
             for worst, reasons in (("warn", ["unknown"]), ("fail", [None]), ("error", [None]),
                                    ("warn", [verify_words.SINCE]),
+                                   ("fail", [verify_words.MISSED, verify_words.SINCE]),
                                    ("fail", [None, verify_words.SINCE, "unknown"])):  # fmt: skip
                 check = made(check_id, (
                     worst,
@@ -165,6 +166,12 @@ def test_spellings_that_were_written_since_call_for_the_guard() -> None:
     check = made("canonical_values", ("warn", [found("warn", "m", because=verify_words.SINCE)], 1))
     (advice,) = verify_words.recommendations(verification(check))
     assert "turn on the guard" in advice["text"] and advice["commands"] == ["trueup plan"]
+    # nothing is to be decided where the others were promised and not changed
+    missed = [found("fail", "m", because=verify_words.MISSED)]
+    check.add("fail", "expected", "actual", missed, 1)
+    (advice,) = verify_words.recommendations(verification(check))
+    assert "go on with the run" in advice["text"] and "turn on the guard" in advice["text"]
+    assert "Decide" not in advice["text"] and advice["commands"] == ["trueup plan"]
 
 
 def test_markdown_shows_what_a_value_says() -> None:
