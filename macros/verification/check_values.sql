@@ -463,7 +463,12 @@ value_result as (
                     || {{ trueup.one_line('found.raw_value') }} || ''': '
                     || cast(found.row_count as text)
                     || case when found.row_count = 1 then ' row, ' else ' rows, ' end
-                    || found.because || coalesce(', for example row ' || found.row_key, '')
+                    || found.because
+                    || coalesce(
+                        ', for example row '
+                        || {{ trueup.one_line('found.row_key') }},
+                        ''
+                    )
                     || case
                         when found.rows_perhaps_missed > 0
                             then
@@ -534,7 +539,10 @@ compared_tenants as (
 judged_tenants as (
     select
         compared_tenants.*,
-        coalesce('tenant ' || compared_tenants.tenant, 'no tenant') as tenant_name,
+        coalesce(
+            'tenant ' || {{ trueup.one_line('compared_tenants.tenant') }},
+            'no tenant'
+        ) as tenant_name,
         compared_tenants.nulls > compared_tenants.nulls_before
         or compared_tenants.blanks > compared_tenants.blanks_before as is_emptier,
         -- rows that came to the tenant since may have come without a value
@@ -619,7 +627,8 @@ empty_lines as (
         'fail' as status,
         2 as part,
         empty_rows.place as place_in_part,
-        {{ trueup.literal(cell ~ ', row ') }} || empty_rows.row_key || ': '
+        {{ trueup.literal(cell ~ ', row ') }}
+        || {{ trueup.one_line('empty_rows.row_key') }} || ': '
         || case when empty_rows.raw_value is null then 'NULL' else 'blank' end
         || ', written since the plan' as message,
         jsonb_build_object(

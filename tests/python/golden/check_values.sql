@@ -508,7 +508,12 @@ value_result as (
                     || translate(found.raw_value, E'\t\n\x0b\f\r', '␉␊␋␌␍') || ''': '
                     || cast(found.row_count as text)
                     || case when found.row_count = 1 then ' row, ' else ' rows, ' end
-                    || found.because || coalesce(', for example row ' || found.row_key, '')
+                    || found.because
+                    || coalesce(
+                        ', for example row '
+                        || translate(found.row_key, E'\t\n\x0b\f\r', '␉␊␋␌␍'),
+                        ''
+                    )
                     || case
                         when found.rows_perhaps_missed > 0
                             then
@@ -579,7 +584,10 @@ compared_tenants as (
 judged_tenants as (
     select
         compared_tenants.*,
-        coalesce('tenant ' || compared_tenants.tenant, 'no tenant') as tenant_name,
+        coalesce(
+            'tenant ' || translate(compared_tenants.tenant, E'\t\n\x0b\f\r', '␉␊␋␌␍'),
+            'no tenant'
+        ) as tenant_name,
         compared_tenants.nulls > compared_tenants.nulls_before
         or compared_tenants.blanks > compared_tenants.blanks_before as is_emptier,
         -- rows that came to the tenant since may have come without a value
@@ -672,7 +680,8 @@ empty_lines as (
         'fail' as status,
         2 as part,
         empty_rows.place as place_in_part,
-        'deals.stage, row ' || empty_rows.row_key || ': '
+        'deals.stage, row '
+        || translate(empty_rows.row_key, E'\t\n\x0b\f\r', '␉␊␋␌␍') || ': '
         || case when empty_rows.raw_value is null then 'NULL' else 'blank' end
         || ', written since the plan' as message,
         jsonb_build_object(

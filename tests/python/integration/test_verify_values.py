@@ -558,7 +558,7 @@ def test_tenants_that_are_equal_and_written_otherwise_are_two(
     """As in the baseline, and in the audit, whatever the column's own type takes for equal."""
     odd.query("create extension if not exists citext")
     shape = next(shape for shape in EMBEDDED if shape.table == "odd_text_c")
-    funds = ("A", "a", "B") if type_of_fund == "citext" else ("1", "1.0", "2")
+    funds = ("A", "a", "B\nC") if type_of_fund == "citext" else ("1", "1.0", "2")
     listed = ", ".join(f"'{each}'" for each in funds)
     with odd.connect() as connected:
         create(connected, dataclasses.replace(
@@ -581,6 +581,15 @@ def test_tenants_that_are_equal_and_written_otherwise_are_two(
     one = judged(odd, made.run_id, place, tenants=[funds[1]])
     assert lines(one["per_fund_breakdown"], "tenant", "rows") == [(funds[1], counted[funds[1]])]
     assert one["row_counts"].status == "pass"
+    # messages stay one line, whatever stands in a key
+    odd.query(
+        f"update {shape.table} set id = E'\\n', stage = '' where id ="
+        f" (select min(id) from {shape.table} where stage = 'seed')"
+    )
+    (named,) = (each for each in judged(odd, made.run_id, place)["null_integrity"].offenders
+                if "row_key" in each)  # fmt: skip
+    assert named["row_key"] == "\n"
+    assert f"{shape.table}.stage, row ␊: blank" in named["message"]
 
 
 # -------------------------------------------------------------------------------------- the passes
