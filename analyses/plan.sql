@@ -14,7 +14,7 @@ with counted_values as (
     where
         {{ in_scope(entry.tenant, 'application', '$1') | indent(8) }}
     group by
-        {{ tenant_text('application', entry.tenant) }},
+        {{ tenant_groups('application', entry.tenant) | indent(8) }},
         {{ binary_text('application.' ~ quoted(entry.column)) }}
 )
 

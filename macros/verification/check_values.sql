@@ -164,24 +164,6 @@ run_values as (
         and value_map.column_name = {{ column_text }}
 ),
 
-{%- if entry.tenant %}
-
-tenant_types as (
-    select
-        pg_attribute.atttypid not in (
-            cast('smallint' as regtype),
-            cast('integer' as regtype),
-            cast('bigint' as regtype),
-            cast('uuid' as regtype)
-        ) as is_varied
-    from pg_catalog.pg_attribute
-    where
-        pg_attribute.attrelid
-        = cast({{ trueup.literal(trueup.application_table(entry)) }} as regclass)
-        and pg_attribute.attname = {{ trueup.literal(entry.tenant) }}
-),
-{%- endif %}
-
 counted_values as {{ trueup.computed_once() }} (
     select
         {{ tenant }} as tenant,
@@ -195,17 +177,7 @@ counted_values as {{ trueup.computed_once() }} (
         (select count(*) from bounds) > 0
         and {{ is_asked | indent(8) }}
     group by
-        {%- if entry.tenant %}
-        -- as it is stored, and as text only where one tenant may be written in several ways: each
-        -- row of it would be made a text first
-        application.{{ trueup.quoted(entry.tenant) }},
-        case
-            when (select tenant_types.is_varied from tenant_types)
-                then {{ tenant }}
-        end,
-        {%- else %}
-        {{ tenant }},
-        {%- endif %}
+        {{ trueup.tenant_groups('application', entry.tenant) | indent(8) }},
         {{ raw_value }}
 ),
 

@@ -104,21 +104,6 @@ run_values as (
         and value_map.column_name = 'stage'
 ),
 
-tenant_types as (
-    select
-        pg_attribute.atttypid not in (
-            cast('smallint' as regtype),
-            cast('integer' as regtype),
-            cast('bigint' as regtype),
-            cast('uuid' as regtype)
-        ) as is_varied
-    from pg_catalog.pg_attribute
-    where
-        pg_attribute.attrelid
-        = cast('public.deals' as regclass)
-        and pg_attribute.attname = 'fund_id'
-),
-
 counted_values as materialized (
     select
         cast(application.fund_id as text) collate "C" as tenant,
@@ -143,11 +128,9 @@ counted_values as materialized (
             ) is not null
         )
     group by
-        -- as it is stored, and as text only where one tenant may be written in several ways: each
-        -- row of it would be made a text first
         application.fund_id,
         case
-            when (select tenant_types.is_varied from tenant_types)
+            when pg_typeof(application.fund_id) <> all(cast('{smallint, integer, bigint, uuid}' as regtype[]))
                 then cast(application.fund_id as text) collate "C"
         end,
         cast(application.stage as text) collate "C"

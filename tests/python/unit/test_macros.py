@@ -107,6 +107,8 @@ TEXTS: dict[str, Callable[[], str]] = {
     ),
     "resolve": lambda: render("resolve", "observed_values"),
     "resolved_columns": lambda: render("resolved_columns", "deals", "stage", "stage_values"),
+    "tenant_groups": lambda: render("tenant_groups", "deals", "fund_id"),
+    "tenant_groups__none": lambda: render("tenant_groups", "deals", None),
     "tenant_text": lambda: render("tenant_text", "deals", "fund_id"),
     "tenant_text__none": lambda: render("tenant_text", "deals", None),
     "read_in_place": lambda: render("read_in_place"),

@@ -1,0 +1,1 @@
+cast(null as text) collate "C"
