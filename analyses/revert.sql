@@ -16,9 +16,10 @@
 {{- ', hashed' if whole }}{{ ', lease_token' if reverts }})
 {%- if reverts %}
 -- One batch of a rollback, or a piece of one: rows that the batch which is taken back has changed,
--- which still have the value it wrote last, and which no other run has changed since, get the value
--- they had before. Rows, audit entry and progress are one statement: all of it happens, or nothing.
--- The mapping is the rollback's own: the value that the run wrote, and the one that comes back.
+-- which still have the value its run wrote last, and which no other run has changed since, get the
+-- value they had before that run. Rows, audit entry and progress are one statement: all of it
+-- happens, or nothing. The mapping is the rollback's own: the value that the run wrote, and the one
+-- that comes back.
 {%- else %}
 -- The keys of the rows that a batch of a rollback, or a piece of one, would change, in order: where
 -- to cut it.
@@ -27,6 +28,7 @@
         batches.batch_id,
         batches.run_id,
         batches.reverts_batch_id,
+        batches.shared_batch_ids,
         batches.range_start,
         batches.range_end,
         batches.stripe,
@@ -98,16 +100,30 @@ range_ends as (
 audited_batches as (
     select
         fence.reverts_batch_id as batch_id,
-        fence.batch_id as own_batch_id,
         true as is_own,
+        true as is_taken_back,
         false as is_ours
     from fence
+    union all
+    -- Others of that run which have changed some of the same rows: what a row was first and last is
+    -- not in one batch alone.
+    select
+        shared.batch_id,
+        true as is_own,
+        batches.batch_id is not null as is_taken_back,
+        false as is_ours
+    from fence
+    cross join unnest(fence.shared_batch_ids) as shared (batch_id)
+    left join {{ ref('stage_migration_batches') }} as batches
+        on
+            fence.run_id = batches.run_id
+            and shared.batch_id = batches.reverts_batch_id
     union all
     -- what an earlier attempt at this batch has restored
     select
         fence.batch_id,
-        cast(null as bigint) as own_batch_id,
         false as is_own,
+        false as is_taken_back,
         true as is_ours
     from fence
     union all
@@ -115,8 +131,8 @@ audited_batches as (
     -- have been shortened by --resume-from after it had changed some.
     select
         batches.batch_id,
-        cast(null as bigint) as own_batch_id,
         false as is_own,
+        false as is_taken_back,
         false as is_ours
     from fence
     cross join range_starts
@@ -165,6 +181,8 @@ keyed_rows as (
         audited_rows.first_map_id,
         audited_rows.last_map_id
     from audited_rows
+    inner join fence
+        on audited_rows.batch_id = fence.reverts_batch_id
     where
         audited_rows.is_in_scope
         and not audited_rows.is_changed_later

@@ -34,16 +34,29 @@ reverted_runs as (
     where runs.run_id = $2
 ),
 
-own_batches as (
+-- one batch, and those of other tenants, which may have changed the same rows; or all
+wanted_batches as (
+    select batches.fund_id
+    from batches
+    where batches.batch_id = cast($5 as bigint)
+),
+
+reverted_batches as (
     select
         batches.batch_id,
-        batches.batch_id as own_batch_id
+        batches.fund_id,
+        coalesce(batches.batch_id = cast($5 as bigint), true) as is_taken_back
     from batches
+    left join wanted_batches on true
     where
         batches.run_id = $2
         and batches.table_name = {{ table_text }}
         and batches.column_name = {{ column_text }}
-        and (cast($5 as bigint) is null or batches.batch_id = cast($5 as bigint))
+        and (
+            cast($5 as bigint) is null
+            or batches.batch_id = cast($5 as bigint)
+            or batches.fund_id is distinct from wanted_batches.fund_id
+        )
 ),
 
 own_values as (
@@ -65,6 +78,44 @@ own_values as (
 ),
 
 {{ judged_reverts(entry, '$1', '$3') }},
+
+-- Rows that several batches have changed. Only a run that is cut by tenant has any.
+shared_rows as (
+    select audited.row_key
+    from pieces
+    cross join unnest(pieces.row_keys) as audited (row_key)
+    where
+        pieces.is_own
+        and exists (
+            select 1 as found
+            from reverted_batches
+            where reverted_batches.fund_id is not null
+        )
+    group by audited.row_key
+    having min(pieces.batch_id) < max(pieces.batch_id)
+),
+
+shared_entries as (
+    select distinct
+        shared_rows.row_key,
+        pieces.batch_id
+    from pieces
+    cross join unnest(pieces.row_keys) as audited (row_key)
+    inner join shared_rows
+        on audited.row_key = shared_rows.row_key
+    where pieces.is_own
+),
+
+sharing_batches as (
+    select
+        shared_entries.batch_id,
+        array_agg(distinct other_entries.batch_id) as shared_batch_ids
+    from shared_entries
+    inner join shared_entries as other_entries
+        on shared_entries.row_key = other_entries.row_key
+    where shared_entries.batch_id <> other_entries.batch_id
+    group by shared_entries.batch_id
+),
 
 pairs as (
     select
@@ -147,17 +198,17 @@ stored_values as (
 
 counted_batches as (
     select
-        judged_rows.own_batch_id as batch_id,
+        judged_rows.batch_id,
         count(*) as row_count,
         count(*) filter (where judged_rows.reason is null) as planned_count
     from judged_rows
-    group by judged_rows.own_batch_id
+    group by judged_rows.batch_id
 ),
 
 stored_batches as (
     insert into {{ ref('stage_migration_batches') }} (
         run_id, table_name, column_name, range_no, fund_id, range_start, range_end, stripe,
-        stripes, hashed, rows_in_batch, rows_planned, reverts_batch_id
+        stripes, hashed, rows_in_batch, rows_planned, reverts_batch_id, shared_batch_ids
     )
     select
         cast($1 as uuid) as run_id,
@@ -175,10 +226,13 @@ stored_batches as (
         batches.hashed,
         counted_batches.row_count as rows_in_batch,
         counted_batches.planned_count as rows_planned,
-        batches.batch_id as reverts_batch_id
+        batches.batch_id as reverts_batch_id,
+        sharing_batches.shared_batch_ids
     from counted_batches
     inner join batches
         on counted_batches.batch_id = batches.batch_id
+    left join sharing_batches
+        on counted_batches.batch_id = sharing_batches.batch_id
     where cast($7 as boolean)
     order by batches.batch_id desc
     returning batch_id
@@ -340,7 +394,7 @@ quarantine as (
 {{ judged_reverts(entry, '$1', '$2') }},
 
 open_batches as (
-    select distinct judged_rows.own_batch_id
+    select distinct judged_rows.batch_id
     from judged_rows
     where
         judged_rows.reason is null
@@ -348,7 +402,9 @@ open_batches as (
             select 1 as found
             from quarantine
             where
-                quarantine.batch_id = judged_rows.own_batch_id
+                quarantine.run_id = $1
+                and quarantine.table_name = {{ table_text }}
+                and quarantine.column_name = {{ column_text }}
                 and quarantine.row_key = judged_rows.row_key
         )
 )
@@ -362,7 +418,8 @@ set
     error_message = null
 from open_batches
 where
-    reopened.batch_id = open_batches.own_batch_id
+    reopened.run_id = $1
+    and reopened.reverts_batch_id = open_batches.batch_id
     and reopened.status in ('completed', 'failed')
     and {{ holds_run(ref('stage_migration_control'), '$1', '$3') | indent(4) }}
 returning reopened.batch_id;
@@ -433,7 +490,7 @@ insert into {{ ref('migration_conflicts') }} (
 )
 select
     cast($1 as uuid) as run_id,
-    judged_rows.own_batch_id as batch_id,
+    batches.batch_id,
     {{ table_text }} as table_name,
     {{ column_text }} as column_name,
     judged_rows.row_key,
@@ -443,8 +500,11 @@ select
     judged_rows.value_now,
     judged_rows.reason
 from judged_rows
+inner join batches
+    on judged_rows.batch_id = batches.reverts_batch_id
 where
-    judged_rows.reason is not null
+    batches.run_id = $1
+    and judged_rows.reason is not null
     and not judged_rows.is_restored
     and not exists (
         select 1 as found

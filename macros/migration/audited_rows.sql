@@ -3,19 +3,24 @@
     comma at the end. The one place that decides it, for the plan of a rollback, its batches and its
     end.
 
-    audited_rows('$7') expects a CTE audited_batches(batch_id, own_batch_id, is_own, is_ours): the
-    batches that are taken back (is_own), and those of all runs that may have changed the same rows
-    later, this rollback among them (is_ours); own_batch_id is handed on. Its argument is the array
-    of tenants in scope. It defines, last, audited_rows(row_key, own_batch_id, tenant, is_in_scope,
-    first_map_id, last_map_id, is_restored, is_changed_later), one row per row of the application.
+    audited_rows('$7') expects a CTE audited_batches(batch_id, is_own, is_taken_back, is_ours):
+    batches of the run that is taken back (is_own), those that this rollback takes back among them
+    (is_taken_back), and of all runs that may have changed the same rows later, this rollback among
+    them (is_ours). Its argument is the array of tenants in scope. It defines, last,
+    audited_rows(row_key, batch_id, tenant, is_in_scope, first_map_id, last_map_id, is_restored,
+    is_changed_later), one row per row of the application.
+
+    A row that moved to another tenant may have been changed by several batches of a run that is cut
+    by tenant. It comes back with one of them, batch_id: the newest that is taken back.
 
     One grouping and no join: whatever the planner thinks of tables that nobody analyzes.
 -#}
 {%- macro audited_rows(tenants) -%}
 pieces as (
     select
-        audited_batches.own_batch_id,
+        audited_batches.batch_id,
         audited_batches.is_own,
+        audited_batches.is_taken_back,
         audited_batches.is_ours,
         changes.row_keys,
         changes.tenants,
@@ -28,8 +33,9 @@ pieces as (
 
 entries as (
     select
-        pieces.own_batch_id,
+        pieces.batch_id,
         pieces.is_own,
+        pieces.is_taken_back,
         pieces.is_ours,
         pieces.place,
         audited.row_key,
@@ -44,7 +50,7 @@ entries as (
 audited_rows as (
     select
         entries.row_key,
-        max(entries.own_batch_id) as own_batch_id,
+        max(entries.batch_id) filter (where entries.is_taken_back) as batch_id,
         max(entries.tenant) filter (where entries.is_own) as tenant,
         bool_or(
             cast({{ tenants }} as text[]) is null
@@ -63,6 +69,6 @@ audited_rows as (
         ) as is_changed_later
     from entries
     group by entries.row_key
-    having bool_or(entries.is_own)
+    having bool_or(entries.is_taken_back)
 )
 {%- endmacro -%}

@@ -5,8 +5,9 @@
     judged_reverts({'table': 'deals', 'column': 'stage', 'key': {'id': 'bigint'}}, '$1', '$2')
     expects the id of the rollback and the array of its tenants; CTEs runs, batches, changes and
     value_map (all of the ledger's models); and what of_rollback() defines. It defines, last,
-    judged_rows(row_key, own_batch_id, tenant, map_id, value_before, value_written, value_now,
-    is_restored, reason): reason is NULL where the row can be restored.
+    judged_rows(row_key, batch_id, tenant, map_id, value_before, value_written, value_now,
+    is_restored, reason): batch_id is the one that is taken back, reason is NULL where the row can
+    be restored.
 -#}
 {%- macro judged_reverts(entry, run_id, tenants) -%}
 later_runs as (
@@ -20,26 +21,26 @@ later_runs as (
 
 audited_batches as (
     select
-        own_batches.batch_id,
-        own_batches.own_batch_id,
+        reverted_batches.batch_id,
         true as is_own,
+        reverted_batches.is_taken_back,
         false as is_ours
-    from own_batches
+    from reverted_batches
     union all
     select
         batches.batch_id,
-        own_batches.own_batch_id,
         false as is_own,
+        false as is_taken_back,
         true as is_ours
-    from own_batches
+    from reverted_batches
     inner join batches
-        on own_batches.own_batch_id = batches.batch_id
+        on reverted_batches.batch_id = batches.reverts_batch_id
     where batches.run_id = {{ run_id }}
     union all
     select
         batches.batch_id,
-        cast(null as bigint) as own_batch_id,
         false as is_own,
+        false as is_taken_back,
         false as is_ours
     from batches
     inner join later_runs
@@ -49,7 +50,7 @@ audited_batches as (
         and batches.column_name = {{ trueup.literal(entry.column) }}
         and exists (
             select 1 as found
-            from own_batches
+            from reverted_batches
         )
 ),
 
@@ -75,7 +76,7 @@ current_rows as (
 judged_rows as (
     select
         audited_rows.row_key,
-        audited_rows.own_batch_id,
+        audited_rows.batch_id,
         audited_rows.tenant,
         own_values.map_id,
         own_values.value_after as value_before,

@@ -1,12 +1,13 @@
 {#-
     What a rollback has not wholly taken back in a column, as CTEs; no comma at the end. What the
     run has changed is settled when it is planned, so a batch that has restored as many rows as were
-    counted then is done with: neither conflicts nor rows to restore are left in it.
+    counted then is done with: neither conflicts nor rows to restore are left in it. One that shares
+    rows with others is looked at all the same: none of these can be judged without the others.
 
     of_rollback({'table': 'deals', 'column': 'stage'}, '$1') expects the id of the rollback and CTEs
     runs, batches and value_map (all of the ledger's models). It defines reverted_runs(run_id,
-    started_at), own_batches(own_batch_id, batch_id), the rollback's and the one it takes back, and
-    own_values, its own map; what that does not hold is not in its scope.
+    started_at), reverted_batches(batch_id, is_taken_back), batches of that run, and own_values, the
+    rollback's own map; what that does not hold is not in its scope.
 -#}
 {%- macro of_rollback(entry, run_id) -%}
 reverted_runs as (
@@ -21,14 +22,36 @@ reverted_runs as (
 
 own_batches as (
     select
-        batches.batch_id as own_batch_id,
-        batches.reverts_batch_id as batch_id
+        batches.reverts_batch_id as batch_id,
+        batches.shared_batch_ids
     from batches
     where
         batches.run_id = {{ run_id }}
         and batches.table_name = {{ trueup.literal(entry.table) }}
         and batches.column_name = {{ trueup.literal(entry.column) }}
-        and batches.rows_updated < batches.rows_in_batch
+        and (
+            batches.rows_updated < batches.rows_in_batch
+            or batches.shared_batch_ids is not null
+        )
+),
+
+reverted_batches as (
+    select
+        own_batches.batch_id,
+        true as is_taken_back
+    from own_batches
+    union all
+    select distinct
+        shared.batch_id,
+        false as is_taken_back
+    from own_batches
+    cross join unnest(own_batches.shared_batch_ids) as shared (batch_id)
+    where
+        not exists (
+            select 1 as found
+            from own_batches as taken_back
+            where taken_back.batch_id = shared.batch_id
+        )
 ),
 
 own_values as (

@@ -1,7 +1,8 @@
 pieces as (
     select
-        audited_batches.own_batch_id,
+        audited_batches.batch_id,
         audited_batches.is_own,
+        audited_batches.is_taken_back,
         audited_batches.is_ours,
         changes.row_keys,
         changes.tenants,
@@ -14,8 +15,9 @@ pieces as (
 
 entries as (
     select
-        pieces.own_batch_id,
+        pieces.batch_id,
         pieces.is_own,
+        pieces.is_taken_back,
         pieces.is_ours,
         pieces.place,
         audited.row_key,
@@ -30,7 +32,7 @@ entries as (
 audited_rows as (
     select
         entries.row_key,
-        max(entries.own_batch_id) as own_batch_id,
+        max(entries.batch_id) filter (where entries.is_taken_back) as batch_id,
         max(entries.tenant) filter (where entries.is_own) as tenant,
         bool_or(
             cast($2 as text[]) is null
@@ -49,5 +51,5 @@ audited_rows as (
         ) as is_changed_later
     from entries
     group by entries.row_key
-    having bool_or(entries.is_own)
+    having bool_or(entries.is_taken_back)
 )

@@ -9,26 +9,26 @@ later_runs as (
 
 audited_batches as (
     select
-        own_batches.batch_id,
-        own_batches.own_batch_id,
+        reverted_batches.batch_id,
         true as is_own,
+        reverted_batches.is_taken_back,
         false as is_ours
-    from own_batches
+    from reverted_batches
     union all
     select
         batches.batch_id,
-        own_batches.own_batch_id,
         false as is_own,
+        false as is_taken_back,
         true as is_ours
-    from own_batches
+    from reverted_batches
     inner join batches
-        on own_batches.own_batch_id = batches.batch_id
+        on reverted_batches.batch_id = batches.reverts_batch_id
     where batches.run_id = $1
     union all
     select
         batches.batch_id,
-        cast(null as bigint) as own_batch_id,
         false as is_own,
+        false as is_taken_back,
         false as is_ours
     from batches
     inner join later_runs
@@ -38,14 +38,15 @@ audited_batches as (
         and batches.column_name = 'stage'
         and exists (
             select 1 as found
-            from own_batches
+            from reverted_batches
         )
 ),
 
 pieces as (
     select
-        audited_batches.own_batch_id,
+        audited_batches.batch_id,
         audited_batches.is_own,
+        audited_batches.is_taken_back,
         audited_batches.is_ours,
         changes.row_keys,
         changes.tenants,
@@ -58,8 +59,9 @@ pieces as (
 
 entries as (
     select
-        pieces.own_batch_id,
+        pieces.batch_id,
         pieces.is_own,
+        pieces.is_taken_back,
         pieces.is_ours,
         pieces.place,
         audited.row_key,
@@ -74,7 +76,7 @@ entries as (
 audited_rows as (
     select
         entries.row_key,
-        max(entries.own_batch_id) as own_batch_id,
+        max(entries.batch_id) filter (where entries.is_taken_back) as batch_id,
         max(entries.tenant) filter (where entries.is_own) as tenant,
         bool_or(
             cast($2 as text[]) is null
@@ -93,7 +95,7 @@ audited_rows as (
         ) as is_changed_later
     from entries
     group by entries.row_key
-    having bool_or(entries.is_own)
+    having bool_or(entries.is_taken_back)
 ),
 
 reverted_values as (
@@ -116,7 +118,7 @@ current_rows as (
 judged_rows as (
     select
         audited_rows.row_key,
-        audited_rows.own_batch_id,
+        audited_rows.batch_id,
         audited_rows.tenant,
         own_values.map_id,
         own_values.value_after as value_before,

@@ -10,14 +10,36 @@ reverted_runs as (
 
 own_batches as (
     select
-        batches.batch_id as own_batch_id,
-        batches.reverts_batch_id as batch_id
+        batches.reverts_batch_id as batch_id,
+        batches.shared_batch_ids
     from batches
     where
         batches.run_id = $1
         and batches.table_name = 'deals'
         and batches.column_name = 'stage'
-        and batches.rows_updated < batches.rows_in_batch
+        and (
+            batches.rows_updated < batches.rows_in_batch
+            or batches.shared_batch_ids is not null
+        )
+),
+
+reverted_batches as (
+    select
+        own_batches.batch_id,
+        true as is_taken_back
+    from own_batches
+    union all
+    select distinct
+        shared.batch_id,
+        false as is_taken_back
+    from own_batches
+    cross join unnest(own_batches.shared_batch_ids) as shared (batch_id)
+    where
+        not exists (
+            select 1 as found
+            from own_batches as taken_back
+            where taken_back.batch_id = shared.batch_id
+        )
 ),
 
 own_values as (

@@ -168,6 +168,7 @@ class Run:
     by_tenant: bool = False
     reverts: UUID | None = None
     values_before: tuple[str, ...] = ()
+    batch: int | None = None  # of the run that is taken back, where only that one is
     is_judged: bool = False
 
 
@@ -183,7 +184,6 @@ class World:
         self.people = psycopg.connect(app.url, autocommit=True, application_name=USER)
         self.people.execute("set lock_timeout = '5s'")
         self.watch = app.connect()
-        self.knows_split = False  # whether rows that two batches have changed are judged
         self.holder: psycopg.Connection[Any] | None = None
         self.held: set[int] = set()
         self.late: set[int] = set()  # keys written after a run had come to its end
@@ -350,7 +350,7 @@ class World:
         assert status in runs.FINISHED and not held
         tenants = tuple(None if name == plan.NO_TENANT else name for name in scope.tenants) or None
         run = Run(UUID(int=0), "rollback", tenants, set(), self.seq, reverts=reverted.run_id,
-                  values_before=scope.values_before)  # fmt: skip
+                  values_before=scope.values_before, batch=scope.batch_id)  # fmt: skip
         reasons = {cell: self.reason(run, cell) for cell in self.changed_by(run)}
         run.promised = {cell for cell, reason in reasons.items() if reason is None}
         assert made.rows == len(run.promised)
@@ -496,8 +496,14 @@ class World:
                 own
                 and (not run.values_before or own[0].before in run.values_before)
                 and (run.tenants is None or any(change.tenant in run.tenants for change in own))
+                and (run.batch is None or any(change.batch == run.batch for change in own))
             ):
                 yield cell
+
+    def batches(self, run_id: UUID) -> list[int]:
+        """Those that have changed cells."""
+        changes = (change for cell in self.cells.values() for change in cell)
+        return sorted({int(each.batch or 0) for each in changes if each.run == run_id})
 
     def reason(self, run: Run, cell: Cell) -> str | None:
         """Why a rollback leaves a cell alone; None where it can be restored."""
@@ -509,13 +515,6 @@ class World:
         if ours[-1].run != run.reverts:
             return "changed by a later run"
         return None if changes[-1].after == written.after else "edited"
-
-    def is_split(self, run: Run, cell: Cell) -> bool:
-        """Changed by two batches of the run that is taken back; see the test of such a row."""
-        if self.knows_split:
-            return False
-        batches = {change.batch for change in self.cells[cell] if change.run == run.reverts}
-        return len(batches) > 1
 
     def first(self, run_id: UUID | None, cell: Cell) -> str | None:
         return next(change.before for change in self.cells[cell] if change.run == run_id)
@@ -606,8 +605,6 @@ class World:
         ours = [each for each in self.cells[cell] if each.run]
         assert ours[-1].run == run.reverts, f"{cell} was changed by a later run"
         assert ours[-1].after == change.before, f"{cell} was edited: {self.cells[cell]}"
-        if self.is_split(run, cell):
-            return
         assert change.after == self.first(run.reverts, cell), (cell, change, self.cells[cell])
 
     def _check_migration(self, run: Run) -> None:
@@ -631,9 +628,6 @@ class World:
         for cell in self.changed_by(run):
             changes = self.cells[cell]
             if any(change.run == run.run_id for change in changes):
-                continue
-            if self.is_split(run, cell):
-                listed.pop(cell, None)
                 continue
             before = self.first(run.reverts, cell)
             written = [change for change in changes if change.run == run.reverts][-1].after
