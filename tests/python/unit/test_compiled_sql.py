@@ -6,6 +6,7 @@ later ones, with this project's vars and with a configuration that takes the oth
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import yaml
 from sqlfluff.core import FluffConfig, Linter
 from sqlfluff.core.templaters import JinjaTemplater
 
+import sqlfluff_library
+from trueup import compiled
 from unit.conftest import PROJECT, compile_project
 
 WIDTH = 100
@@ -113,10 +116,10 @@ def findings(folder: Path, *patterns: str, exclude: tuple[str, ...] = ()) -> dic
 
 def test_sqlfluff_sees_the_whole_of_every_source() -> None:
     """Where it cannot tell which line became which SQL, it warns and lints what it understood."""
-    config = FluffConfig.from_path(str(PROJECT))
     seen = 0
     for folder in ("models", "analyses"):
         for path in sorted((PROJECT / folder).rglob("*.sql")):
+            config = FluffConfig.from_path(str(path))
             rendered, faults = JinjaTemplater().process(
                 in_str=path.read_text(), fname=str(path), config=config
             )
@@ -125,6 +128,25 @@ def test_sqlfluff_sees_the_whole_of_every_source() -> None:
             assert "select" in str(rendered), path.name
             seen += 1
     assert seen >= 20
+
+
+def test_columns_of_one_shape_have_the_same_statements(compiled_first: Path) -> None:
+    """But for names: so sqlfluff looks at those of the first one only."""
+    entries = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["managed_columns"]
+    shapes = {sqlfluff_library._shape(entry) for entry in entries}
+    parts = ("table", "column", "mart", "mart_key", "vocabulary", "updated_at", "tenant")
+    names = {entry[part] for entry in entries for part in parts if part in entry}
+    some = re.compile(r"rehearsal_[0-9a-f]{12}|" + "|".join(sorted(names, key=len, reverse=True)))
+    texts: dict[str, set[str]] = {}
+    for path in sorted((compiled_first / "compiled/trueup/analyses").glob("*.sql")):
+        for name, statement in compiled.read(path).items():
+            purpose, *place = name.split("__")
+            if len(place) == 2:  # a column's own
+                sql = " ".join(some.sub("name", statement.sql).split())
+                texts.setdefault(purpose, set()).add(sql)
+    assert len(texts) > 20
+    many = {purpose: len(found) for purpose, found in texts.items() if len(found) > len(shapes)}
+    assert many == {}
 
 
 def test_first_run(compiled_first: Path) -> None:
