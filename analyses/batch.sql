@@ -120,10 +120,9 @@ with chunks as (
 )
 {% endif %}
 select {{ key_texts(entry.key, 'application') }} as key_texts
-from {{ application_table(entry) }} as application
-{%- if is_integer_key(entry.key) %}
-cross join chunks
-{%- endif %}
+from
+    {{ 'chunks,\n    ' if is_integer_key(entry.key) -}}
+    {{ application_table(entry) }} as application
 where
     {{ in_batch(entry, numbers) | indent(4) }}
     and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($6 as text[]))

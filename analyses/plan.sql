@@ -210,8 +210,12 @@ from stripe_sizes;
 -- stripes. A batch has to read its range, so all rows are cut, also those of tenants that are not
 -- in scope; only rows in scope are counted. By tenant, each tenant's rows are cut for themselves.
 -- The end of the last range is the frozen bound.
-{%- set fund_id %}case when cast($6 as boolean) then {{ '' -}}
-{{ tenant_text('application', entry.tenant) }} end{% endset %}
+{%- set fund_id %}
+case
+    when cast($6 as boolean)
+        then {{ tenant_text('application', entry.tenant) }}
+end
+{%- endset %}
 {%- set range_start = 'cast(ranges.range_start[1] as numeric)' %}
 {%- set range_end = 'cast(ranges.range_end[1] as numeric)' %}
 with planned_values as (
@@ -221,9 +225,10 @@ with planned_values as (
 placed_rows as (
     select
         {{ numbered_columns(entry.key, 'application') }},
-        {{ fund_id }} as fund_id,
+        {{ fund_id | trim | indent(8) }} as fund_id,
         row_number() over (
-            partition by {{ fund_id }}
+            partition by
+                {{ fund_id | trim | indent(16) }}
             order by {{ key_columns(entry.key, 'application') }}
         ) as place,
         {{ stripe_of(entry.key, 'application', '$3', '$4') | indent(8) }} as stripe,
@@ -326,7 +331,8 @@ select
     -- every other number is a key, or more; and there is room to count beyond the last one
     coalesce(
         not cast($4 as boolean)
-        and {{ range_end }} - {{ range_start }} <= 2 * ranges.read_count
+        and {{ range_end }} - {{ range_start }}
+        <= 2 * ranges.read_count
         and {{ range_end }} < 4611686018427387904,
         false
     ) as dense,

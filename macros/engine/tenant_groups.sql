@@ -1,7 +1,7 @@
 {#-
     What rows are grouped by to count them by tenant, after `group by`: the tenant as it is stored,
     which is cheaper than a text of every row; and its text too where one tenant may be written in
-    several ways (a case-insensitive type, numbers with 1.0 and 1.00). tenant_text() may be selected.
+    several ways (a case-insensitive type, numbers with 1.0 and 1.00).
     tenant_groups('deals', 'fund_id') →
         deals.fund_id, case when pg_typeof(deals.fund_id) ... then cast(deals.fund_id as text) end
     tenant_groups('deals', none) → cast(null as text) collate "C"
@@ -12,7 +12,9 @@
 {%- set column = relation ~ '.' ~ trueup.quoted(tenant) -%}
 {{ column }},
 case
-    when pg_typeof({{ column }}) <> all(cast('{smallint, integer, bigint, uuid}' as regtype[]))
+    when
+        pg_typeof({{ column }})
+        <> all(cast('{smallint, integer, bigint, uuid}' as regtype[]))
         then {{ text }}
 end
 {%- else -%}

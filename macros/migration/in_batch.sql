@@ -23,18 +23,7 @@ and {{ trueup.stripe_of(
 (
     (
         cast({{ numbers.dense }} as boolean)
-        and {{ trueup.key_columns(entry.key, 'application') }} = any(array(
-            select numbers.number
-            from
-                generate_series(
-                    chunks.first_number,
-                    chunks.first_number + 127 * cast({{ numbers.stripes }} as bigint),
-                    cast({{ numbers.stripes }} as bigint)
-                ) as numbers (number)
-            where
-                numbers.number > {{ trueup.key_values(entry.key, numbers.range_start) }}
-                and numbers.number <= {{ trueup.key_values(entry.key, numbers.range_end) }}
-        ))
+        and {{ trueup.key_columns(entry.key, 'application') }} = any(chunks.numbers)
     )
     or (
         not cast({{ numbers.dense }} as boolean)

@@ -286,7 +286,7 @@ accounted_rows as (
         on
             run_values.value_before = odd_values.raw_value
             and odd_values.is_planned
-    where (select bool_or(odd_values.is_planned) from odd_values)
+    where (select bool_or(any_values.is_planned) from odd_values as any_values)
     union
     select
         dirty_rows.raw_value,
@@ -567,8 +567,8 @@ empty_rows as (
             select 1 as found
             from own_rows
             where
-                own_rows.row_key
-                = {{ trueup.key_text(entry.key, 'application') }}
+                {{ trueup.key_text(entry.key, 'application') }}
+                = own_rows.row_key
         )
 ),
 

@@ -130,7 +130,9 @@ counted_values as materialized (
     group by
         application.fund_id,
         case
-            when pg_typeof(application.fund_id) <> all(cast('{smallint, integer, bigint, uuid}' as regtype[]))
+            when
+                pg_typeof(application.fund_id)
+                <> all(cast('{smallint, integer, bigint, uuid}' as regtype[]))
                 then cast(application.fund_id as text) collate "C"
         end,
         cast(application.stage as text) collate "C"
@@ -342,7 +344,7 @@ accounted_rows as (
         on
             run_values.value_before = odd_values.raw_value
             and odd_values.is_planned
-    where (select bool_or(odd_values.is_planned) from odd_values)
+    where (select bool_or(any_values.is_planned) from odd_values as any_values)
     union
     select
         dirty_rows.raw_value,
@@ -631,8 +633,8 @@ empty_rows as (
             select 1 as found
             from own_rows
             where
-                own_rows.row_key
-                = cast(application.id as text)
+                cast(application.id as text)
+                = own_rows.row_key
         )
 ),
 

@@ -351,7 +351,7 @@ accounted_rows as (
         on
             run_values.value_before = odd_values.raw_value
             and odd_values.is_planned
-    where (select bool_or(odd_values.is_planned) from odd_values)
+    where (select bool_or(any_values.is_planned) from odd_values as any_values)
     union
     select
         dirty_rows.raw_value,
@@ -643,8 +643,8 @@ empty_rows as (
             select 1 as found
             from own_rows
             where
-                own_rows.row_key
-                = cast(array[cast(application."Fund" as text) collate "C", cast(application.id as text)] as text)
+                cast(array[cast(application."Fund" as text) collate "C", cast(application.id as text)] as text)
+                = own_rows.row_key
         )
 ),
 

@@ -1,18 +1,7 @@
 (
     (
         cast($9 as boolean)
-        and application.id = any(array(
-            select numbers.number
-            from
-                generate_series(
-                    chunks.first_number,
-                    chunks.first_number + 127 * cast($4 as bigint),
-                    cast($4 as bigint)
-                ) as numbers (number)
-            where
-                numbers.number > cast((cast($1 as text[]))[1] as bigint)
-                and numbers.number <= cast((cast($2 as text[]))[1] as bigint)
-        ))
+        and application.id = any(chunks.numbers)
     )
     or (
         not cast($9 as boolean)

@@ -1,4 +1,16 @@
-select series.first_number
+select
+    array(
+        select candidates.number
+        from
+            generate_series(
+                chunk_starts.first_number,
+                chunk_starts.first_number + 127 * cast($4 as bigint),
+                cast($4 as bigint)
+            ) as candidates (number)
+        where
+            candidates.number > cast((cast($1 as text[]))[1] as integer)
+            and candidates.number <= cast((cast($2 as text[]))[1] as integer)
+    ) as numbers
 from
     generate_series(
         case
@@ -8,10 +20,6 @@ from
                     | cast($3 as bigint)
             else 0
         end,
-        case
-            when cast($9 as boolean)
-                then cast((cast($2 as text[]))[1] as integer)
-            else 0
-        end,
+        case when cast($9 as boolean) then cast((cast($2 as text[]))[1] as integer) else 0 end,
         128 * cast($4 as bigint)
-    ) as series (first_number)
+    ) as chunk_starts (first_number)

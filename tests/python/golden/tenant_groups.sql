@@ -1,5 +1,7 @@
 deals.fund_id,
 case
-    when pg_typeof(deals.fund_id) <> all(cast('{smallint, integer, bigint, uuid}' as regtype[]))
+    when
+        pg_typeof(deals.fund_id)
+        <> all(cast('{smallint, integer, bigint, uuid}' as regtype[]))
         then cast(deals.fund_id as text) collate "C"
 end
