@@ -3,7 +3,7 @@
     key, its stripe and its tenant.
 
     in_batch({'key': {'id': 'uuid'}, 'tenant': none}, numbers) →
-        key_in_range(...) and stripe_of(...) = cast($5 as bigint) and in_scope(...)
+        key_in_range(...) and stripe_of(...) = cast($3 as bigint) and in_scope(...)
 
     Where the key is a whole number, expects `chunks` beside it, see numbers_of_stripe(). The
     statements are planned with the values of their parameters, so of the two conditions that
@@ -13,25 +13,25 @@
     hashed and dense where the key is a whole number; by_tenant and fund_id where there is a tenant.
 -#}
 {%- macro in_batch(entry, numbers) -%}
-{%- set in_stripe -%}
-{{ trueup.key_in_range(entry.key, 'application', numbers.range_start, numbers.range_end) }}
-and {{ trueup.stripe_of(
+{%- set of_stripe -%}
+{{ trueup.stripe_of(
     entry.key, 'application', numbers.stripes, numbers.get('hashed')
 ) }} = cast({{ numbers.stripe }} as bigint)
 {%- endset -%}
-{%- if trueup.is_integer_key(entry.key) -%}
-(
+{{ trueup.key_in_range(entry.key, 'application', numbers.range_start, numbers.range_end) }}
+{%- if trueup.is_integer_key(entry.key) %}
+and (
     (
         cast({{ numbers.dense }} as boolean)
         and {{ trueup.key_columns(entry.key, 'application') }} = any(chunks.numbers)
     )
     or (
         not cast({{ numbers.dense }} as boolean)
-        and {{ in_stripe | indent(8) }}
+        and {{ of_stripe | indent(8) }}
     )
 )
-{%- else -%}
-{{ in_stripe }}
+{%- else %}
+and {{ of_stripe }}
 {%- endif %}
 and {{ trueup.in_scope(entry.tenant, 'application', numbers.tenants) }}
 {%- if entry.tenant %}

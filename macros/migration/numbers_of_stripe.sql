@@ -1,8 +1,8 @@
 {#-
     The body of the CTE `chunks`, which in_batch() expects where the key is a whole number: of a
-    range without large gaps the numbers that a stripe may have, up to 128 in an array. Looking
-    these up is cheaper than reading the rows of all stripes, and stays so where a batch is cut into
-    pieces. Of a range with gaps one row, which says nothing.
+    range without large gaps the numbers that a stripe may have, 128 in an array, a few outside of
+    the range among them. Looking these up is cheaper than reading the rows of all stripes, and
+    stays so where a batch is cut into pieces. Of a range with gaps one row, which says nothing.
 
     numbers_of_stripe({'id': 'bigint'}, numbers) →
         select array(select ... from generate_series(...) ...) as numbers
@@ -26,9 +26,6 @@ select
                 chunk_starts.first_number + 127 * {{ stripes }},
                 {{ stripes }}
             ) as candidates (number)
-        where
-            candidates.number > {{ range_start }}
-            and candidates.number <= {{ range_end }}
     ) as numbers
 from
     generate_series(

@@ -444,7 +444,7 @@ value_result as (
                     || case
                         when found.rows_perhaps_missed > 0
                             then
-                                '; up to ' || cast(found.rows_perhaps_missed as text)
+                                '; by the books, ' || cast(found.rows_perhaps_missed as text)
                                 || ' of them may have been missed by the run'
                         else ''
                     end,

@@ -519,14 +519,16 @@ class Worker:
     def _values(self, batch: Batch, piece: Piece) -> dict[str, Any]:
         """What the statements of a batch take."""
         place = (batch.table_name, batch.column_name)
+        canonical_values = self.order.canonical_values.get(place)
         return {
             "batch_id": batch.batch_id,
             "hashed": batch.hashed,
-            "dense": looks_up(batch.dense, piece),
+            # an index of what is not canonical has fewer rows than there are numbers to look up
+            "dense": looks_up(batch.dense, piece) and canonical_values is None,
             "tenants": self.order.tenants,
             "by_tenant": self.order.by_tenant,
             "fund_id": batch.fund_id,
-            "canonical_values": self.order.canonical_values.get(place),
+            "canonical_values": canonical_values,
             **self._planned(place),
             **piece._asdict(),
         }

@@ -1,15 +1,15 @@
 (
+    cast($1 as text[]) is null
+    or (application.id) > (cast((cast($1 as text[]))[1] as bigint))
+)
+and (application.id) <= (cast((cast($2 as text[]))[1] as bigint))
+and (
     (
         cast($9 as boolean)
         and application.id = any(chunks.numbers)
     )
     or (
         not cast($9 as boolean)
-        and (
-            cast($1 as text[]) is null
-            or (application.id) > (cast((cast($1 as text[]))[1] as bigint))
-        )
-        and (application.id) <= (cast((cast($2 as text[]))[1] as bigint))
         and case
             when cast($6 as boolean)
                 then hashtextextended(cast(application.id as text), 0)

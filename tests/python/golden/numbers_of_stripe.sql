@@ -7,9 +7,6 @@ select
                 chunk_starts.first_number + 127 * cast($4 as bigint),
                 cast($4 as bigint)
             ) as candidates (number)
-        where
-            candidates.number > cast((cast($1 as text[]))[1] as integer)
-            and candidates.number <= cast((cast($2 as text[]))[1] as integer)
     ) as numbers
 from
     generate_series(

@@ -749,6 +749,24 @@ def test_where_the_scan_is_the_cost_pieces_are_cut_by_key(built: App) -> None:
     assert migration.books(built, made.run_id) == {"counters": rows, "audit": rows, "rows": rows}
 
 
+def test_an_index_of_what_is_dirty_is_read_whatever_the_keys(built: App) -> None:
+    """It has fewer rows than there are numbers to look up."""
+    made = migration.make_plan(built, DEALS, plan.Pace(50, 0, 1000, stripes=4))
+    indexed = {("deal_opportunities", "stage"): ["Seed round"]}
+    for canonical_values, looked_up in (({}, True), (indexed, False)):
+        order = dataclasses.replace(migration.order(built, made), canonical_values=canonical_values)
+        runner = engine.Runner(
+            lambda: migration.connect(built), order, lambda event: None, engine.Stop()
+        )
+        runner.take_lease()
+        batches = [batch for _ in range(2) for batch in runner.worker._claim()]
+        piece = worker._whole(batches[-1])
+        assert batches[-1].dense and not batches[0].dense
+        assert runner.worker._values(batches[-1], piece)["dense"] is looked_up
+        assert runner.worker._values(batches[-1], piece._replace(stripes=1))["dense"] is False
+        runner.end("interrupted", "")
+
+
 def test_a_batch_that_never_ends_in_time_is_cut_by_key(
     built: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,6 +107,11 @@ SHAPES = [
           " partition by hash (id); create table odd_rest_0 partition of odd_rest for values with"
           " (modulus 2, remainder 0); create table odd_rest_1 partition of odd_rest for values with"
           " (modulus 2, remainder 1)"),
+    Shape("odd_ranges", {"id": "bigint"}, "id bigint primary key, stage text", "n", tenant=None,
+          after=") partition by range (id); create table odd_ranges_0 partition of odd_ranges"
+          " for values from (0) to (100); create table odd_ranges_1 partition of odd_ranges"
+          " for values from (100) to (200); create table odd_ranges_2 partition of odd_ranges"
+          " for values from (200) to (1000)"),
     Shape("odd_no_tenant", {"id": "bigint"}, "id bigint primary key, stage text", "n", tenant=None),
     # every other number, through zero, then as far away as can be
     Shape("odd_holes", {"id": "bigint"}, "id bigint primary key, fund_id int, stage text",
@@ -275,8 +280,8 @@ def test_a_table_of_this_shape(odd: App, shape: Shape) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "ranges", "dense"),
-    [("odd_no_tenant", 5, 4), ("odd_holes", 5, 3), ("odd_integer", 5, 0), ("odd_uuid", 5, 0),
-     ("odd_last_numbers", 5, 0)],
+    [("odd_no_tenant", 5, 4), ("odd_ranges", 5, 4), ("odd_holes", 5, 3), ("odd_integer", 5, 0),
+     ("odd_uuid", 5, 0), ("odd_last_numbers", 5, 0)],
 )  # fmt: skip
 def test_keys_without_large_gaps_are_looked_up(
     odd: App, shape: str, ranges: int, dense: int
@@ -326,6 +331,28 @@ def test_a_stripe_of_dense_keys_does_not_read_the_others(odd: App) -> None:
             (joined,) = (node for node in nodes if node["Node Type"] == "Hash Join")
             assert "value_before" in joined["Hash Cond"], joined
         connected.rollback()
+
+
+@pytest.mark.parametrize("purpose", ["apply_batch", "apply_batch_comparing", "keys_to_change"])
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_batch_touches_the_partitions_of_its_range_only(
+    odd: App, purpose: str, dense: bool
+) -> None:
+    """Neither locked nor looked into: somebody may be about to detach another one."""
+    with odd.connect() as connected:
+        create(connected, table("odd_ranges"))
+    made = migration.make_plan(odd, plan.Scope(("odd_ranges",)))
+    statement = migration.order(odd, made).statements[f"{purpose}__odd_ranges__stage"]
+    values = dict.fromkeys(statement.parameters)
+    values |= {"range_start": ["120"], "range_end": ["160"], "stripe": 3, "stripes": 8,
+               "hashed": False, "dense": dense, "values_before": ["x"]}  # fmt: skip
+    values |= {"values_after": ["y"], "map_ids": [1]} if "map_ids" in values else {}
+    explained = statement._replace(sql=f"explain {statement.sql}")
+    with migration.connect(odd) as connected:
+        text = "\n".join(line for (line,) in explained.run(connected, **values))
+    assert "odd_ranges_1" in text
+    if purpose != "apply_batch_comparing":  # joins rows that it has found by their keys
+        assert "odd_ranges_0" not in text and "odd_ranges_2" not in text, text
 
 
 # ------------------------------------------------------------------------------ an older server

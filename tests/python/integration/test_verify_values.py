@@ -229,7 +229,7 @@ def test_a_missed_row_that_was_edited_since_is_told_by_the_books(built: App) -> 
     write(built, other, value)
     assert of_value() == ("warn", 2, WRITTEN, 1)
     check = judged(built, made.run_id)["canonical_values"]
-    assert (f"'{value}': 2 rows, {WRITTEN}; up to 1 of them may have been missed by the run"
+    assert (f"'{value}': 2 rows, {WRITTEN}; by the books, 1 of them may have been missed by the run"
             in "\n".join(each["message"] for each in check.offenders))  # fmt: skip
     # the one that the run has changed, too, is all that is left: nothing was missed
     built.query("update deal_opportunities set stage = 'seed' where id = %s", missed)
