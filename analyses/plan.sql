@@ -207,9 +207,9 @@ from stripe_sizes;
 -- name: {{ statement_name('plan_batches', entry) }}(run_id, tenants, stripes,
 --     hashed, batch_rows, by_tenant, range_end)
 -- Cut {{ entry.table }} into ranges of the key, by rows and not by key width, and each range into
--- stripes. A batch has to read its range, so all rows are cut, also those of tenants that are not
--- in scope; only rows in scope are counted. By tenant, each tenant's rows are cut for themselves.
--- The end of the last range is the frozen bound.
+-- stripes. A batch looks at all rows of its stripe, so all rows are cut, also those of tenants that
+-- are not in scope; only rows in scope are counted. By tenant, each tenant's rows are cut for
+-- themselves. The end of the last range is the frozen bound.
 {%- set fund_id %}
 case
     when cast($6 as boolean)

@@ -142,8 +142,14 @@ results as (
         || ' documents whose weights sum to 1 within ' || cast(request.epsilon as text)
         || ', equal names added' as expected,
         cast(counted_owners.owner_total - counted_owners.offender_count as text)
-        || ' documents, and ' || cast(counted_owners.offender_count as text)
-        || ' whose weights are wrong' as actual,
+        || ' documents'
+        || case
+            when counted_owners.offender_count > 0
+                then
+                    ', and ' || cast(counted_owners.offender_count as text)
+                    || ' whose weights are wrong'
+            else ''
+        end as actual,
         coalesce(shown_offenders.offenders, cast('[]' as jsonb)) as offenders,
         counted_owners.offender_count
     from request
