@@ -336,7 +336,7 @@ with counted_values as (
         {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
         and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
     group by
-        {{ tenant_text('application', entry.tenant) }},
+        {{ tenant_groups('application', entry.tenant) | indent(8) }},
         {{ binary_text('application.' ~ quoted(entry.column)) }}
 )
 
