@@ -15,6 +15,7 @@ import shutil
 import signal
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,19 +104,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[App]:
     """The sample application before any dbt run, and a copy of the project to change at will."""
-    yield from _fresh(tmp_path, "app_template")
+    with new_app(tmp_path, "app_template") as fresh:
+        yield fresh
 
 
 @pytest.fixture
 def built(tmp_path: Path) -> Iterator[App]:
     """The sample application after a dbt build, and a copy of the project to change at will."""
-    yield from _fresh(tmp_path, "built_template")
+    with new_app(tmp_path, "built_template") as fresh:
+        yield fresh
 
 
 @pytest.fixture(scope="module")
 def shared_built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """The same for the read-only tests of a module."""
-    yield from _fresh(tmp_path_factory.mktemp("built"), "built_template")
+    with new_app(tmp_path_factory.mktemp("built"), "built_template") as fresh:
+        yield fresh
 
 
 @pytest.fixture
@@ -145,16 +149,30 @@ def copy_statements(state: Path) -> None:
     shutil.copytree(made / parts, state / compiled.TARGET / parts, copy_function=shutil.copyfile)
 
 
-def _fresh(folder: Path, template: str) -> Iterator[App]:
+@contextmanager
+def new_app(folder: Path, template: str, state: str = "state") -> Iterator[App]:
+    """A copy of a template database and of the project, with a state folder of that name.
+
+    state: "project/.trueup" is the one that the command takes by itself.
+    """
     name = f"test_{uuid.uuid4().hex[:12]}"
-    _administer(f"create database {name} template {template} owner {server.ROLE}")
+    create_database(name, template)
     project = copy_project(folder / "project")
-    for state in (folder / "state", project / ".trueup"):
-        copy_statements(state)
+    for place in {folder / state, project / ".trueup"}:
+        copy_statements(place)
     try:
-        yield _app(project, folder / "state", name)
+        yield _app(project, folder / state, name)
     finally:
-        _administer(f"drop database if exists {name} with (force)")
+        drop_database(name)
+
+
+def create_database(name: str, template: str) -> None:
+    _administer(f"create database {name} template {template} owner {server.ROLE}")
+
+
+def drop_database(name: str) -> None:
+    """As the superuser: others may not end an autovacuum worker that is at work in it."""
+    _administer(f"drop database if exists {name} with (force)")
 
 
 def _app(project: Path, state: Path, database: str) -> App:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-import psycopg
 import pytest
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from integration import migration
-from integration.conftest import App
+from integration.conftest import App, create_database, drop_database
 from trueup import dbt, try_csv
 
 COMPANIES = "trueup.fct_portfolio_company_stages"
@@ -855,11 +853,8 @@ VERIFICATION_TESTS = {
 @pytest.fixture
 def fresh(shared_built: App) -> App:
     """The built database anew; the project is the module's, so that it is parsed once."""
-    anywhere = make_conninfo(shared_built.url, dbname="trueup")
-    name = sql.Identifier(shared_built.database)
-    with psycopg.connect(anywhere, autocommit=True) as connection:
-        connection.execute(sql.SQL("drop database {} with (force)").format(name))
-        connection.execute(sql.SQL("create database {} template built_template").format(name))
+    drop_database(shared_built.database)
+    create_database(shared_built.database, "built_template")
     return shared_built
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import psycopg
 import pytest
 
 from integration import migration, proxies
-from integration.conftest import SAMPLE, App, _administer, _app, copy_project
+from integration.conftest import SAMPLE, App, copy_project, new_app
 from integration.fire import superuser, until
 from integration.test_migration_shapes import (
     HOSTILE,
@@ -30,7 +29,7 @@ from integration.test_migration_shapes import (
     table,
 )
 from integration.test_versions import system_server  # noqa: F401  a fixture
-from trueup import compiled, dbt, indexes, plan, sample, server, tables
+from trueup import compiled, dbt, indexes, plan, sample, tables
 from trueup.errors import TrueupError
 from trueup.settings import Settings
 
@@ -293,15 +292,9 @@ def test_what_a_plan_proposes(nearly: App) -> None:
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """Odd tables, and a project that manages them."""
-    name = f"test_odd_index_{os.getpid()}"
-    _administer(f"create database {name} template app_template owner {server.ROLE}")
-    project = copy_project(tmp_path_factory.mktemp("odd") / "project")
-    found = _app(project, project / ".trueup", name)
-    try:
-        prepare(found, "embedded")
-        yield found
-    finally:
-        _administer(f"drop database if exists {name} with (force)")
+    with new_app(tmp_path_factory.mktemp("odd"), "app_template", "project/.trueup") as app:
+        prepare(app, "embedded")
+        yield app
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,8 @@ from integration.conftest import (
     PROJECT,
     SAMPLE,
     App,
-    _administer,
-    _app,
     copy_project,
+    new_app,
 )
 from integration.test_versions import system_server  # noqa: F401  a fixture
 from trueup import compiled, connection, dbt, engine, plan, runs, sample, server
@@ -195,16 +194,9 @@ def quoted(name: str) -> str:
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """Odd tables beside the built sample; each test has one of its own."""
-    folder = tmp_path_factory.mktemp("odd")
-    name = f"test_odd_{os.getpid()}"
-    _administer(f"create database {name} template built_template owner {server.ROLE}")
-    project = copy_project(folder / "project")
-    app = _app(project, project / ".trueup", name)  # the command's own state folder
-    try:
+    with new_app(tmp_path_factory.mktemp("odd"), "built_template", "project/.trueup") as app:
         prepare(app, "embedded")
         yield app
-    finally:
-        _administer(f"drop database if exists {name} with (force)")
 
 
 def cells(app: App, shape: Shape) -> dict[str, tuple[str | None, str]]:

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 
 from integration import fire, states
-from integration.conftest import App, _fresh
+from integration.conftest import App, new_app
 from integration.states import COLUMNS, KINDS, OPEN, Edit, How, World
 from trueup import rollback, runs
 from trueup.plan import Pace
@@ -180,7 +180,7 @@ class Migrations(RuleBasedStateMachine):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[App, dict[str, str]]]:
     """One database for all examples, one after the other, and the spellings in it."""
-    for app in _fresh(tmp_path_factory.mktemp("states"), "built_template"):
+    with new_app(tmp_path_factory.mktemp("states"), "built_template") as app:
         yield app, states.prepare(app)
 
 

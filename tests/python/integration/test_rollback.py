@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -19,7 +18,7 @@ import psycopg
 import pytest
 
 from integration import fire, migration
-from integration.conftest import App, _administer, _app, copy_project
+from integration.conftest import App, new_app
 from integration.test_migration_shapes import (
     HOSTILE,
     ON_SYSTEM,
@@ -33,7 +32,7 @@ from integration.test_migration_shapes import (
     table,
 )
 from integration.test_versions import system_server  # noqa: F401  a fixture
-from trueup import engine, plan, rollback, runs, server, verify
+from trueup import engine, plan, rollback, runs, verify
 from trueup.errors import TrueupError
 
 LEDGER = "trueup_ledger"
@@ -796,15 +795,9 @@ def test_decisions_and_statements_are_those_that_were_stored(built: App) -> None
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """Odd tables beside the built sample."""
-    name = f"test_odd_back_{os.getpid()}"
-    _administer(f"create database {name} template built_template owner {server.ROLE}")
-    project = copy_project(tmp_path_factory.mktemp("odd_back") / "project")
-    app = _app(project, project / ".trueup", name)
-    try:
+    with new_app(tmp_path_factory.mktemp("odd"), "built_template", "project/.trueup") as app:
         prepare(app, "embedded")
         yield app
-    finally:
-        _administer(f"drop database if exists {name} with (force)")
 
 
 SHAPES = ("odd_bigint", "odd_uuid", "odd_text", "odd_text_c", "odd_composite",
