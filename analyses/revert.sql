@@ -116,7 +116,7 @@ audited_batches as (
     cross join unnest(fence.shared_batch_ids) as shared (batch_id)
     left join {{ ref('stage_migration_batches') }} as batches
         on
-            fence.run_id = batches.run_id
+            batches.run_id = (select held.run_id from fence as held)
             and shared.batch_id = batches.reverts_batch_id
     union all
     -- what an earlier attempt at this batch has restored
@@ -137,11 +137,11 @@ audited_batches as (
     from fence
     cross join range_starts
     cross join range_ends
-    cross join later_runs
-    inner join {{ ref('stage_migration_batches') }} as batches
-        on later_runs.run_id = batches.run_id
+    cross join {{ ref('stage_migration_batches') }} as batches
     where
-        batches.table_name = {{ table_text }}
+        -- as an array, so that the index serves, however many batches the ledger has
+        batches.run_id = any(array(select later_runs.run_id from later_runs))
+        and batches.table_name = {{ table_text }}
         and batches.column_name = {{ column_text }}
         and (
             batches.hashed <> fence.hashed

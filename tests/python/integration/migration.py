@@ -96,3 +96,15 @@ def books(app: App, run_id: Any) -> dict[str, int]:
     )  # fmt: skip
     counters, audit, rows_changed = rows[0]
     return {"counters": int(counters), "audit": int(audit), "rows": int(rows_changed)}
+
+
+def rows_read(node: dict[str, Any], table: str) -> float:
+    """Rows of a table that were looked at, by a plan as EXPLAIN (ANALYZE, FORMAT JSON) has it."""
+    own = 0.0
+    if node.get("Relation Name") == table:
+        removed = sum(
+            node.get(name, 0)
+            for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+        )
+        own = (node["Actual Rows"] + removed) * node["Actual Loops"]
+    return own + sum(rows_read(child, table) for child in node.get("Plans", []))

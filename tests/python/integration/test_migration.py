@@ -411,7 +411,7 @@ def test_dirty_batches_are_found_in_one_walk(built: App) -> None:
             [values[name] for name in statement.parameters],
         ).fetchone()  # fmt: skip
         assert found is not None
-        seen = _rows_read(found[0][0]["Plan"], "portfoliocompanies")
+        seen = migration.rows_read(found[0][0]["Plan"], "portfoliocompanies")
         assert seen <= 2 * 3000, seen
         again = connected.execute(
             f"select batch_id from {ledger_of} where status = 'pending' order by batch_id"
@@ -491,18 +491,6 @@ def test_paces_are_those_of_the_project(built: App) -> None:
     assert built.query("select options ->> 'batch_size' from trueup_ledger.migration_runs") == [
         ("300",)
     ]
-
-
-def _rows_read(node: dict[str, Any], table: str) -> float:
-    """Rows of a table that a plan has looked at."""
-    own = 0.0
-    if node.get("Relation Name") == table:
-        removed = sum(
-            node.get(name, 0)
-            for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck")
-        )
-        own = (node["Actual Rows"] + removed) * node["Actual Loops"]
-    return own + sum(_rows_read(child, table) for child in node.get("Plans", []))
 
 
 def test_what_was_written_after_the_plan_is_no_broken_promise(

@@ -533,6 +533,51 @@ def test_a_runner_that_lost_its_batch_changes_nothing(built: App) -> None:
             connected.rollback()
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_batch_reads_the_batches_of_few_runs(built: App, shared: bool) -> None:
+    """However many runs the ledger has seen: their batches are found by an index."""
+    made = migrate(built)
+    back = take_back(built, made.run_id)
+    batches, columns = f"{LEDGER}.stage_migration_batches", [
+        name for (name,) in built.query(
+            "select column_name from information_schema.columns where table_schema = %s"
+            " and table_name = 'stage_migration_batches'"
+            " and column_name not in ('batch_id', 'run_id', 'reverts_batch_id')", LEDGER,
+        )
+    ]  # fmt: skip
+    built.query(
+        f"""
+        create temporary table older as
+        select gen_random_uuid() as id, {LEDGER}.migration_runs.* from {LEDGER}.migration_runs
+        cross join generate_series(1, 60) where run_id = '{made.run_id}';
+        update older set run_id = id, started_at = 'epoch', finished_at = 'epoch';
+        alter table older drop column id;
+        insert into {LEDGER}.migration_runs select * from older;
+        insert into {batches} (run_id, {", ".join(columns)})
+        select older.run_id, {", ".join(f"b.{name}" for name in columns)} from older
+        cross join {batches} as b cross join generate_series(1, 40) where b.run_id = '{made.run_id}'
+        """
+    )
+    built.query("analyze")
+    ((batch_id, batch_ids),) = built.query(
+        f"select max(batch_id), array_agg(reverts_batch_id) from {batches} where run_id = %s",
+        back.run_id,
+    )  # fmt: skip
+    built.query(f"update {batches} set shared_batch_ids = %s where batch_id = %s",
+                batch_ids if shared else None, batch_id)  # fmt: skip
+    statement = migration.order(built, back).statements["keys_to_revert__portfoliocompanies__stage"]
+    values = dict.fromkeys(statement.parameters)
+    values |= {"batch_id": batch_id, "range_end": ["1000000"], "stripe": 0, "stripes": 1,
+               "hashed": False, "values_before": [], "values_after": [],
+               "map_ids": []}  # fmt: skip
+    explained = statement._replace(sql=f"explain (analyze, format json) {statement.sql}")
+    with migration.connect(built) as connected:
+        ((document,),) = explained.run(connected, **values)
+    read = migration.rows_read(document[0]["Plan"], "stage_migration_batches")
+    assert len(built.query(f"select 1 from {batches}")) > 10_000
+    assert 0 < read < 500, json.dumps(document)
+
+
 def stages_of(connected: psycopg.Connection[Any]) -> dict[int, str | None]:
     return dict(connected.execute(CELLS).fetchall())
 
