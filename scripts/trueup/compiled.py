@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
-import yaml
 
 from trueup import dbt, files
 from trueup.errors import TrueupError
@@ -104,7 +103,7 @@ def column_statement(purpose: str, table: str, column: str) -> str:
 def digest(settings: Settings) -> str:
     """SHA-256 of all that statements are compiled from, as hexadecimal digits."""
     variables = dbt.project_variables(settings)
-    project = yaml.safe_load((settings.project / "dbt_project.yml").read_text("utf-8"))
+    project = dbt.project(settings)
     used = [{name: variables.get(name) for name in VARIABLES},
             {name: project.get(name) for name in SETTINGS}]  # fmt: skip
     parts = [

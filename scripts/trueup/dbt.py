@@ -116,10 +116,15 @@ def run(
     return outcome
 
 
+def project(settings: Settings) -> dict[str, Any]:
+    """All of dbt_project.yml; TrueupError where it is no YAML."""
+    return _read_yaml(settings.project / "dbt_project.yml")
+
+
 def project_variables(settings: Settings) -> dict[str, Any]:
     """The vars of dbt_project.yml; TrueupError where it is no YAML or has not the lists we read."""
     path = settings.project / "dbt_project.yml"
-    found = _read_yaml(path).get("vars")
+    found = project(settings).get("vars")
     variables = found if isinstance(found, dict) else {}
     for name, kind in (("managed_columns", list), ("vocabularies", dict)):
         value = variables.get(name)
