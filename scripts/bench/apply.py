@@ -63,6 +63,8 @@ class Bench:
         with self.connect() as connection:
             sample.load(connection, companies=companies, deals=100, investments=100,
                         dirty_share=dirty_share, cascade=True)  # fmt: skip
+        # what earlier benches left there would be looked through by this one
+        self.root.execute("drop schema if exists trueup_ledger cascade")
         outcome = dbt.run(
             self.settings, self.environment, "build", "--exclude", "resource_type:test",
             "resource_type:unit_test", "resource_type:snapshot",
