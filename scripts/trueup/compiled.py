@@ -102,9 +102,8 @@ def column_statement(purpose: str, table: str, column: str) -> str:
 
 def digest(settings: Settings) -> str:
     """SHA-256 of all that statements are compiled from, as hexadecimal digits."""
-    variables = dbt.project_variables(settings)
     project = dbt.project(settings)
-    used = [{name: variables.get(name) for name in VARIABLES},
+    used = [{name: project["vars"].get(name) for name in VARIABLES},
             {name: project.get(name) for name in SETTINGS}]  # fmt: skip
     parts = [
         json.dumps(used, sort_keys=True, default=str),

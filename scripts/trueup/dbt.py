@@ -117,15 +117,10 @@ def run(
 
 
 def project(settings: Settings) -> dict[str, Any]:
-    """All of dbt_project.yml; TrueupError where it is no YAML."""
-    return _read_yaml(settings.project / "dbt_project.yml")
-
-
-def project_variables(settings: Settings) -> dict[str, Any]:
-    """The vars of dbt_project.yml; TrueupError where it is no YAML or has not the lists we read."""
+    """All of dbt_project.yml; TrueupError where it is no YAML or has not the lists we read."""
     path = settings.project / "dbt_project.yml"
-    found = project(settings).get("vars")
-    variables = found if isinstance(found, dict) else {}
+    found = _read_yaml(path)
+    variables = found["vars"] if isinstance(found.get("vars"), dict) else {}
     for name, kind in (("managed_columns", list), ("vocabularies", dict)):
         value = variables.get(name)
         entries = list(value.values()) if isinstance(value, dict) else list(value or [])
@@ -135,6 +130,12 @@ def project_variables(settings: Settings) -> dict[str, Any]:
                 f"allowed: a {'list' if kind is list else 'mapping'} of entries {{option: value}}",
                 "docs/configuration.md explains every entry.",
             )
+    return found
+
+
+def project_variables(settings: Settings) -> dict[str, Any]:
+    """The vars of dbt_project.yml; raises what `project` does."""
+    variables: dict[str, Any] = project(settings)["vars"]
     return variables
 
 

@@ -14,6 +14,7 @@ import psycopg
 from integration.command import environment
 from integration.conftest import App
 from trueup import engine, ledger, migration, plan, rollback, runs
+from trueup.compiled import Statement
 
 EVERYTHING = plan.Scope()
 PACE = plan.Pace(batch_size=500, sleep_ms=0, target_ms=1000)  # small batches, no waiting
@@ -98,8 +99,18 @@ def books(app: App, run_id: Any) -> dict[str, int]:
     return {"counters": int(counters), "audit": int(audit), "rows": int(rows_changed)}
 
 
+def explained(
+    connected: psycopg.Connection[Any], statement: Statement, values: dict[str, Any]
+) -> dict[str, Any]:
+    """The plan of a statement that was carried out, as EXPLAIN (ANALYZE, FORMAT JSON) has it."""
+    analyzing = statement._replace(sql=f"explain (analyze, format json) {statement.sql}")
+    ((document,),) = analyzing.run(connected, **values)
+    found: dict[str, Any] = document[0]["Plan"]
+    return found
+
+
 def rows_read(node: dict[str, Any], table: str) -> float:
-    """Rows of a table that were looked at, by a plan as EXPLAIN (ANALYZE, FORMAT JSON) has it."""
+    """Rows of a table that were looked at, by a plan of `explained`."""
     own = 0.0
     if node.get("Relation Name") == table:
         removed = sum(

@@ -406,12 +406,8 @@ def test_dirty_batches_are_found_in_one_walk(built: App) -> None:
     )
     with migration.connect(built) as connected:
         order.statements["begin_reading"].run(connected)
-        found = psycopg.RawCursor(connected).execute(
-            "explain (analyze, format json) " + statement.sql,
-            [values[name] for name in statement.parameters],
-        ).fetchone()  # fmt: skip
-        assert found is not None
-        seen = migration.rows_read(found[0][0]["Plan"], "portfoliocompanies")
+        found = migration.explained(connected, statement, values)
+        seen = migration.rows_read(found, "portfoliocompanies")
         assert seen <= 2 * 3000, seen
         again = connected.execute(
             f"select batch_id from {ledger_of} where status = 'pending' order by batch_id"

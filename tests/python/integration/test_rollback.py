@@ -538,7 +538,8 @@ def test_a_batch_reads_the_batches_of_few_runs(built: App, shared: bool) -> None
     """However many runs the ledger has seen: their batches are found by an index."""
     made = migrate(built)
     back = take_back(built, made.run_id)
-    batches, columns = f"{LEDGER}.stage_migration_batches", [
+    batches = f"{LEDGER}.stage_migration_batches"
+    columns = [
         name for (name,) in built.query(
             "select column_name from information_schema.columns where table_schema = %s"
             " and table_name = 'stage_migration_batches'"
@@ -548,10 +549,9 @@ def test_a_batch_reads_the_batches_of_few_runs(built: App, shared: bool) -> None
     built.query(
         f"""
         create temporary table older as
-        select gen_random_uuid() as id, {LEDGER}.migration_runs.* from {LEDGER}.migration_runs
+        select runs.* from {LEDGER}.migration_runs as runs
         cross join generate_series(1, 60) where run_id = '{made.run_id}';
-        update older set run_id = id, started_at = 'epoch', finished_at = 'epoch';
-        alter table older drop column id;
+        update older set run_id = gen_random_uuid(), started_at = 'epoch', finished_at = 'epoch';
         insert into {LEDGER}.migration_runs select * from older;
         insert into {batches} (run_id, {", ".join(columns)})
         select older.run_id, {", ".join(f"b.{name}" for name in columns)} from older
@@ -570,12 +570,11 @@ def test_a_batch_reads_the_batches_of_few_runs(built: App, shared: bool) -> None
     values |= {"batch_id": batch_id, "range_end": ["1000000"], "stripe": 0, "stripes": 1,
                "hashed": False, "values_before": [], "values_after": [],
                "map_ids": []}  # fmt: skip
-    explained = statement._replace(sql=f"explain (analyze, format json) {statement.sql}")
     with migration.connect(built) as connected:
-        ((document,),) = explained.run(connected, **values)
-    read = migration.rows_read(document[0]["Plan"], "stage_migration_batches")
+        found = migration.explained(connected, statement, values)
+    read = migration.rows_read(found, "stage_migration_batches")
     assert len(built.query(f"select 1 from {batches}")) > 10_000
-    assert 0 < read < 500, json.dumps(document)
+    assert 0 < read < 500, json.dumps(found)
 
 
 def stages_of(connected: psycopg.Connection[Any]) -> dict[int, str | None]:
