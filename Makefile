@@ -22,6 +22,7 @@ check: $(INSTALLED) ## what needs no database: lint, types, YAML, manifest, macr
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models analyses tests/generic macros
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile tests/python/unit
 

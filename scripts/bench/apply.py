@@ -27,8 +27,10 @@ from typing import Any, NamedTuple
 import psycopg
 import ratios
 
-from trueup import dbt, engine, migration, plan, rehearsal, rollback, runs, sample, server
-from trueup.settings import Settings
+from trueup.core import dbt, runs
+from trueup.core.settings import Settings
+from trueup.local import sample, server
+from trueup.migration import engine, plan, rehearsal, rollback, runner
 
 PROJECT = Path(__file__).resolve().parents[2]
 SCOPE = plan.Scope(("portfoliocompanies",), ("stage",))
@@ -128,7 +130,7 @@ class Bench:
     def apply(self, run_id: uuid.UUID, **changes: Any) -> engine.Outcome:
         with self.connect() as connection:
             run = runs.find(connection, "trueup_ledger", str(run_id), runs.PLANNED)
-        order = dataclasses.replace(migration.order(self.settings, run), **changes)
+        order = dataclasses.replace(runner.order(self.settings, run), **changes)
         return engine.apply(self.connect, order, lambda event: None, engine.Stop())
 
     def measured(self, work: Callable[[], object]) -> dict[str, float]:

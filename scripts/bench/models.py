@@ -19,8 +19,9 @@ from typing import Any
 
 import psycopg
 
-from trueup import dbt, sample, server
-from trueup.settings import Settings
+from trueup.core import dbt
+from trueup.core.settings import Settings
+from trueup.local import sample, server
 
 PROJECT = Path(__file__).resolve().parents[2]
 MART = "fct_portfolio_company_stages"

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 import ratios
 from apply import TABLE, Bench, largest_memory
 
-from trueup import verify
+from trueup.verification import verify
 
 COUNT = f"select fund_id, stage, count(*) from {TABLE} group by fund_id, stage"
 APART = ("audit_consistency", "models_agree")  # they join keys

@@ -23,9 +23,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from integration.command import remove_server
-from trueup import compiled, dbt, sample, server
-from trueup.settings import Settings
+from support.command import remove_server
+from trueup.core import dbt, statements
+from trueup.core.settings import Settings
+from trueup.local import sample, server
 
 PROJECT = Path(__file__).resolve().parents[3]
 ADDRESS = "TRUEUP_TEST_SERVER"
@@ -91,7 +92,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     app = _app(PROJECT, state / "template", "built_template")
     outcome = app.dbt("build")
     assert not outcome.failures, outcome.failures
-    compiled.statements(app.settings)  # once; each test's project gets a copy
+    statements.statements(app.settings)  # once; each test's project gets a copy
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -144,9 +145,9 @@ def copy_project(folder: Path) -> Path:
 
 def copy_statements(state: Path) -> None:
     """Spare a project that is as it was copied the compilation of its named statements."""
-    made = Path(json.loads(os.environ[ADDRESS])["state"]) / "template" / compiled.TARGET
+    made = Path(json.loads(os.environ[ADDRESS])["state"]) / "template" / statements.TARGET
     parts = Path("compiled") / "trueup" / "analyses"
-    shutil.copytree(made / parts, state / compiled.TARGET / parts, copy_function=shutil.copyfile)
+    shutil.copytree(made / parts, state / statements.TARGET / parts, copy_function=shutil.copyfile)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from trueup import compiled
-from trueup.settings import Settings
+from trueup.core import statements
+from trueup.core.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -40,4 +40,4 @@ def compile_project(
     settings = Settings(
         project=PROJECT, state=folder, environment="development", conninfo="", log_format="text"
     )
-    return compiled.compile_project(settings, "target", tables_exist, variables)
+    return statements.compile_project(settings, "target", tables_exist, variables)

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from trueup import compiled
-from trueup.settings import Settings
+from trueup.core import statements as named
+from trueup.core.settings import Settings
 from unit.conftest import PROJECT
 
 TEXT = """-- what the file is for: belongs to no statement
@@ -29,13 +29,13 @@ select $1, $2"""
 
 
 @pytest.fixture
-def statements(tmp_path: Path) -> dict[str, compiled.Statement]:
-    path = tmp_path / "statements.sql"
+def statements(tmp_path: Path) -> dict[str, named.Statement]:
+    path = tmp_path / "named.sql"
     path.write_text(TEXT)
-    return compiled.read(path)
+    return named.read(path)
 
 
-def test_names_and_parameters(statements: dict[str, compiled.Statement]) -> None:
+def test_names_and_parameters(statements: dict[str, named.Statement]) -> None:
     assert {name: s.parameters for name, s in statements.items()} == {
         "first": ("texts", "limit_of_rows"),
         "second": (),
@@ -44,7 +44,7 @@ def test_names_and_parameters(statements: dict[str, compiled.Statement]) -> None
     assert all(name == statement.name for name, statement in statements.items())
 
 
-def test_the_text_is_a_slice_of_the_file(statements: dict[str, compiled.Statement]) -> None:
+def test_the_text_is_a_slice_of_the_file(statements: dict[str, named.Statement]) -> None:
     first, second, third = (statements[name].sql for name in ("first", "second", "third"))
     assert first.startswith("-- A comment with %s") and first.endswith("limit $2;\n\n\n")
     assert first in TEXT
@@ -54,7 +54,7 @@ def test_the_text_is_a_slice_of_the_file(statements: dict[str, compiled.Statemen
 def test_a_file_without_statements(tmp_path: Path) -> None:
     path = tmp_path / "other.sql"
     path.write_text("select 1 -- name: not_at_the_start()\n")
-    assert compiled.read(path) == {}
+    assert named.read(path) == {}
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_parameters_are_bound_in_their_order(
-    statements: dict[str, compiled.Statement], executed: list[Any]
+    statements: dict[str, named.Statement], executed: list[Any]
 ) -> None:
     connection: Any = object()
     statements["first"].run(connection, limit_of_rows=5, texts=["'; drop table x"])
@@ -96,7 +96,7 @@ def test_parameters_are_bound_in_their_order(
     ],
 )
 def test_wrong_parameters(
-    statements: dict[str, compiled.Statement],
+    statements: dict[str, named.Statement],
     executed: list[Any],
     name: str,
     values: dict[str, Any],
@@ -113,7 +113,7 @@ def test_every_analysis_is_a_named_statement(compiled_first: Path) -> None:
     folder = compiled_first / "compiled" / "trueup" / "analyses"
     seen: dict[str, str] = {}
     for path in folder.glob("*.sql"):
-        for name, statement in compiled.read(path).items():
+        for name, statement in named.read(path).items():
             assert name not in seen, f"{name} is in {path.name} and {seen[name]}"
             seen[name] = path.name
             used = {n for n in range(1, 100) if f"${n}" in statement.sql}
@@ -134,7 +134,7 @@ def test_compiled_sql_is_written_for_reviewers(
     settings = Settings(
         project=PROJECT, state=tmp_path, environment="development", conninfo="", log_format="text"
     )
-    written = {path.relative_to(folder): path for path in compiled.write(settings, folder)}
+    written = {path.relative_to(folder): path for path in named.write(settings, folder)}
 
     expected = compiled_first / "compiled" / "trueup"
     first = {path: p.read_text() for path, p in written.items() if path.parts[0] == "first"}

@@ -17,7 +17,7 @@ from sqlfluff.core import FluffConfig, Linter
 from sqlfluff.core.templaters import JinjaTemplater
 
 import sqlfluff_library
-from trueup import compiled
+from trueup.core import statements
 from unit.conftest import PROJECT, compile_project
 
 WIDTH = 100
@@ -138,8 +138,8 @@ def test_columns_of_one_shape_have_the_same_statements(compiled_first: Path) -> 
     names = {entry[part] for entry in entries for part in parts if part in entry}
     some = re.compile(r"rehearsal_[0-9a-f]{12}|" + "|".join(sorted(names, key=len, reverse=True)))
     texts: dict[str, set[str]] = {}
-    for path in sorted((compiled_first / "compiled/trueup/analyses").glob("*.sql")):
-        for name, statement in compiled.read(path).items():
+    for path in sorted((compiled_first / "compiled/trueup/analyses").rglob("*.sql")):
+        for name, statement in statements.read(path).items():
             purpose, *place = name.split("__")
             if len(place) == 2:  # a column's own
                 sql = " ".join(some.sub("name", statement.sql).split())
@@ -150,7 +150,7 @@ def test_columns_of_one_shape_have_the_same_statements(compiled_first: Path) -> 
 
 
 def test_first_run(compiled_first: Path) -> None:
-    patterns = ("analyses/*.sql", "models/**/*.sql", f"tests/verification/{OF_RUN}.sql")
+    patterns = ("analyses/**/*.sql", "models/**/*.sql", f"tests/verification/{OF_RUN}.sql")
     assert findings(compiled_first, *patterns) == {}
 
 

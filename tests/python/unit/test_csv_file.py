@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trueup.csv_file import open_column
-from trueup.errors import TrueupError
+from trueup.core.errors import TrueupError
+from trueup.vocabulary.csv_file import open_column
 
 Values = list[tuple[int, str | None]]
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from dbt.adapters.postgres import PostgresAdapter
 
-from rendering import PROJECT, call
 from sqlfluff_library import CompilerError, this
+from support.rendering import PROJECT, call
 
 GOLDEN = PROJECT / "tests/python/golden"
 VARS: dict[str, Any] = {

@@ -17,15 +17,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from page_reader import Page, check
-from trueup import figures, findings_page, page
-from trueup.errors import TrueupError
-from trueup.findings import Coverage, Found, Stage, TenantCoverage, Unmapped, Value
+from support.page_reader import Page, check
+from trueup.core.errors import TrueupError
+from trueup.show import figures, page
+from trueup.vocabulary import value_page
+from trueup.vocabulary.values import Coverage, Found, Stage, TenantCoverage, Unmapped, Value
+from unit.conftest import PROJECT
 
 PACKAGE = Path(page.__file__).parent
 TEMPLATES = PACKAGE / "templates"
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=timezone.utc)
-ORIGIN = findings_page.Origin(
+ORIGIN = value_page.Origin(
     name="deals.csv, column Stage",
     facts=[("file", "deals.csv")],
     command="trueup try deals.csv --column Stage --output page.html",
@@ -106,7 +108,7 @@ def found(values: list[Value], **more: Any) -> Found:
 
 
 def build(data: Found, **more: Any) -> tuple[str, Page]:
-    text = findings_page.build(data, dataclasses.replace(ORIGIN, **more), NOW)
+    text = value_page.build(data, dataclasses.replace(ORIGIN, **more), NOW)
     assert len(text.encode()) < 500_000
     return text, check(text)
 
@@ -190,10 +192,10 @@ def test_a_hostile_value_is_shown_and_nothing_else(hostile: str) -> None:
             reasons={text: word},
         )
         short = page.short(text, 48)
-        origin = findings_page.Origin(
+        origin = value_page.Origin(
             short, [(short, short)], short, short, short, short, documents=[f"{word}.{word}"]
         )
-        built = findings_page.build(data, origin, NOW)
+        built = value_page.build(data, origin, NOW)
         assert len(built.encode("utf-8", "strict")) < 200_000
         return check(built)
 
@@ -218,7 +220,7 @@ def test_three_thousand_values_are_capped_and_the_page_says_so() -> None:
     queue = [value(f"what {number}", 1) for number in range(3000)]
     _, read = build(found(values + queue))
     assert "The 200 commonest of 3,000 are listed. The other 2,800 stand in" in read.text
-    assert f"{3000 - findings_page.QUEUE_ALL:,} more, each rarer" in read.text
+    assert f"{3000 - value_page.QUEUE_ALL:,} more, each rarer" in read.text
     assert "2,700 values beyond what a page takes" in read.text
     flow = read.tables["The flow as a table"][1:]
     assert len(flow) < 30
@@ -240,7 +242,7 @@ def test_tenants_are_bars_and_rows_of_no_tenant_a_line_of_their_own() -> None:
     assert "The 120 lowest of 500 are drawn." in read.text
     rows = read.tables["Tenants of deals.stage"]
     assert rows[1][:4] == ["no tenant", "10", "10.0\u202f%", "70.0\u202f%"]
-    assert len(rows) == 1 + 1 + findings_page.TENANTS
+    assert len(rows) == 1 + 1 + value_page.TENANTS
     assert "The 300 lowest of 500 tenants are listed" in read.text
 
 
@@ -281,8 +283,8 @@ def test_no_template_switches_escaping_off() -> None:
 
 
 def test_all_templates_are_packaged() -> None:
-    project = (PACKAGE.parents[1] / "pyproject.toml").read_text()
-    line = next(line for line in project.splitlines() if line.startswith('"trueup" ='))
+    project = (PROJECT / "pyproject.toml").read_text()
+    line = next(line for line in project.splitlines() if line.startswith('"trueup.show" ='))
     patterns = re.findall(r'"(templates/[^"]+)"', line)
     for path in TEMPLATES.iterdir():
         assert any(fnmatch(f"templates/{path.name}", pattern) for pattern in patterns), path

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from trueup import records
+from trueup.core import records
 from unit.conftest import PROJECT
 
 CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # but for the line feeds of indentation

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueup import figures
-from trueup.report_judgement import predictions, server_work, verdict
-from trueup.report_records import Column, Durations, Prediction, ServerWork, Updates
+from trueup.migration.report_judgement import predictions, server_work, verdict
+from trueup.migration.report_records import Column, Durations, Prediction, ServerWork, Updates
+from trueup.show import figures
 
 BOXES = st.sampled_from([figures.WIDE_BOX, figures.NARROW_BOX])
 SECONDS = st.floats(0, 10**7)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trueup import settings
-from trueup.errors import TrueupError
+from trueup.core import settings
+from trueup.core.errors import TrueupError
 
 SECRET = "hunter2secret"
 
@@ -39,7 +39,7 @@ def test_outside_of_any_project_the_package_finds_its_own(
 ) -> None:
     checkout = tmp_path / "checkout"
     (checkout / "scripts" / "trueup").mkdir(parents=True)
-    monkeypatch.setattr(settings, "__file__", str(checkout / "scripts/trueup/settings.py"))
+    monkeypatch.setattr(settings, "__file__", str(checkout / "scripts/trueup/core/settings.py"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with pytest.raises(TrueupError, match=r"no dbt_project.yml in .*elsewhere"):

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from trueup import terminal
-from trueup.dbt import Failure, Outcome
+from trueup.core.dbt import Failure, Outcome
+from trueup.show import terminal
 
 
 @pytest.mark.parametrize(

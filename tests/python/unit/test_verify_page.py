@@ -13,10 +13,8 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from page_reader import Page, check
-from trueup import flows, page, verify_page
-from unit.test_page import HOSTILE
-from verification_document import (
+from support.page_reader import Page, check
+from support.verification_document import (
     COMPANIES,
     DEALS,
     NAMES,
@@ -30,6 +28,9 @@ from verification_document import (
     spelling,
     target,
 )
+from trueup.show import flows, page
+from trueup.verification import check_page
+from unit.test_page import HOSTILE
 
 TEXT = "text under test"
 SCHEMA = "docs/schemas/verification-report.schema.json"
@@ -37,7 +38,7 @@ SCHEMA = "docs/schemas/verification-report.schema.json"
 
 def build(data: Row) -> tuple[str, Page]:
     before = copy.deepcopy(data)
-    text = verify_page.build(data)
+    text = check_page.build(data)
     assert data == before  # it is stored as it was read
     assert len(text.encode()) < 400_000
     return text, check(text)
@@ -180,8 +181,8 @@ def test_tenants_are_bars_and_rows_of_no_tenant_stand_apart() -> None:
 def test_the_bar_of_a_tenant_adds_up_to_its_rows() -> None:
     def parts(rows: int, changed: int, left: int, empty: int) -> list[int]:
         row = fund(COMPANIES, "1", rows, changed, left, empty)
-        (fields,) = verify_page._tenants([row])
-        return [part.rows for part in verify_page._fund_parts(fields.rows[0])]
+        (fields,) = check_page._tenants([row])
+        return [part.rows for part in check_page._fund_parts(fields.rows[0])]
 
     assert parts(100, 30, 5, 10) == [55, 30, 5, 10]
     assert parts(100, 90, 5, 10) == [0, 85, 5, 10]  # five were edited since
@@ -193,8 +194,8 @@ def test_the_sample_says_what_is_now_and_which_alias_decided() -> None:
     rows = read.tables["Sample"]
     assert rows[0] == ["row", "tenant", "was", "became", "is now", "alias that decided", "why",
                        "added by, on"]  # fmt: skip
-    assert len(rows) == 1 + verify_page.READ
-    assert len(read.tables["More of the sample"]) == 1 + 60 - verify_page.READ
+    assert len(rows) == 1 + check_page.READ
+    assert len(read.tables["More of the sample"]) == 1 + 60 - check_page.READ
     assert rows[1] == ["portfoliocompanies.stage 1", "2", "SERIES A", "Series A", "as written",
                        "series a", "exact", "m.rossi, 2026-10-02"]  # fmt: skip
     # those that were edited since, and others from all over
@@ -241,7 +242,7 @@ def test_a_run_of_before_the_digest_says_so() -> None:
 def test_the_same_again_asks_for_the_same() -> None:
     data = document()
     data["metadata"].update(tables=["a b"], tenants=["x", "none"], strict=True, quiesced=False)
-    assert verify_page.command(data) == (
+    assert check_page.command(data) == (
         f"trueup verify {RUN_ID[:8]} --table 'a b' --fund-id x --fund-id none --sample-size 60"
         " --seed 42 --epsilon 1e-06 --strict"
     )
@@ -252,13 +253,13 @@ def test_the_same_again_asks_for_the_same() -> None:
 @pytest.mark.parametrize("rows", [0, 1, 12, 13, 40])
 def test_every_row_of_the_sample_is_read_once(rows: int, edited: int) -> None:
     sample = [
-        verify_page._sampled(sampled(number, **({"value_now": "x"} if number < edited else {})))
+        check_page._sampled(sampled(number, **({"value_now": "x"} if number < edited else {})))
         for number in range(rows)
     ]
-    first, later = verify_page._to_read(sample)
-    assert len(first) == min(rows, verify_page.READ)
+    first, later = check_page._to_read(sample)
+    assert len(first) == min(rows, check_page.READ)
     assert sorted(each.row_key for each in first + later) == sorted(e.row_key for e in sample)
-    assert sum(each.now == "other" for each in first) == min(edited, rows, verify_page.READ)
+    assert sum(each.now == "other" for each in first) == min(edited, rows, check_page.READ)
 
 
 # ------------------------------------------------------------------------- documents of other kinds
@@ -336,10 +337,10 @@ def test_two_thousand_tenants_and_many_spellings_are_capped_and_the_page_says_so
     _, read = build(data)
     assert "2,000 tenants, 120 of them drawn." in read.text
     rows = read.tables["Tenants of portfoliocompanies.stage"]
-    assert len(rows) == 1 + verify_page.TENANTS and rows[1][:2] == ["t1999", "2,000"]
+    assert len(rows) == 1 + check_page.TENANTS and rows[1][:2] == ["t1999", "2,000"]
     assert "300 of 2,000 tenants are listed." in read.text
     assert "500 lines more than these were counted" in read.text
-    assert len(read.tables["Changes of portfoliocompanies.stage"]) == 1 + verify_page.SPELLINGS
+    assert len(read.tables["Changes of portfoliocompanies.stage"]) == 1 + check_page.SPELLINGS
     assert "200 of 480 spellings are listed." in read.text
     assert "500 of 5,000 rows are listed." in read.text
 
@@ -422,7 +423,7 @@ def test_huge_texts_are_cut_wherever_they_stand() -> None:
         sampled(n, value_before=huge, alias=huge, reason=huge, added_by=huge) for n in range(20)
     ]
     text, read = build(data)
-    assert "x" * (verify_page.WORDS + 1) not in text
+    assert "x" * (check_page.WORDS + 1) not in text
     assert "10 of 5,000 findings are listed." in read.text
     assert "40 of 500 lines are listed." in read.text
     assert "1,000,000 characters" in read.text
@@ -457,7 +458,7 @@ def test_the_headline(statuses: list[str], says: str) -> None:
     data = document()
     one = of(data, "row_counts")
     data["checks"] = [{**one, "status": status} for status in statuses]
-    assert verify_page.headline(verify_page._checks(data)) == says
+    assert check_page.headline(check_page._checks(data)) == says
 
 
 @pytest.mark.parametrize(
@@ -492,4 +493,4 @@ def test_a_document_without_its_parts_raises(spoil: Callable[[dict[str, Any]], A
     data = document()
     spoil(data)
     with pytest.raises(Exception, match=r"verdict|audit_digest|fine"):
-        verify_page.build(data)
+        check_page.build(data)

@@ -11,9 +11,10 @@ from typing import Any
 import click
 import pytest
 
-from trueup import cli, verify_markdown, verify_words
-from trueup.runs import Run
-from trueup.verify_records import CHECKS, Check, Options, Verification
+from trueup.cli import main
+from trueup.core.runs import Run
+from trueup.verification import markdown, words
+from trueup.verification.checks import CHECKS, Check, Options, Verification
 
 NOW = datetime(2026, 11, 20, 20, 0, tzinfo=timezone.utc)
 RUN_ID = uuid.UUID("3f2a91c0-0000-4000-8000-000000000000")
@@ -36,7 +37,7 @@ def made(check_id: str, *parts: tuple[str, list[dict[str, Any]], int]) -> Check:
 
 
 def message(check: Check, of_all: bool = True) -> str:
-    return verify_words.message(check, COLUMNS, of_all)
+    return words.message(check, COLUMNS, of_all)
 
 
 def verification(*checks: Check, kind: str = "migrate", status: str = "completed") -> Verification:
@@ -104,7 +105,7 @@ def test_sentences_of_checks_that_are_met() -> None:
 def test_an_error_is_said_to_be_one() -> None:
     check = made("row_counts", ("error", [found("fail", "Row Counts of t.c: no such table")], 1))
     assert message(check) == "Could not be read: Row Counts of t.c: no such table"
-    (advice,) = verify_words.recommendations(verification(check))
+    (advice,) = words.recommendations(verification(check))
     assert "no pass" in advice["text"] and "trueup doctor" in advice["commands"]
 
 
@@ -119,16 +120,16 @@ def every_advice() -> list[tuple[str, str]]:
                          ("migrate", "paused"), ("rollback", "completed")):  # fmt: skip
         for check_id in CHECKS:
             for worst, reasons in (("warn", ["unknown"]), ("fail", [None]), ("error", [None]),
-                                   ("warn", [verify_words.SINCE]),
-                                   ("fail", [verify_words.MISSED, verify_words.SINCE]),
-                                   ("fail", [None, verify_words.SINCE, "unknown"])):  # fmt: skip
+                                   ("warn", [words.SINCE]),
+                                   ("fail", [words.MISSED, words.SINCE]),
+                                   ("fail", [None, words.SINCE, "unknown"])):  # fmt: skip
                 check = made(check_id, (
                     worst,
                     [found("fail" if worst != "warn" else worst, "m", because=reason,
                            table_name="o'brien", row_key="1") for reason in reasons], 1,
                 ))  # fmt: skip
                 shown = verification(check, kind=kind, status=status)
-                (advice,) = verify_words.recommendations(shown)
+                (advice,) = words.recommendations(shown)
                 assert advice["check"] == check_id and advice["text"] and advice["commands"]
                 listed += [(check_id, command) for command in advice["commands"]]
     return sorted(set(listed))
@@ -138,7 +139,7 @@ def test_recommended_commands_exist() -> None:
     """Parsed as they would be typed; nothing is run. Queries are run by an integration test."""
     from dbt.cli.main import cli as dbt
 
-    groups: dict[str, Any] = {"trueup": cli.main, "dbt": dbt}
+    groups: dict[str, Any] = {"trueup": main.main, "dbt": dbt}
     kinds = set()
     for check_id, command in every_advice():
         program, *words = shlex.split(command)
@@ -158,18 +159,18 @@ def test_what_a_query_is_given_is_quoted() -> None:
     check = made("null_integrity", ("fail", [
         found("fail", "m", table_name="o'brien", row_key="1'; drop table x --")
     ], 1))  # fmt: skip
-    (advice,) = verify_words.recommendations(verification(check))
+    (advice,) = words.recommendations(verification(check))
     assert "table_name = 'o''brien' and row_id = '1''; drop table x --'" in advice["commands"][0]
 
 
 def test_spellings_that_were_written_since_call_for_the_guard() -> None:
-    check = made("canonical_values", ("warn", [found("warn", "m", because=verify_words.SINCE)], 1))
-    (advice,) = verify_words.recommendations(verification(check))
+    check = made("canonical_values", ("warn", [found("warn", "m", because=words.SINCE)], 1))
+    (advice,) = words.recommendations(verification(check))
     assert "turn on the guard" in advice["text"] and advice["commands"] == ["trueup plan"]
     # nothing is to be decided where the others were promised and not changed
-    missed = [found("fail", "m", because=verify_words.MISSED)]
+    missed = [found("fail", "m", because=words.MISSED)]
     check.add("fail", "expected", "actual", missed, 1)
-    (advice,) = verify_words.recommendations(verification(check))
+    (advice,) = words.recommendations(verification(check))
     assert "go on with the run" in advice["text"] and "turn on the guard" in advice["text"]
     assert "Decide" not in advice["text"] and advice["commands"] == ["trueup plan"]
 
@@ -183,4 +184,4 @@ def test_markdown_shows_what_a_value_says() -> None:
         ("two\nlines", "two⏎lines"),
         ("\x1b[31m", "‹U+001B›\\[31m"),
     ):
-        assert verify_markdown._text(value) == shown
+        assert markdown._text(value) == shown

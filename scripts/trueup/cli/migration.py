@@ -1,0 +1,562 @@
+"""The commands of in-place migrations: plan, apply, resume, pause, cancel, status, runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import nullcontext, suppress
+from typing import Any, NoReturn
+
+import click
+import psycopg
+
+from trueup.cli.base import FORMAT, LIMIT, YES, Command, examples
+from trueup.cli.base import ask as _ask
+from trueup.cli.base import settings as read_settings
+from trueup.core import runs as ledger_runs
+from trueup.core.errors import TrueupError
+from trueup.show import terminal
+
+NO_OPTIONS: dict[str, Any] = {
+    "tables": (), "columns": (), "tenants": (), "batch_size": None, "stripes": None,
+    "sleep_ms": None, "target_ms": None, "pace": None, "by": "key", "workers": None,
+}  # fmt: skip
+PACES = ("conservative", "balanced", "aggressive")  # what they are: the var migration
+
+
+class Stripes(click.ParamType[int | None]):
+    """auto, off, or a power of two."""
+
+    name = "auto|off|N"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | None:
+        if value is None or value == "auto" or isinstance(value, int):
+            return None if value == "auto" else value
+        if value == "off":
+            return 1
+        if value.isdigit() and 1 <= int(value) <= 64 and int(value) & (int(value) - 1) == 0:
+            return int(value)
+        return self.fail(f"{value!r} is not auto, off, or a power of two up to 64", param, ctx)
+
+
+RUN = click.argument("run", required=False)
+
+
+def scope_options(command: Command) -> Command:
+    """--table, --column and --tenant."""
+    for option in (
+        click.option("--tenant", "--fund-id", "tenants", multiple=True,
+                     help="Only this tenant; none = rows of no tenant. May be repeated."),
+        click.option("--column", "columns", multiple=True, help="Only columns of this name."),
+        click.option("--table", "tables", multiple=True, help="Only this table. May be repeated."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def pace_options(command: Command) -> Command:
+    """--batch-size, --stripes, --sleep-ms, --target-ms, --pace; defaults: the var migration."""
+    for option in (
+        click.option("--pace", type=click.Choice(PACES),
+                     help="Batch size and sleep at once, as the var migration has them."),
+        click.option("--target-ms", type=click.IntRange(1),
+                     help="Wanted duration of a transaction; slower ones are cut smaller."),
+        click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
+        click.option("--stripes", type=Stripes(), default="auto", show_default=True,
+                     help="Batches that share a key range, so that updates stay HOT."),
+        click.option("--workers", type=click.IntRange(1, 32),
+                     help="Ranges that are worked on at the same time."),
+        click.option("--by", type=click.Choice(["key", "tenant"]), default="key",
+                     show_default=True,
+                     help="What a batch holds: a stretch of keys, or rows of one tenant."),
+        click.option("--batch-size", type=click.IntRange(1, 100_000),
+                     help="Rows of one transaction."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+HASH_OTHERS = click.option(
+    "--hash-others",
+    "compare_others",
+    is_flag=True,
+    help="Record rows whose other columns change with the managed one.",
+)
+
+
+def runner_options(command: Command) -> Command:
+    """What apply and resume share: --sleep-ms to --verbose."""
+    for option in (
+        click.option("--verbose", is_flag=True, help="Log lines instead of a progress bar."),
+        click.option("--log-format", type=click.Choice(["text", "json"]),
+                     help="[default: LOG_FORMAT, else text]"),
+        YES,
+        click.option("--allow-blind-brakes", is_flag=True,
+                     help="Run although a brake cannot see what it watches."),
+        click.option("--max-quarantined", type=click.IntRange(0),
+                     help="Rows the database may refuse before the run stops."),
+        click.option("--target-ms", type=click.IntRange(1),
+                     help="Wanted duration of a transaction."),
+        click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
+        click.option("--workers", type=click.IntRange(1, 32),
+                     help="Ranges that are worked on at the same time."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command()
+@scope_options
+@pace_options
+@FORMAT
+@click.option("--all-values", is_flag=True, help="Show every spelling and every tenant.")
+@click.option("--rehearse", is_flag=True,
+              help="Try one batch per column, rolled back; predict what a run costs.")  # fmt: skip
+@examples("""
+trueup plan
+trueup plan --rehearse
+trueup plan --table portfoliocompanies --tenant 7 --tenant none
+trueup plan --pace conservative
+trueup plan --format json > plan.json
+""")
+def plan(form: str, all_values: bool, rehearse: bool, **options: Any) -> None:
+    """Count what an in-place migration would change, and store it as a plan. Changes none of it.
+
+    Shows per column what becomes of every value, what stays and why, and what endangers the run.
+    `trueup apply` carries it out, within a day and while vocabulary and statements are the same.
+    A rehearsal that finds an error ends with exit code 1; the plan is kept.
+    """
+    from trueup.migration import run_terminal
+
+    made, rehearsed = _plan(quiet=form == "json", rehearse=rehearse, **options)
+    if form == "json":
+        click.echo(run_terminal.plan_json(made, rehearsed))
+        sys.exit(1 if rehearsed and rehearsed.refusals else 0)
+    _show_plan(made, None if all_values else run_terminal.SHOWN)
+    error = _show_rehearsal(rehearsed)
+    short = str(made.run_id)[:8]
+    if made.rows_planned:
+        click.echo(
+            f"Plan {short}: {terminal.counted(made.rows_planned, 'row')} in"
+            f" {terminal.counted(made.batches, 'batch')}."
+            f" Nothing has been changed. `trueup apply {short}` carries it out."
+        )
+    else:
+        click.echo(f"Plan {short}: nothing to change, and nothing to apply.")
+    sys.exit(1 if error else 0)
+
+
+@click.command()
+@RUN
+@click.option("--dry-run", is_flag=True,
+              help="Show RUN, or rehearse a plan that is not kept; change nothing.")  # fmt: skip
+@click.option("--resume", "resume_", is_flag=True, help="As `trueup resume`.")
+@HASH_OTHERS
+@runner_options
+@examples("""
+trueup apply
+trueup apply 3f2a91c0 --yes
+trueup apply --sleep-ms 0 --log-format json
+trueup apply --dry-run
+trueup apply 3f2a91c0 --dry-run
+""")
+def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None:
+    """Carry out a plan: RUN, or the newest one that was not begun.
+
+    In short transactions, each with its own audit entry. Ctrl-C ends it after the current batch; it
+    may be killed at any moment. Exit code 1 where a promised row was not changed, or the run was
+    stopped.
+    """
+
+    if dry_run:
+        refuse_on_dry_run(resume=resume_, **options)
+        _dry_run(run)
+        return
+    statuses = ledger_runs.UNFINISHED if resume_ else ledger_runs.PLANNED
+    _work(run, statuses, verb="Resume" if resume_ else "Apply", **options)
+
+
+@click.command()
+@RUN
+@click.option("--resume-from", metavar="KEY", help="Skip keys up to KEY, in one table.")
+@click.option("--table", help="The table of --resume-from.")
+@HASH_OTHERS
+@runner_options
+@examples("""
+trueup resume
+trueup resume 3f2a91c0
+trueup resume --resume-from 250000 --table portfoliocompanies
+""")
+def resume(run: str | None, **options: Any) -> None:
+    """Go on with a run that was paused, interrupted or killed, or that has failed batches.
+
+    RUN, or the newest unfinished one. What is done is not done again.
+    """
+
+    _work(run, ledger_runs.UNFINISHED, verb="Resume", **options)
+
+
+@click.command()
+@RUN
+@examples("""
+trueup pause
+trueup pause 3f2a91c0
+""")
+def pause(run: str | None) -> None:
+    """Ask the runner of a run to stop after its current batch; `trueup resume` goes on."""
+    _request(run, "paused", ("running",))
+
+
+@click.command()
+@RUN
+@YES
+@examples("""
+trueup cancel 3f2a91c0
+""")
+def cancel(run: str | None, yes: bool) -> None:
+    """Close a run for good. What it has changed stays changed and audited."""
+
+    _request(run, "cancelled", (*ledger_runs.PLANNED, *ledger_runs.UNFINISHED), yes=yes)
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Show it again every second while it waits or runs.")
+@FORMAT
+@examples("""
+trueup status
+trueup status --watch
+trueup status --format json
+""")
+def status(watch: bool, form: str) -> None:
+    """How far the newest unfinished run is, else how the newest one ended."""
+    from trueup.core import connection, ledger, records
+    from trueup.migration import run_terminal, runner
+
+    settings = read_settings()
+    schema = ledger.schema(settings)
+    with connection.connect(settings, writes=False, autocommit=True) as connected:
+        click.echo(connection.describe(connected, settings), err=form == "json")
+        while True:
+            found = runner.status(connected, schema)
+            if found is None:
+                click.echo("There is no run yet; `trueup plan` makes one.")
+                return
+            progress, controls = found
+            if form == "json":
+                shown = {**progress, "columns": controls}
+                click.echo(records.as_json(shown, indent=None if watch else 2))
+            else:
+                if watch and sys.stdout.isatty():
+                    click.clear()
+                run_terminal.show_status(terminal.console(), progress, controls)
+            waits = progress["status"] in ledger_runs.PLANNED
+            if not watch or not (waits or any(control["is_held"] for control in controls)):
+                return
+            time.sleep(1)
+
+
+@click.command()
+@FORMAT
+@LIMIT
+@examples("""
+trueup runs
+trueup runs --limit 0 --format json
+""")
+def runs(form: str, limit: int) -> None:
+    """List plans and runs, newest first."""
+    from trueup.core import connection, ledger, records
+    from trueup.migration import run_terminal
+
+    settings = read_settings()
+    schema = ledger.schema(settings)
+    with connection.connect(settings, writes=False) as connected:
+        ledger.check(connected, schema, settings)
+        rows = ledger_runs.recent(connected, schema, limit or 1_000_000)
+        click.echo(connection.describe(connected, settings), err=form == "json")
+    if form == "json":
+        click.echo(records.as_json(rows))
+    elif rows:
+        run_terminal.show_runs(terminal.console(), rows)
+    else:
+        click.echo("There is no run yet; `trueup plan` makes one.")
+
+
+def _plan(
+    quiet: bool,
+    tables: tuple[str, ...],
+    columns: tuple[str, ...],
+    tenants: tuple[str, ...],
+    batch_size: int | None,
+    stripes: int | None,
+    sleep_ms: int | None,
+    target_ms: int | None,
+    pace: str | None,
+    by: str,
+    workers: int | None,
+    is_kept: bool = True,
+    rehearse: bool = False,
+) -> tuple[Any, Any]:
+    """The plan, and its rehearsal or None."""
+    from trueup.core import connection, ledger
+    from trueup.migration import plan as job
+    from trueup.migration import rehearsal, runner
+
+    settings = read_settings()
+    known = job.defaults(settings)
+    rows, pause = job.named_pace(settings, pace or "balanced")
+    wanted = job.Pace(
+        batch_size=batch_size or rows,
+        sleep_ms=pause if sleep_ms is None else sleep_ms,
+        target_ms=target_ms or known["target_ms"],
+        stripes=stripes,
+        by_tenant=by == "tenant",
+        workers=workers or known["workers"],
+    )
+    scope = job.Scope(tables, columns, tenants)
+    managed = job.entries(settings, scope)  # a wrong name is said before anything is compiled
+    rehearsed = None
+    with (
+        connection.connect(settings, application_name="trueup plan") as connected,
+        rehearsal.alone(settings, managed) if rehearse else nullcontext(),
+    ):
+        click.echo(connection.describe(connected, settings), err=quiet)
+        with terminal.progress("plan") as progress:
+            made = job.make(settings, connected, scope, wanted, progress, is_kept)
+        try:
+            if rehearse:
+                with terminal.progress("rehearse") as progress:
+                    rehearsed = rehearsal.rehearse(settings, connected, made, wanted, progress)
+        finally:
+            if not is_kept and not connected.closed:
+                connected.rollback()
+                runner.dry(connected, ledger.schema(settings), made)
+        if is_kept:
+            runner.close_empty(connected, ledger.schema(settings), made)
+    return made, rehearsed
+
+
+def _work(
+    wanted: str | None,
+    statuses: tuple[str, ...],
+    verb: str,
+    yes: bool,
+    log_format: str | None,
+    verbose: bool,
+    allow_blind_brakes: bool = False,
+    resume_from: str | None = None,
+    table: str | None = None,
+    **pace: Any,
+) -> None:
+    from trueup.core import connection, ledger
+    from trueup.migration import runner
+
+    settings = read_settings()
+    form = log_format or settings.log_format
+    schema = ledger.schema(settings)
+    with connection.connect(settings, application_name="trueup apply") as connected:
+        click.echo(connection.describe(connected, settings), err=form == "json")
+        ledger.check(connected, schema, settings)
+        # a rollback that was not begun is taken up by its id only
+        kind = ledger_runs.MIGRATE if statuses == ledger_runs.PLANNED else None
+        run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, kind)
+        runner.check(settings, connected, run)
+        totals = runner.totals(connected, run)
+        database = connected.info.dbname
+        connected.rollback()  # nothing is held while a person thinks
+        rows, batches = _to_do(totals)
+        _ask(
+            yes,
+            f"{verb} {'rollback' if run.kind == ledger_runs.ROLLBACK else 'run'} {run.short_id}:"
+            f" change {terminal.counted(rows, 'row')} in"
+            f" {terminal.counted(batches, 'batch')} of database {database}?",
+        )
+        if not yes:  # much may have happened meanwhile
+            run = ledger_runs.find(connected, schema, str(run.run_id), statuses)
+            runner.check(settings, connected, run)
+            totals = runner.totals(connected, run)
+        runner.set_pace(connected, schema, run, statuses, **pace)
+        if resume_from is not None:
+            touched = runner.skip_to(connected, run, table, resume_from)
+            click.echo(
+                f"{terminal.counted(touched, 'batch')} skipped or shortened", err=form == "json"
+            )
+        connected.commit()
+    carry_out(settings, run, form, verbose, allow_blind_brakes)
+
+
+def carry_out(
+    settings: Any, run: Any, form: str, verbose: bool, allow_blind_brakes: bool
+) -> NoReturn:
+    """Run the batches of a run that is stored, show it, and end with its exit code.
+
+    form: text or json.
+    """
+    from trueup.core import connection, ledger
+    from trueup.migration import engine, rollback, run_terminal, runner
+
+    schema = ledger.schema(settings)
+    with connection.connect(settings) as connected:
+        places = runner.columns(connected, schema, run)
+    left_alone = 0
+    try:
+        with run_terminal.reporter(form, verbose, places, run.run_id) as report:
+            outcome = runner.work(settings, run, report, allow_blind_brakes)
+        if run.kind == ledger_runs.ROLLBACK:
+            with connection.connect(settings) as connected:
+                left_alone = rollback.conflicts_of(connected, schema, run.run_id)
+    except engine.LeaseLost:
+        click.echo(
+            f"Error: another runner has taken run {run.short_id} over; what was done is done.\n"
+            "`trueup status` shows who works on it.",
+            err=True,
+        )
+        sys.exit(1)
+    except BrokenPipeError:
+        _nobody_reads(f"run {run.short_id} is interrupted; `trueup resume {run.short_id}` goes on")
+    try:
+        if left_alone:
+            event = rollback.left_alone(left_alone)
+            shown = (
+                run_terminal.as_json(event, run.run_id)
+                if form == "json"
+                else run_terminal.as_line(event)
+            )
+            click.echo(shown)
+        if form == "json":
+            click.echo(run_terminal.as_json(run_terminal.verdict(outcome), run.run_id))
+        else:
+            click.echo(run_terminal.as_line(run_terminal.completed(outcome)))
+            run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
+    except BrokenPipeError:
+        _nobody_reads(f"run {run.short_id} is {outcome.status}")
+    whole = run.kind == ledger_runs.MIGRATE and run.options["tenants"] is None
+    if outcome.status == "completed" and whole:
+        try:
+            _drop_indexes(settings, places)
+        except (TrueupError, psycopg.Error) as error:
+            click.echo(f"{error}\n`trueup index drop` drops what has served.", err=True)
+    sys.exit(0 if outcome.status == "completed" else 1)
+
+
+def _drop_indexes(settings: Any, places: Any) -> None:
+    """The indexes of `trueup index create` have served, and cost every later update its HOT."""
+    from trueup.core import config, connection
+    from trueup.migration import indexes
+
+    def connect(name: str) -> Any:
+        return connection.connect(settings, autocommit=True, application_name=name)
+
+    tables = [place.table_name for place in places]
+    columns = [place.column_name for place in places]
+    with connection.connect(settings, autocommit=True) as connected:
+        own = indexes.own(connected, config.app_schema(settings))
+    for index in indexes.in_scope(own, tables, columns):
+        indexes.drop(connect, index, lambda words: click.echo(words, err=True))
+        click.echo(f"{index.qualified} has served and is dropped.", err=True)
+
+
+def refuse_on_dry_run(**options: Any) -> None:
+    """TrueupError for options of a run that will not take place."""
+    if nonsense := [
+        f"--{name.replace('compare', 'hash').replace('_', '-')}"
+        for name, value in options.items()
+        if name != "yes" and value is not None and value is not False
+    ]:
+        raise TrueupError(
+            f"--dry-run changes nothing, so it has no use for {', '.join(nonsense)}",
+            "Leave it out; `trueup plan` has all options of a plan.",
+        )
+
+
+def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bool = True) -> None:
+    from trueup.core import connection, ledger
+    from trueup.migration import runner
+
+    settings = read_settings()
+    schema = ledger.schema(settings)
+    with connection.connect(settings) as connected:
+        click.echo(connection.describe(connected, settings))
+        ledger.check(connected, schema, settings)
+        run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN)
+        verb = "Cancel" if status == "cancelled" else "Pause"
+        connected.rollback()  # nothing is held while a person thinks
+        _ask(yes, f"{verb} run {run.short_id}, which is {run.status}?")
+        holder = ledger_runs.request(connected, schema, run, status, statuses)
+        if holder is None:
+            runner.close(connected, schema, run, status, statuses)
+        connected.commit()
+    if holder:
+        click.echo(f"{holder} will stop after its current batch; `trueup status` shows it.")
+    else:
+        click.echo(f"Nobody works on run {run.short_id}; it is {status} now.")
+
+
+def _dry_run(wanted: str | None) -> None:
+    from trueup.core import connection, ledger
+    from trueup.migration import run_terminal, runner
+
+    if wanted is None:
+        made, rehearsed = _plan(quiet=False, is_kept=False, rehearse=True, **NO_OPTIONS)
+        _show_plan(made, run_terminal.SHOWN)
+        error = _show_rehearsal(rehearsed)
+        click.echo(f"{_would(made.rows_planned, made.batches)} `trueup plan` makes a plan to keep.")
+        sys.exit(1 if error else 0)
+    settings = read_settings()
+    schema = ledger.schema(settings)
+    with connection.connect(settings, writes=False) as connected:
+        click.echo(connection.describe(connected, settings))
+        ledger.check(connected, schema, settings)
+        run = ledger_runs.find(
+            connected, schema, wanted, (*ledger_runs.PLANNED, *ledger_runs.UNFINISHED)
+        )
+        runner.check(settings, connected, run)
+        totals = runner.totals(connected, run)
+        columns = runner.stored_plan(connected, schema, run)
+    run_terminal.show_stored_plan(terminal.console(), columns)
+    rows, batches = _to_do(totals)
+    click.echo(f"Run {run.short_id} is {run.status}. {_would(rows, batches)}")
+
+
+def _show_plan(made: Any, limit: int | None) -> None:
+    from trueup.migration import run_terminal
+
+    run_terminal.show_plan(terminal.console(), made, limit)
+    for event in run_terminal.plan_lines(made):
+        click.echo(run_terminal.as_line(event))
+
+
+def _show_rehearsal(rehearsed: Any) -> bool:
+    """Show it where there is one; returns whether it found an error."""
+    from trueup.migration import rehearsal_terminal
+
+    if rehearsed is None:
+        return False
+    rehearsal_terminal.show(terminal.console(), rehearsed)
+    if verdict := rehearsal_terminal.verdict(rehearsed):
+        click.echo(verdict, err=True)
+    return verdict is not None
+
+
+def _to_do(totals: dict[str, int]) -> tuple[int, int]:
+    """Rows and batches that a run has left."""
+    rows = max(totals["rows_planned"] - totals["rows_updated"], 0)
+    return rows, totals["total_batches"] - totals["completed_batches"]
+
+
+def _would(rows: int, batches: int) -> str:
+    return (
+        f"{terminal.counted(rows, 'row')} would change in {terminal.counted(batches, 'batch')}."
+        " Nothing has been changed."
+    )
+
+
+def _nobody_reads(what: str) -> NoReturn:
+    """The end of a command whose output nobody reads any more."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        click.echo(f"Error: nobody reads the output any more: {what}", err=True)
+    sys.exit(1)
+
+
+COMMANDS: tuple[click.Command, ...] = (plan, apply, resume, pause, cancel, status, runs)

@@ -1,0 +1,136 @@
+"""The command that takes a run back: rollback."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import click
+import psycopg
+
+from trueup.cli.base import FORMAT, LIMIT, ask, examples
+from trueup.cli.base import settings as read_settings
+from trueup.cli.migration import carry_out, refuse_on_dry_run, runner_options, scope_options
+from trueup.core.errors import TrueupError
+from trueup.show import terminal
+
+
+@click.command()
+@click.argument("run")
+@scope_options
+@click.option("--batch", "batch_id", type=int, metavar="N", help="Only what this batch of RUN did.")
+@click.option("--value-before", "values_before", multiple=True, metavar="TEXT",
+              help="Only rows that had this value before RUN. May be repeated.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show what would come back; change nothing.")
+@LIMIT
+@FORMAT
+@runner_options
+@examples("""
+trueup rollback 3f2a91c0 --dry-run
+trueup rollback 3f2a91c0
+trueup rollback 3f2a91c0 --table deal_opportunities --tenant 7
+trueup rollback 3f2a91c0 --value-before "Late stage" --yes
+trueup rollback 3f2a91c0 --dry-run --format json > rollback.json
+""")
+def rollback(
+    run: str,
+    tables: tuple[str, ...],
+    columns: tuple[str, ...],
+    tenants: tuple[str, ...],
+    batch_id: int | None,
+    values_before: tuple[str, ...],
+    dry_run: bool,
+    limit: int,
+    form: str,
+    yes: bool,
+    log_format: str | None,
+    verbose: bool,
+    allow_blind_brakes: bool = False,
+    **pace: Any,
+) -> None:
+    """Take back what RUN has changed; a rollback can be rolled back, too.
+
+    A row gets the value it had before RUN, where it still has the one that RUN wrote and no other
+    run has changed it since. The others are listed as conflicts, --limit of them, and left alone.
+
+    It is a run like any other: `trueup status`, `pause`, `resume` and `cancel` know it. Exit code 1
+    where a row that could be restored was not, or the rollback was stopped; conflicts are none.
+    """
+    from trueup.core import connection, ledger
+    from trueup.core import runs as module
+    from trueup.migration import plan, rollback_terminal, runner
+    from trueup.migration import rollback as job
+
+    settings = read_settings()
+    if dry_run:
+        refuse_on_dry_run(
+            log_format=log_format, verbose=verbose, allow_blind_brakes=allow_blind_brakes, **pace
+        )
+    if form == "json" and not dry_run:
+        raise TrueupError(
+            "--format json shows what would come back, with --dry-run",
+            "Lines of JSON while it runs: --log-format json.",
+        )
+    log_form = log_format or settings.log_format
+    quiet = form == "json" or (log_form == "json" and not dry_run)
+    schema = ledger.schema(settings)
+    known = plan.defaults(settings)
+    usual = plan.Pace(known["batch_size"], known["sleep_ms"], known["target_ms"])
+    scope = job.Scope(tables, columns, tenants, batch_id, values_before)
+    with connection.connect(
+        settings, writes=not dry_run, application_name="trueup apply"
+    ) as connected:
+        click.echo(connection.describe(connected, settings), err=quiet)
+        ledger.check(connected, schema, settings)
+        reverted = job.find(connected, schema, run)
+
+        def make(keep: bool) -> job.Rollback:
+            shown = None if form == "json" else limit or None
+            with terminal.progress("rollback") as progress:
+                return job.make(settings, connected, reverted, scope, usual, keep, shown, progress)
+
+        made = make(keep=yes and not dry_run)
+        if not made.reasons and not made.rows and scope != job.Scope():
+            raise TrueupError(
+                f"run {reverted.short_id} has changed no row of this scope",
+                "`stage_normalization_log` has what it changed; names are as the columns have"
+                " them, none is the rows of no tenant.",
+            )
+        if form == "json":
+            click.echo(job.as_json(made))
+            return
+        rollback_terminal.show(terminal.console(stderr=quiet), made, limit or None)
+        if not made.rows:
+            click.echo(job.nothing(connected, schema, made), err=quiet)
+            return
+        what = f"{terminal.counted(made.rows, 'row')} in {terminal.counted(made.batches, 'batch')}"
+        if dry_run:
+            click.echo(f"{what} would be restored. Nothing has been changed.")
+            return
+        question = (
+            f"Roll back run {reverted.short_id}: restore {what}"
+            f" of database {connected.info.dbname}?"
+        )
+        connected.rollback()  # nothing is held while a person thinks
+        ask(yes, question)
+        if not yes:  # much may have happened meanwhile
+            reverted = job.find(connected, schema, run)
+            made = make(keep=True)
+            if not made.rows:
+                click.echo(job.nothing(connected, schema, made), err=quiet)
+                return
+        stored = module.find(connected, schema, str(made.run_id), module.PLANNED)
+        runner.set_pace(connected, schema, stored, module.PLANNED, **pace)
+        connected.commit()
+    click.echo(f"Rollback {stored.short_id} of run {reverted.short_id} begins.", err=quiet)
+    try:
+        carry_out(settings, stored, log_form, verbose, allow_blind_brakes)
+    except TrueupError:
+        # what was not begun is not left for somebody's `apply`
+        with suppress(TrueupError, psycopg.Error), connection.connect(settings) as connected:
+            runner.close(connected, schema, stored, "cancelled", module.PLANNED)
+            connected.commit()
+        raise
+
+
+COMMANDS: tuple[click.Command, ...] = (rollback,)

@@ -1,0 +1,1 @@
+"""What every system stands on: settings, connections, dbt, named statements, the ledger's runs."""

@@ -1,0 +1,107 @@
+"""The tool's own tables: making them, and finding out that they are missing.
+
+The models of models/ledger say what the tables are; here are only their names.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import yaml
+
+from trueup.core import config, connection, dbt
+from trueup.core.errors import TrueupError
+from trueup.core.settings import Settings
+
+DEFAULT_SCHEMA = "trueup_ledger"  # as in the macro generate_schema_name
+RELATIONS = (
+    "migration_baselines",
+    "migration_conflicts",
+    "migration_quarantine",
+    "migration_runs",
+    "migration_value_map",
+    "stage_migration_batches",
+    "stage_migration_control",
+    "stage_migration_failures",
+    "stage_migration_progress",
+    "stage_migration_progress_by_fund",
+    "stage_normalization_changes",
+    "stage_normalization_log",
+    "verification_results",
+    "verification_runs",
+)
+REMEDY = "`trueup ledger init` makes it"
+
+
+def init(settings: Settings) -> None:
+    """Make the ledger, or add to it what it lacks; what is recorded in it stays.
+
+    Raises TrueupError when dbt could not make a table, with dbt's reason for the first one.
+    """
+    environment = connection.dbt_environment(settings)
+    outcome = dbt.run(settings, environment, "run", "--select", "tag:ledger")
+    if outcome.failures:
+        first = outcome.failures[0]
+        raise TrueupError(
+            f"the ledger could not be made: {first.name}: {first.message}",
+            f"The whole story is in {settings.state / 'logs' / 'dbt.log'}",
+        )
+
+
+def schema(settings: Settings) -> str:
+    """The ledger's schema, as dbt_project.yml names it."""
+    return str(config.project_variables(settings).get("ledger_schema", DEFAULT_SCHEMA))
+
+
+def check(
+    connected: psycopg.Connection[Any], schema: str, settings: Settings | None = None
+) -> None:
+    """TrueupError when the ledger, or a table or view of it, is not there.
+
+    settings: whose models say which columns there must be; None = only relations are looked for.
+    """
+    found = {
+        name: set(columns)
+        for name, columns in connected.execute(
+            """
+            select
+                c.relname,
+                array(
+                    select cast(a.attname as text) from pg_catalog.pg_attribute as a
+                    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                )
+            from pg_catalog.pg_class as c
+            inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+            where n.nspname = %s and c.relname = any(%s)
+            """,
+            (schema, list(RELATIONS)),
+        )
+    }
+    database = connected.info.dbname
+    missing = sorted(set(RELATIONS) - found.keys())
+    if missing:
+        what = f"its schema {schema} lacks {', '.join(missing)}" if found else f"no schema {schema}"
+        raise TrueupError(f"there is no ledger in database {database}: {what}", REMEDY)
+    lacking = [
+        f"{name}.{column}"
+        for name, columns in (_columns(settings) if settings else {}).items()
+        for column in columns
+        if column not in found[name]
+    ]
+    if lacking:
+        raise TrueupError(
+            f"the ledger in database {database} is of an older trueup: "
+            f"its schema {schema} lacks {', '.join(lacking)}",
+            "`trueup ledger init` adds it",
+        )
+
+
+def _columns(settings: Settings) -> dict[str, list[str]]:
+    """The columns of each table and view, as its model's YAML lists them."""
+    folder = settings.project / "models" / "ledger"
+    return {
+        model["name"]: [column["name"] for column in model["columns"]]
+        for name in RELATIONS
+        for model in yaml.load((folder / f"{name}.yml").read_text("utf-8"), config.LOADER)["models"]
+    }

@@ -1,0 +1,36 @@
+"""What machines read: the rows of named statements as documents have them, and JSON."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from trueup.core.connection import Connection
+from trueup.core.statements import Statement
+
+# a terminal obeys them as it obeys those below U+0020, which JSON always escapes
+CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+
+
+def as_json(document: Any, indent: int | None = 2) -> str:
+    """All JSON that the command writes for others: letters stay readable, controls are escaped."""
+    text = json.dumps(document, ensure_ascii=False, default=str, indent=indent)
+    return text.translate(CONTROLS)
+
+
+def rows(connected: Connection, statement: Statement, **values: object) -> list[dict[str, Any]]:
+    """The rows of a statement by column name, numbers as Python's own."""
+    cursor = statement.run(connected, **values)
+    names = [column.name for column in cursor.description or ()]
+    return [
+        {name: _own(value) for name, value in zip(names, row, strict=True)}
+        for row in cursor.fetchall()
+    ]
+
+
+def _own(value: Any) -> Any:
+    """Sums of bigint and fractions of seconds come as numeric."""
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)

@@ -1,0 +1,238 @@
+"""The runs of the ledger: finding one, reading what it is, asking it to pause or to end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import class_row, dict_row
+
+from trueup.core.connection import Connection
+from trueup.core.errors import TrueupError
+from trueup.core.statements import Statement
+
+MIGRATE, ROLLBACK = "migrate", "rollback"  # kinds of runs
+NO_TENANT = "none"  # among tenants: the rows of no tenant
+# planned → running → completed, or one of the others; all but the last group can be resumed.
+PLANNED = ("planned",)
+UNFINISHED = ("running", "paused", "interrupted", "failed", "completed_with_failures")
+# where no run is named, these are chosen before others
+OPEN = UNFINISHED[:-1]
+FINISHED = ("completed", "cancelled")
+ONLY_SHOWN = "only_shown"  # the option of a dry run's plan: it is closed as soon as it was seen
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of migration_runs.
+
+    options:    what plan was asked for: batch_size, stripes, tenants, ...
+    statements: name → {parameters, sql}, the compiled text that apply runs
+    """
+
+    run_id: UUID
+    kind: str
+    status: str
+    options: dict[str, Any]
+    statements: dict[str, Any]
+    vocabulary_version: str
+    sources_sha256: str
+    plan_sha256: str
+    sql_sha256: str
+    operator: str
+    environment: str
+    planned_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def short_id(self) -> str:
+        """The first eight digits, enough to name a run by hand."""
+        return str(self.run_id)[:8]
+
+
+COLUMNS = ", ".join(Run.__dataclass_fields__)
+
+
+def find(
+    connected: Connection,
+    schema: str,
+    wanted: str | None,
+    statuses: Collection[str],
+    first: Collection[str] = (),
+    kind: str | None = None,
+) -> Run:
+    """The run that is meant: by its id or the beginning of it, else the newest of these statuses.
+
+    first: statuses that are chosen before the others where no run is named.
+    kind:  of the run that is chosen where none is named; None for any.
+
+    Raises TrueupError where there is none, or where it is in another status.
+    """
+    if wanted is not None and not re.fullmatch(r"[0-9a-f-]{4,36}", wanted.lower()):
+        raise TrueupError(
+            f"{wanted!r} is not a run; a run is named by its id, or by the first 4 digits or more",
+            "`trueup runs` lists them.",
+        )
+    condition = (
+        sql.SQL(
+            "status = any(%(statuses)s) and kind = coalesce(%(kind)s, kind)"
+            " and not options ? %(only_shown)s"
+        )
+        if wanted is None
+        else sql.SQL("cast(run_id as text) like %(wanted)s")
+    )
+    query = sql.SQL(
+        "select {} from {} where {} order by status = any(%(first)s) desc, planned_at desc limit 2"
+    ).format(sql.SQL(COLUMNS), sql.Identifier(schema, "migration_runs"), condition)
+    values = {
+        "statuses": list(statuses),
+        "first": list(first),
+        "kind": kind,
+        "only_shown": ONLY_SHOWN,
+        "wanted": f"{(wanted or '').lower()}%",
+    }
+    with connected.cursor(row_factory=class_row(Run)) as cursor:
+        found = cursor.execute(query, values).fetchall()
+    if not found:
+        what = f"no run {wanted}" if wanted else f"no run is {' or '.join(statuses)}"
+        raise TrueupError(what, "`trueup runs` lists them, `trueup plan` makes one.")
+    if wanted and len(found) > 1:
+        raise TrueupError(
+            f"{wanted} is the beginning of {found[0].run_id} and of {found[1].run_id}",
+            "Give more digits.",
+        )
+    if found[0].status not in statuses:
+        raise TrueupError(
+            f"run {found[0].short_id} is {found[0].status}; allowed: {', '.join(statuses)}",
+            _way_out(found[0]),
+        )
+    return found[0]
+
+
+def unfinished(connected: Connection, schema: str) -> list[Run]:
+    """Plans that were not begun and runs that did not come to their end, oldest first."""
+    query = sql.SQL("select {} from {} where status = any(%s) order by planned_at").format(
+        sql.SQL(COLUMNS), sql.Identifier(schema, "migration_runs")
+    )
+    with connected.cursor(row_factory=class_row(Run)) as cursor:
+        return cursor.execute(query, [[*PLANNED, *UNFINISHED]]).fetchall()
+
+
+def recent(connected: Connection, schema: str, limit: int) -> list[dict[str, Any]]:
+    """The newest runs with their totals, for people."""
+    query = sql.SQL(
+        """
+        select
+            runs.run_id,
+            runs.kind,
+            runs.status,
+            runs.operator,
+            runs.environment,
+            runs.planned_at,
+            runs.started_at,
+            runs.finished_at,
+            coalesce(sum(batches.rows_planned), 0) as rows_planned,
+            coalesce(sum(batches.rows_updated), 0) as rows_updated,
+            coalesce(sum(batches.rows_failed), 0) as rows_failed
+        from {} as runs
+        left join {} as batches on batches.run_id = runs.run_id
+        group by runs.run_id
+        order by runs.planned_at desc
+        limit %s
+        """
+    ).format(
+        sql.Identifier(schema, "migration_runs"), sql.Identifier(schema, "stage_migration_batches")
+    )
+    with connected.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, [limit]).fetchall()
+
+
+def request(
+    connected: Connection, schema: str, run: Run, status: str, statuses: Collection[str]
+) -> str | None:
+    """Ask the runner to pause or to cancel; returns who works on the run, None where nobody does.
+
+    The runner obeys within one batch. Locks the run, see `lock`.
+    """
+    lock(connected, schema, run, statuses)
+    row = connected.execute(
+        sql.SQL(
+            "update {} set requested_status = %s, updated_at = now() where run_id = %s"
+            " returning case when lease_until >= now() then lease_owner end"
+        ).format(sql.Identifier(schema, "stage_migration_control")),
+        [status, run.run_id],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def lock(connected: Connection, schema: str, run: Run, statuses: Collection[str]) -> None:
+    """Until the end of the transaction nobody takes the run, or ends it.
+
+    Raises TrueupError where it has come to another status since it was read.
+    """
+    query = sql.SQL("select status from {} where run_id = %s for no key update").format(
+        sql.Identifier(schema, "migration_runs")
+    )
+    for (status,) in connected.execute(query, [run.run_id]).fetchall():
+        if status not in statuses:
+            raise TrueupError(
+                f"run {run.short_id} is {status} by now; allowed: {', '.join(statuses)}",
+                "Nothing was changed. `trueup runs` lists them all.",
+            )
+
+
+def is_pruned(connected: Connection, schema: str, run_id: UUID) -> bool:
+    """Whether a run has lost its baselines, without which it cannot be verified any more.
+
+    A run that changed rows had counted them before.
+    """
+    query = sql.SQL(
+        "select exists (select from {changes} where run_id = %(run_id)s)"
+        " and not exists (select from {baselines} where run_id = %(run_id)s)"
+    ).format(
+        changes=sql.Identifier(schema, "stage_normalization_changes"),
+        baselines=sql.Identifier(schema, "migration_baselines"),
+    )
+    ((found,),) = connected.execute(query, {"run_id": run_id}).fetchall()
+    return bool(found)
+
+
+def statements(run: Run) -> dict[str, Statement]:
+    """The run's own statements; TrueupError where they are not what was planned."""
+    if statements_digest(run.statements) != run.sql_sha256:
+        raise TrueupError(
+            f"the statements of run {run.short_id} are not those that were planned",
+            "Somebody changed the ledger. `trueup cancel` this run and `trueup plan` anew.",
+        )
+    return {
+        name: Statement(name, tuple(each["parameters"]), each["sql"])
+        for name, each in run.statements.items()
+    }
+
+
+def stored(found: Mapping[str, Statement]) -> dict[str, Any]:
+    """Statements as the ledger keeps them."""
+    return {
+        name: {"parameters": list(each.parameters), "sql": each.sql} for name, each in found.items()
+    }
+
+
+def statements_digest(found: Mapping[str, Any]) -> str:
+    """SHA-256 of stored statements, as hexadecimal digits."""
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+def _way_out(run: Run) -> str:
+    if run.status in PLANNED:
+        return f"`trueup apply {run.short_id}` begins it."
+    if run.status in UNFINISHED:
+        return f"`trueup resume {run.short_id}` goes on, `trueup cancel {run.short_id}` closes it."
+    return "`trueup plan` makes a new one."

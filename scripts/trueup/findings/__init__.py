@@ -1,0 +1,17 @@
+"""Findings: what was looked at, and whether it is as it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK, WARN, FAIL = "ok", "warn", "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, ok, warn or fail, what was found, what mends it."""
+
+    subject: str
+    status: str
+    found: str
+    remedy: str = ""

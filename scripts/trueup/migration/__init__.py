@@ -1,0 +1,1 @@
+"""Changing a column in place, and taking it back."""

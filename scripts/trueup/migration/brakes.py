@@ -1,0 +1,427 @@
+"""The brakes of a run: what the server says, sampled beside the run, and whether it has to wait.
+
+What is measured are the named statements of analyses/migration/brakes.sql; the marks are vars of
+dbt_project.yml. A brake comes on above its stop mark and goes off at its start mark or below. What
+cannot be seen keeps the run waiting, unless that is allowed: it is never taken for zero.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import psycopg
+
+from trueup.core import config, connection
+from trueup.core.errors import TrueupError, first_line
+from trueup.core.settings import Settings
+from trueup.core.statements import Statement
+
+# What is watched. The statement is brake_<name>, the unit is the name's last word.
+NAMES = (
+    "replica_bytes",
+    "replica_seconds",
+    "slot_bytes",
+    "archiver_files",
+    "vacuum_seconds",
+    "blocked_ms",
+    "snapshot_seconds",
+)
+APPLICATION = "trueup apply brakes"  # as the statements know the run's own sessions
+SAMPLE_SECONDS = 0.5
+BLIND_SECONDS = 5.0  # without an answer, after which nothing is known any more
+RATE_SECONDS = 10.0  # over which log per second is measured
+# Short enough for an answer in BLIND_SECONDS where every statement runs into them.
+TIMEOUTS = {"lock_timeout": "200ms", "statement_timeout": "500ms", "transaction_timeout": "5s"}
+
+
+class Mark(NamedTuple):
+    """Above `stop` a run waits, at `start` or below it goes on."""
+
+    stop: float
+    start: float
+
+
+class Sample(NamedTuple):
+    """What one statement returned: its number, seen, none or blind, and the same in words."""
+
+    value: float | None
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A brake as it is now; is_on: the run waits for it."""
+
+    name: str
+    mark: Mark
+    sample: Sample
+    is_on: bool
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        if not self.is_on:
+            return f"{self.name}: {self.sample.detail}"
+        if self.sample.state == "blind":
+            return f"{self.name}: {self.sample.detail} (waits until that can be seen)"
+        stop, start = (amount(self.name, mark) for mark in self.mark)
+        return f"{self.name}: {self.sample.detail} (waits above {stop}, goes on at {start} or less)"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A brake that has come on or gone off, and why: a line for people."""
+
+    name: str
+    is_on: bool
+    reason: str
+
+
+def marks(variables: Mapping[str, Any]) -> dict[str, Mark]:
+    """The marks in the vars of dbt_project.yml by brake, without those that are switched off.
+
+    Raises TrueupError for a brake that is unknown or missing, and for marks that are none.
+    """
+    migration = variables.get("migration")
+    found = migration.get("brakes") if isinstance(migration, dict) else None
+    if not isinstance(found, dict):
+        raise _wrong("", found, f"a mark for each of {', '.join(NAMES)}")
+    for name in found:
+        if name not in NAMES:
+            raise _wrong(f".{name}", found[name], f"the brakes {', '.join(NAMES)}")
+    chosen = {}
+    for name in NAMES:
+        mark = found.get(name)
+        if name in found and mark is None:
+            continue
+        if (
+            not isinstance(mark, dict)
+            or mark.keys() != {"stop", "start"}
+            or not all(map(_is_amount, mark.values()))
+            or mark["start"] > mark["stop"]
+        ):
+            raise _wrong(
+                f".{name}",
+                mark if name in found else "missing",
+                "{stop: number, start: number}, neither below 0, start not above stop;"
+                " null switches the brake off",
+            )
+        chosen[name] = Mark(float(mark["stop"]), float(mark["start"]))
+    return chosen
+
+
+def from_settings(
+    settings: Settings,
+    statements: Mapping[str, Statement],
+    table_names: Iterable[str],
+    *,
+    allow_blind: bool = False,
+    report: Callable[[Change], None] = lambda change: None,
+) -> Brakes:
+    """The brakes of a run on the configured server, with the marks of dbt_project.yml.
+
+    statements: the run's, as its plan stored them. table_names: the tables it works on.
+    """
+    return Brakes(
+        lambda: connection.connect(settings, writes=False, application_name=APPLICATION),
+        statements,
+        marks(config.project_variables(settings)),
+        table_names,
+        allow_blind=allow_blind,
+        report=report,
+    )
+
+
+def amount(name: str, value: float) -> str:
+    """A number in the unit of its brake: 64 MB, 10 s, 200 ms, 42 files."""
+    unit = name.rpartition("_")[2]
+    if unit == "bytes":
+        units = ["bytes", "kB", "MB", "GB", "TB"]
+        while value >= 1024 and len(units) > 1:
+            value, units = value / 1024, units[1:]
+        unit = units[0]
+    return f"{value:.4g} {'s' if unit == 'seconds' else unit}"
+
+
+class Brakes:
+    """Watches a server from a thread and a connection of its own, until `close`.
+
+    connect:     opens a connection that is not in autocommit mode
+    statements:  brake_<name>, wal_position and begin_batch
+    allow_blind: what cannot be seen does not stop the run
+    report:      told of every change, once, by whoever asks for `reason`, in its own thread
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[Any]],
+        statements: Mapping[str, Statement],
+        marks: Mapping[str, Mark],
+        table_names: Iterable[str],
+        *,
+        allow_blind: bool = False,
+        report: Callable[[Change], None] = lambda change: None,
+    ) -> None:
+        self._connect = connect
+        self._statements = statements
+        self._marks = dict(marks)
+        self._allow_blind = allow_blind
+        self._report = report
+        self._values: dict[str, Any] = {
+            **TIMEOUTS,
+            "table_names": list(table_names),
+            "wal_bytes_before": None,
+        }
+        self._lock = threading.Lock()  # of all that follows
+        self._readings: dict[str, Reading] = {}
+        self._too_much: set[str] = set()  # above stop, and not yet down to start
+        self._changes: deque[Change] = deque()
+        self._is_silent = False  # as it was last reported
+        self._error = "no answer yet"
+        self._wal: deque[tuple[float, int]] = deque()
+        self._role = ""
+        self._heard = time.monotonic()  # when the server last answered
+        self._first = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="brakes", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Brakes:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def check(self) -> None:
+        """Before a run: TrueupError where a brake cannot see, unless that is allowed."""
+        silence = self._listen()
+        with self._lock:
+            blind = [each for each in self._readings.values() if each.sample.state == "blind"]
+            role = self._role
+        if self._allow_blind or not self._marks:
+            return
+        if silence:
+            raise TrueupError(
+                silence,
+                "Mend that and try again; with --allow-blind-brakes the run would not look.",
+            )
+        if blind:
+            raise TrueupError(
+                "\n".join(f"{each.name}: {each.sample.detail}" for each in blind),
+                f"`grant pg_monitor to {role}` shows it; with --allow-blind-brakes the run"
+                " goes by what it sees.",
+            )
+
+    def reason(self) -> str | None:
+        """What the run has to wait for, in words; None where it may go on.
+
+        Waits itself for the first sample only, a few seconds at most. Tells `report` of what has
+        changed since it was last asked; what that raises is raised here.
+        """
+        silence = self._listen()
+        with self._lock:
+            on = [each.text for each in self._readings.values() if each.is_on]
+        while True:
+            try:
+                self._report(self._changes.popleft())
+            except IndexError:
+                break
+        if silence:  # what was seen before says nothing about now
+            return None if self._allow_blind else silence
+        return "; ".join(on) or None
+
+    def readings(self) -> list[Reading]:
+        """All brakes that are not switched off, as they were last seen; blind where that is old."""
+        silence = self._listen()
+        with self._lock:
+            if not silence:
+                return list(self._readings.values())
+            sample = Sample(None, "blind", silence)
+            return [
+                Reading(name, mark, sample, not self._allow_blind)
+                for name, mark in self._marks.items()
+            ]
+
+    @property
+    def wal_bytes(self) -> int | None:
+        """Where the server's log is, as bytes written ever; None where it was not seen."""
+        with self._lock:
+            return self._wal[-1][1] if self._wal else None
+
+    @property
+    def wal_per_second(self) -> float | None:
+        """Bytes of log per second of the whole server, lately; None where it is not known yet."""
+        with self._lock:
+            if len(self._wal) < 2:
+                return None
+            (began, first), (ended, last) = self._wal[0], self._wal[-1]
+        return (last - first) / (ended - began)
+
+    def close(self) -> None:
+        """Stop watching. A statement or a connection attempt under way ends in its own time."""
+        self._closing.set()
+        self._thread.join(timeout=1)
+
+    # ------------------------------------------------------------------------------- the state
+
+    def _listen(self) -> str | None:
+        """Why nothing is known, where nothing was heard for too long; notes the change."""
+        self._first.wait(max(self._heard + BLIND_SECONDS - time.monotonic(), 0))
+        with self._lock:
+            if not self._marks:
+                return None
+            seconds = time.monotonic() - self._heard
+            silence = None
+            if seconds > BLIND_SECONDS or not self._first.is_set():
+                silence = f"the brakes have seen nothing for {seconds:.0f} s: {self._error}"
+            if bool(silence) != self._is_silent and not self._allow_blind:
+                reason = silence or "the brakes see again"
+                self._changes.append(Change("brakes", bool(silence), reason))
+            self._is_silent = bool(silence)
+            return silence
+
+    def _take(self, samples: Mapping[str, Sample]) -> None:
+        """What the samples mean, and what has changed with them; holds the lock."""
+        for name, sample in samples.items():
+            mark = self._marks[name]
+            if sample.value is None or sample.value <= mark.start:
+                self._too_much.discard(name)
+            elif sample.value > mark.stop:
+                self._too_much.add(name)
+            is_blind = sample.state == "blind" and not self._allow_blind
+            reading = Reading(name, mark, sample, name in self._too_much or is_blind)
+            before = self._readings.get(name)
+            if reading.is_on != (before is not None and before.is_on):
+                self._changes.append(Change(name, reading.is_on, reading.text))
+            self._readings[name] = reading
+
+    def _note(self, now: float, wal_bytes: int | None) -> None:
+        """Where the log is; holds the lock."""
+        if wal_bytes is None:
+            return
+        if self._values["wal_bytes_before"] is None:
+            self._values["wal_bytes_before"] = wal_bytes
+        self._wal.append((now, wal_bytes))
+        while now - self._wal[0][0] > RATE_SECONDS:
+            self._wal.popleft()
+
+    # ----------------------------------------------------------------------------- the sampling
+
+    def _watch(self) -> None:
+        connected: psycopg.Connection[Any] | None = None
+        while not self._closing.is_set():
+            try:
+                if connected is None or connected.closed:
+                    connected = self._connect()
+                self._look(connected)
+            except Exception as error:  # whatever it is, the run hears of it and waits
+                with self._lock:
+                    self._error = _words(error)
+            self._closing.wait(SAMPLE_SECONDS)
+        if connected is not None:
+            connected.close()
+
+    def _look(self, connected: psycopg.Connection[Any]) -> None:
+        try:
+            found = self._in_one_go(connected)
+        except psycopg.Error:
+            if connected.closed:
+                raise
+            connected.rollback()
+            found = self._one_by_one(connected)
+        position, samples = found
+        with self._lock:
+            now = time.monotonic()
+            self._take(samples)
+            self._heard = now
+            if position is not None:
+                wal_bytes, self._role = position
+                self._note(now, wal_bytes)
+        self._first.set()
+
+    def _in_one_go(
+        self, connected: psycopg.Connection[Any]
+    ) -> tuple[tuple[int | None, str] | None, dict[str, Sample]]:
+        """All statements in one transaction and one round trip."""
+        with connected.pipeline():
+            self._run(connected, "begin_batch")
+            place = self._run(connected, "wal_position")
+            asked = {name: self._run(connected, f"brake_{name}") for name in self._marks}
+            connected.commit()
+        return place.fetchone(), {name: _sample(rows) for name, rows in asked.items()}
+
+    def _one_by_one(
+        self, connected: psycopg.Connection[Any]
+    ) -> tuple[tuple[int | None, str] | None, dict[str, Sample]]:
+        """Where a statement fails, in spite of all: it is blind, and the others are not."""
+        samples = {}
+        place = None
+        for name in ("wal_position", *(f"brake_{each}" for each in self._marks)):
+            try:
+                self._run(connected, "begin_batch")
+                rows = self._run(connected, name)
+                connected.commit()
+                if name == "wal_position":
+                    place = rows.fetchone()
+                else:
+                    samples[name.removeprefix("brake_")] = _sample(rows)
+            except psycopg.Error as error:
+                if connected.closed:
+                    raise
+                connected.rollback()
+                if name != "wal_position":
+                    samples[name.removeprefix("brake_")] = Sample(None, "blind", first_line(error))
+        return place, samples
+
+    def _run(self, connected: psycopg.Connection[Any], name: str) -> psycopg.Cursor[Any]:
+        statement = self._statements[name]
+        return statement.run(
+            connected, **{each: self._values[each] for each in statement.parameters}
+        )
+
+
+def _sample(rows: psycopg.Cursor[Any]) -> Sample:
+    """A statement without a row, or a number that is none, has seen nothing."""
+    row = rows.fetchone()
+    if row is None:
+        return Sample(None, "blind", "the statement returned no row")
+    sample = Sample(*row)
+    if sample.state == "seen" and sample.value is None:
+        return sample._replace(state="blind")
+    return sample
+
+
+def _words(error: Exception) -> str:
+    """An error in one line."""
+    if isinstance(error, psycopg.Error):
+        return first_line(error)
+    return error.message if isinstance(error, TrueupError) else f"{type(error).__name__}: {error}"
+
+
+def _is_amount(found: object) -> bool:
+    return (
+        isinstance(found, int | float)
+        and not isinstance(found, bool)
+        and math.isfinite(found)
+        and found >= 0
+    )
+
+
+def _wrong(where: str, found: object, allowed: str) -> TrueupError:
+    return TrueupError(
+        f"vars.migration.brakes{where} of dbt_project.yml is {found!r:.60}; allowed: {allowed}",
+        "docs/configuration.md explains every entry.",
+    )

@@ -1,0 +1,425 @@
+"""Apply: the batches of a planned run, one short transaction each.
+
+All that a runner must remember is in the ledger, so it can be killed at any moment. What changes
+rows is the statement of the plan, as it was compiled; this module only holds the lease, sets the
+workers to work and looks back at what they left.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import psycopg
+
+from trueup.core.errors import TrueupError, first_line
+from trueup.core.runs import MIGRATE, ROLLBACK
+from trueup.core.statements import column_statement
+from trueup.migration.session import Event, Stop, Stopped, begin_scan
+from trueup.migration.worker import Key, LeaseLost, Order, Shared, Worker, counts
+
+__all__ = ["Event", "LeaseLost", "Left", "Order", "Outcome", "Runner", "Stop", "apply", "counts",
+           "leave_to_others", "owner"]  # fmt: skip
+
+PASSES = 3  # over rows that could not be changed when their batch came by
+
+
+class Left(NamedTuple):
+    """Rows of one value that are not canonical after the run, or were not restored."""
+
+    table_name: str
+    column_name: str
+    value: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    status, kind: as in migration_runs
+    late:   what was written at or below the frozen bound since planning and is not canonical
+    missed: rows that have a planned value and were never changed
+    audit_digest: SHA-256 of the whole audit, as hexadecimal digits; None where the run is not over
+    """
+
+    status: str
+    totals: dict[str, int]
+    late: list[Left]
+    missed: list[Left]
+    seconds: float
+    notes: str = ""
+    kind: str = MIGRATE
+    audit_digest: str | None = None
+
+
+def owner() -> str:
+    """How a runner is called in the ledger: host and process."""
+    return f"{socket.gethostname()} process {os.getpid()}"
+
+
+def apply(
+    connect: Callable[[], psycopg.Connection[Any]],
+    order: Order,
+    report: Callable[[Event], None],
+    stop: Stop,
+) -> Outcome:
+    """Work on a run until it is done, paused, cancelled, or interrupted; returns how it ended.
+
+    connect: opens a connection that is not in autocommit mode.
+    Raises TrueupError where another runner holds the run, and LeaseLost where one took it over.
+    Whatever else is raised, in `report` for example, leaves the run interrupted.
+    """
+    runner = Runner(connect, order, report, stop)
+    started = time.monotonic()
+    try:
+        runner.take_lease()
+        status, notes, late, missed = _through(runner)
+        totals = runner.totals()
+        status, notes, digest = runner.end(status, notes)
+    except BaseException as error:
+        runner.leave(error)
+        raise
+    seconds = time.monotonic() - started
+    return Outcome(status, totals, late, missed, seconds, notes, order.kind, digest)
+
+
+def _through(runner: Runner) -> tuple[str, str, list[Left], list[Left]]:
+    """From the first batch to the last look: status, notes, late and missed values."""
+    late: list[Left] = []
+    dirty: list[Left] = []
+    missed: list[Left] = []
+    notes = ""
+    try:
+        runner.begin()
+        for attempt in range(1, PASSES + 1):
+            runner.work()
+            late, dirty, reopened = runner.look_back(may_reopen=attempt < PASSES)
+            if not reopened:
+                break
+            runner.report(Event("second_look", f"Looking again at {reopened} batches..."))
+        again, missed = runner.tell_apart(dirty)
+        late += again
+        status = runner.verdict(missed)
+    except Stopped as stopped:
+        status, notes = stopped.status, stopped.notes
+    except psycopg.Error as error:
+        status, notes = "failed", first_line(error)
+        runner.report(Event("run_failed", f"The run stops: {notes}", "error"))
+    return status, notes, late, missed
+
+
+class Runner:
+    """One lease on a run, and the workers that change its batches; the first one is our own."""
+
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[Any]],
+        order: Order,
+        report: Callable[[Event], None],
+        stop: Stop,
+    ) -> None:
+        self.connect = connect
+        self.order = order
+        self.stop = stop
+        self.shared = Shared(order, uuid.uuid4())
+        self._report = report
+        self.worker = self._hire(0)
+        self.session = self.worker.session
+        self.rows = self.session.rows
+        self.totals = self.worker.totals
+        self.holds_lease = False
+
+    def report(self, event: Event) -> None:
+        """Tell people, one thing at a time."""
+        with self.shared.lock:
+            self._report(event)
+
+    # ------------------------------------------------------------------------------ the lease
+
+    def take_lease(self) -> None:
+        """Raises TrueupError that says who holds the run."""
+        leave_to_others(self.rows("other_runners", run_id=self.order.run_id))
+
+        def take() -> list[tuple[Any, ...]]:
+            self.session.run("lock_columns", run_id=self.order.run_id)
+            return self.session.run(
+                "take_lease",
+                **self.shared.hold,
+                lease_owner=owner(),
+                lease_seconds=self.order.lease_seconds,
+                statuses=list(self.order.statuses),
+            ).fetchall()
+
+        if not self.session.again(take):
+            leave_to_others(self.rows("other_runners", run_id=self.order.run_id))
+            raise TrueupError(
+                f"run {str(self.order.run_id)[:8]} cannot be taken: another runner has just had"
+                " it, it has ended, or it is to be cancelled",
+                "`trueup runs` shows how it is; `trueup cancel` closes what is to be cancelled.",
+            )
+        self.holds_lease = True
+        self.shared.renewed = time.monotonic()
+
+    @contextmanager
+    def _heard_of(self) -> Iterator[None]:
+        """During a statement that may take longer than the lease lasts: renewed from the side.
+
+        A lease of an hour would do, too, and would have to be waited for after a kill.
+        """
+        self.worker.renew()
+        is_over = threading.Event()
+
+        def keep() -> None:
+            while not is_over.wait(max(self.order.lease_seconds / 3, 0.1)):
+                # it is lost, then: the runner is told when it comes back
+                with suppress(psycopg.Error, TrueupError), self.connect() as connection:
+                    self.order.statements["renew_lease"].run(
+                        connection, **self.shared.hold, lease_seconds=self.order.lease_seconds
+                    )
+
+        threading.Thread(target=keep, daemon=True).start()
+        try:
+            yield
+        finally:
+            is_over.set()
+        self.worker.renew()
+
+    # --------------------------------------------------------------------------- the whole run
+
+    def begin(self) -> None:
+        """Say that the run is running; what failed before is open again."""
+        self._set_status("running", finished=False)
+        self.rows("reopen_failed", **self.shared.hold)
+        self._measure("before")
+        for _, workers in self.rows("control_state", run_id=self.order.run_id):
+            self.shared.wanted = workers
+        totals = self.totals()
+        self.shared.total = totals["total_batches"]
+        self.shared.done = totals["completed_batches"] + totals["cancelled_batches"]
+
+    def end(self, status: str, notes: str) -> tuple[str, str, str | None]:
+        """Give the run back; a lost connection changes nothing about what was done.
+
+        Returns status, notes, and the digest of the audit where the run is over. Who interrupts the
+        reading of the audit interrupts the run, which has nothing to do any more when it goes on.
+        """
+        digest = None
+        try:
+            self.worker.renew()
+            self._measure("after")
+            finished = status not in ("paused", "interrupted", "failed")
+            try:
+                with self._heard_of() if finished else nullcontext():
+                    digest = self._set_status(status, finished, notes)
+            except Stopped as stopped:
+                status, notes = stopped.status, stopped.notes
+                self._set_status(status, False, notes)
+            self.holds_lease = False  # the answer to its release may be lost
+            self.rows("release", **self.shared.hold, status=status)
+        finally:
+            self.session.close()
+        return status, notes, digest
+
+    def leave(self, error: BaseException) -> None:
+        """The end by an error that is none of the run's: it may be gone on with at once."""
+        connection = self.session.connection
+        try:
+            if self.holds_lease and not isinstance(error, LeaseLost) and not connection.closed:
+                with suppress(Exception):  # the lease ends by itself
+                    connection.rollback()
+                    self.end("interrupted", f"by an error: {error or type(error).__name__}")
+        finally:
+            connection.close()
+
+    def work(self) -> None:
+        """All open batches, by as many workers as are wanted; what one of them raises ends all."""
+        crew: dict[int, threading.Thread] = {}
+        errors: list[BaseException] = []
+        served: set[int] = set()  # workers that found no open range any more
+
+        def join_in(number: int) -> None:
+            try:
+                worker = self._hire(number)
+                try:
+                    worker.work()
+                finally:
+                    worker.session.close()
+            except BaseException as error:
+                errors.append(error)
+                self.shared.halt.set()
+            if number < self.shared.wanted:
+                served.add(number)
+
+        def staff() -> None:
+            for number in range(1, self.shared.wanted):
+                if number not in served and (number not in crew or not crew[number].is_alive()):
+                    crew[number] = threading.Thread(
+                        target=join_in, args=(number,), name=f"worker {number}"
+                    )
+                    crew[number].start()
+
+        try:
+            self.worker.work(before_range=staff)
+        except BaseException as error:
+            errors.insert(0, error)
+            self.shared.halt.set()
+        finally:
+            for thread in crew.values():
+                thread.join()
+        self.shared.halt.clear()
+        if errors:
+            raise errors[0]
+
+    def look_back(self, may_reopen: bool) -> tuple[list[Left], list[Left], int]:
+        """What is not canonical at or below the bound, but for what the plan listed as left alone.
+
+        Returns values that the plan did not know, values that it promised to change, and how many
+        batches are open again for the second. Of a rollback, what could be restored and is not.
+        """
+        late: list[Left] = []
+        dirty: list[Left] = []
+        reopened = 0
+        if may_reopen:
+            reopened += len(self.rows("reopen_failed", **self.shared.hold))
+        for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
+            place = (table, column)
+            scope = self._scope(bound)
+            if self.order.kind == ROLLBACK:
+                if may_reopen:
+                    scope["lease_token"] = self.shared.token
+                    reopened += len(self.scan("reopen_reverts", place, **scope))
+                continue
+            found = self.scan("remaining_values", place, **scope)
+            for value, rows, is_planned in found:
+                (dirty if is_planned else late).append(Left(table, column, value, rows))
+            planned = [value for value, _, is_planned in found if is_planned]
+            if planned and may_reopen:
+                # by the index of the key: not with what scans that join need
+                again = self.scan(
+                    "reopen_batches",
+                    place,
+                    joins=False,
+                    **scope,
+                    values_before=planned,
+                    lease_token=self.shared.token,
+                )
+                reopened += len(again)
+        self.shared.done -= reopened
+        return late, dirty, reopened
+
+    def tell_apart(self, dirty: list[Left]) -> tuple[list[Left], list[Left]]:
+        """(written again since, never changed by this run): only the second breaks the promise.
+
+        Of a rollback: writes down the rows that others have changed since; they are left alone.
+        """
+        again: list[Left] = []
+        missed: list[Left] = []
+        for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
+            place = (table, column)
+            scope = self._scope(bound)
+            if self.order.kind == ROLLBACK:
+                self.scan("store_conflicts", place, **scope)
+                for value, rows, _ in self.scan("unrestored_rows", place, **scope):
+                    missed.append(Left(table, column, value, rows))
+                continue
+            values = [left.value for left in dirty if left[:2] == place]
+            if values:
+                found = self.scan("missed_rows", place, **scope, values_before=values)
+                for value, rows, never_changed, _ in found:
+                    again.append(Left(table, column, value, rows - never_changed))
+                    missed.append(Left(table, column, value, never_changed))
+        return [left for left in again if left.rows], [left for left in missed if left.rows]
+
+    def verdict(self, missed: list[Left]) -> str:
+        """completed: every promised row was changed."""
+        totals = self.totals()
+        whole = totals["completed_batches"] == totals["total_batches"]
+        whole = whole and not missed and not totals["rows_failed"]
+        return "completed" if whole else "completed_with_failures"
+
+    def scan(
+        self, purpose: str, place: tuple[str, str], joins: bool = True, **values: object
+    ) -> list[tuple[Any, ...]]:
+        """A column's own statement that reads a whole table; may run twice.
+
+        joins: it joins the table with the ledger
+        """
+
+        def read() -> list[tuple[Any, ...]]:
+            begin_scan(self.session.statements, self.session.connection, joins)
+            return self.session.run(column_statement(purpose, *place), **values).fetchall()
+
+        with self._heard_of():
+            return self.session.again(read)
+
+    def _hire(self, number: int) -> Worker:
+        worker = Worker(self.connect, self.shared, self.report, self.stop, number)
+        worker.session.came_back = lambda: self._came_back(worker)
+        return worker
+
+    def _came_back(self, worker: Worker) -> None:
+        """After a lost connection: the lease may be somebody else's by now."""
+        if self.holds_lease:
+            worker.renew(at_once=True)
+
+    def _measure(self, when: str) -> None:
+        """Counters of the server, for the report: what the run cost."""
+        self.rows("flush_statistics")
+        self.rows("note_counters", **self.shared.hold, moment=when)
+
+    def _scope(self, bound: Key) -> dict[str, Any]:
+        return {
+            "run_id": self.order.run_id,
+            "tenants": self.order.tenants,
+            "by_tenant": self.order.by_tenant,
+            "range_end": bound,
+        }
+
+    def _set_status(self, status: str, finished: bool, notes: str = "") -> str | None:
+        """Only the runner that holds the run speaks for it; raises LeaseLost.
+
+        Returns the digest of the audit where the run is over.
+        """
+
+        def write() -> tuple[bool, str | None]:
+            found = self.session.run(
+                "set_run_status",
+                **self.shared.hold,
+                status=status,
+                finished=finished,
+                statuses=[*self.order.statuses, status],  # or an answer was lost
+                notes=f"{status}: {notes}" if notes else None,
+            ).fetchall()
+            if found and status == "cancelled":  # with it: nobody comes back to a run that is over
+                self.session.run("close_batches", run_id=self.order.run_id)
+            digest = None
+            # behind it: a transaction that a dead runner left behind is waited for there; and not
+            # among the statements of a plan that an older trueup made
+            if found and finished and "note_audit_digest" in self.order.statements:
+                begin_scan(self.session.statements, self.session.connection)
+                row = self.session.run("note_audit_digest", run_id=self.order.run_id).fetchone()
+                digest = row[0] if row else None
+            return bool(found), digest
+
+        is_ours, digest = self.session.again(write)
+        if not is_ours:
+            raise LeaseLost
+        return digest
+
+
+def leave_to_others(found: Iterable[tuple[Any, ...]]) -> None:
+    """TrueupError that says who holds the run; found: what `other_runners` returned."""
+    for run_id, table, column, holder, until in found:
+        raise TrueupError(
+            f"run {str(run_id)[:8]} on {table}.{column} is held by {holder}"
+            f" until {until:%H:%M:%S}, unless that runner is heard of before",
+            "Wait for it or `trueup pause` it. The lease of a runner that died ends by itself.",
+        )

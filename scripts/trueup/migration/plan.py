@@ -1,0 +1,643 @@
+"""`trueup plan`: what a run would change, decided and stored; no row of the application changes.
+
+All that is counted is counted in one snapshot and written to the ledger in one transaction: a plan
+is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import hashlib
+import json
+import subprocess
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from psycopg import IsolationLevel, sql
+from psycopg.types.json import Jsonb
+
+from trueup.core import config, ledger, runs, statements
+from trueup.core.connection import Connection
+from trueup.core.errors import TrueupError
+from trueup.core.runs import MIGRATE
+from trueup.core.settings import Settings
+from trueup.core.statements import Rows, Statement, column_statement
+from trueup.findings import FAIL, Finding
+from trueup.migration import brakes, indexes, tables
+
+EXAMPLES = 5  # rows shown per column
+MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
+# they do not say what becomes of a value
+OPEN_OPTIONS = ("max_quarantined", "compare_others", "planned_xid")
+EVERY_OTHER_COLUMN = "/* every other column of application */"  # in apply_batch_comparing
+SKEW = 1.5  # times its share that the fullest stripe may have before keys are hashed
+
+# (what is looked at, columns done, columns in all)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a run is about; everything where nothing is named.
+
+    tenants: ids as text, `none` for the rows of no tenant
+    """
+
+    table_names: tuple[str, ...] = ()
+    column_names: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast: rows of a transaction, pause per so many rows, its wanted duration (ms).
+
+    stripes:   how many batches share a range, a power of two; 1 = contiguous; None = as it pays
+    by_tenant: a batch is rows of one tenant
+    workers:   how many work at the same time
+    """
+
+    batch_size: int
+    sleep_ms: int
+    target_ms: int
+    stripes: int | None = None
+    by_tenant: bool = False
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Value:
+    """What becomes of a value, or why nothing does: after is None then."""
+
+    before: str | None
+    after: str | None
+    match_type: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class TenantValue:
+    """What becomes of a value among the rows of one tenant (None: of no tenant)."""
+
+    tenant: str | None
+    before: str
+    after: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that will change."""
+
+    row_key: str
+    tenant: str | None
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """The plan of one managed column.
+
+    tenant_values: what becomes what by tenant, the commonest first
+    stripes: batches per range; why says why so many
+    """
+
+    table_name: str
+    column_name: str
+    vocabulary: str
+    rows: int
+    values: list[Value]
+    tenant_values: list[TenantValue]
+    batches: int
+    stripes: int
+    hashed: bool
+    why: str
+    examples: list[Example] = field(default_factory=list)
+
+    @property
+    def rows_planned(self) -> int:
+        """Rows that will change."""
+        return sum(value.rows for value in self.values if value.after is not None)
+
+    @property
+    def rows_pending(self) -> int:
+        """Rows whose value is not canonical, whatever becomes of it."""
+        return sum(value.rows for value in self.values if value.before is not None)
+
+    @property
+    def tenants(self) -> dict[str | None, int]:
+        """Rows to change by tenant, the most first."""
+        found: dict[str | None, int] = {}
+        for value in self.tenant_values:
+            found[value.tenant] = found.get(value.tenant, 0) + value.rows
+        return dict(sorted(found.items(), key=lambda each: -each[1]))
+
+    def left(self, match_type: str) -> list[Value]:
+        """Values that stay as they are for this reason."""
+        return [v for v in self.values if v.after is None and v.match_type == match_type]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stored plan, for people."""
+
+    run_id: uuid.UUID
+    plan_sha256: str
+    columns: list[ColumnPlan]
+    findings: list[Finding]
+
+    @property
+    def rows_planned(self) -> int:
+        """Rows that the plan promises to change."""
+        return sum(column.rows_planned for column in self.columns)
+
+    @property
+    def batches(self) -> int:
+        """Batches of all columns."""
+        return sum(column.batches for column in self.columns)
+
+
+def defaults(settings: Settings) -> dict[str, int]:
+    """The var `migration`: what options of plan and apply are where nobody says otherwise."""
+    found = config.project_variables(settings).get("migration")
+    needed = ("batch_size", "stripes", "sleep_ms", "target_ms", "workers", "max_quarantined",
+              "lease_seconds", "lock_timeout_ms", "plan_valid_hours")  # fmt: skip
+    if not isinstance(found, dict) or any(not isinstance(found.get(n), int) for n in needed):
+        raise TrueupError(
+            f"vars.migration of dbt_project.yml is {found!r:.60}; "
+            f"allowed: whole numbers for {', '.join(needed)}",
+            "docs/configuration.md explains every entry.",
+        )
+    return found
+
+
+def named_pace(settings: Settings, name: str) -> tuple[int, int]:
+    """Rows of a transaction, pause per so many rows (ms): conservative, balanced, aggressive."""
+    known: dict[str, Any] = defaults(settings)
+    found = known if name == "balanced" else (known.get("paces") or {}).get(name)
+    if not isinstance(found, dict) or any(
+        not isinstance(found.get(each), int) for each in ("batch_size", "sleep_ms")
+    ):
+        raise TrueupError(
+            f"vars.migration.paces.{name} of dbt_project.yml is {found!r:.60}; "
+            "allowed: {batch_size: rows, sleep_ms: milliseconds}",
+            "docs/configuration.md explains every entry.",
+        )
+    return found["batch_size"], found["sleep_ms"]
+
+
+def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
+    """The managed columns in scope; TrueupError for a table or column that is not managed."""
+    managed = config.project_variables(settings)["managed_columns"]
+    for what, wanted, known in (
+        ("--table", scope.table_names, [entry["table"] for entry in managed]),
+        ("--column", scope.column_names, [entry["column"] for entry in managed]),
+    ):
+        for name in wanted:
+            if name not in known:
+                raise TrueupError(
+                    f"{what} {name} is not managed; allowed: {', '.join(dict.fromkeys(known))}",
+                    "managed_columns in dbt_project.yml lists what trueup looks after.",
+                )
+    found = [
+        entry
+        for entry in managed
+        if (not scope.table_names or entry["table"] in scope.table_names)
+        and (not scope.column_names or entry["column"] in scope.column_names)
+    ]
+    if not found:
+        raise TrueupError(
+            f"no managed column is named {', '.join(scope.column_names)} in "
+            f"{', '.join(scope.table_names)}"
+        )
+    for entry in found:
+        if scope.tenants and not entry.get("tenant"):
+            raise no_tenant(entry, "--tenant cannot narrow it")
+    return found
+
+
+def no_tenant(entry: Mapping[str, Any], what: str) -> TrueupError:
+    """What is said of a column that has no tenants."""
+    return TrueupError(
+        f"{entry['table']}.{entry['column']} has no tenant column, so {what}",
+        "Name the tables that have one with --table.",
+    )
+
+
+def make(
+    settings: Settings,
+    connected: Connection,
+    scope: Scope,
+    pace: Pace,
+    progress: Progress = lambda what, done, total: None,
+    is_kept: bool = True,
+) -> Plan:
+    """Count, decide and store a plan. The connection must not be in autocommit mode.
+
+    is_kept: a plan that is not is only to be seen; nobody takes it who does not name it
+
+    Raises TrueupError where the ledger is missing or a table cannot be migrated in place.
+    """
+    managed = entries(settings, scope)
+    for entry in managed:
+        if pace.by_tenant and not entry.get("tenant"):
+            raise no_tenant(entry, "its batches cannot be cut --by tenant")
+    schema = ledger.schema(settings)
+    ledger.check(connected, schema, settings)
+    found = statements.statements(settings)
+    server, facts, findings = examine(settings, connected, managed)
+    refuse(findings)
+    own = _own_statements(found, managed, facts)
+    run_id = uuid.uuid4()
+    connected.rollback()
+    connected.isolation_level = IsolationLevel.REPEATABLE_READ
+    found["begin_reading"].run(connected)
+    versions = _versions(
+        connected, found["vocabulary_versions"], {entry["vocabulary"] for entry in managed}
+    )
+    tenants = [None if tenant == runs.NO_TENANT else tenant for tenant in scope.tenants]
+    options: dict[str, Any] = {
+        "tables": list(scope.table_names),
+        "columns": list(scope.column_names),
+        "tenants": tenants or None,
+        "batch_size": pace.batch_size,
+        "by_tenant": pace.by_tenant,
+        "planned_xid": oldest_transaction(connected),
+    }
+    if not is_kept:
+        options[runs.ONLY_SHOWN] = True
+    insert_run(settings, connected, schema, run_id, options, own, versions)
+    columns = []
+    usual_stripes = defaults(settings)["stripes"]
+    for number, entry in enumerate(managed):
+        progress(f"{entry['table']}.{entry['column']}", number, len(managed))
+        table_facts = facts[entry["table"], entry["column"]]
+        pays, why = tables.stripes_possible(table_facts, server)
+        if pace.by_tenant and pace.stripes is None:
+            stripes, why = 1, _by_tenant(table_facts, entry["tenant"])
+        else:
+            stripes, why = _stripes(pace, usual_stripes, pays, why)
+        bound = found[column_statement("plan_bound", entry["table"], entry["column"])]
+        range_end = next((row[0] for row in bound.run(connected)), None)
+        column = _column(connected, found, run_id, entry, options, pace, stripes, why, range_end)
+        columns.append(column)
+        proposed = indexes.proposal(
+            table_facts, column.rows, column.rows_pending, indexes.most_share(settings)
+        )
+        findings += [proposed] if proposed else []
+        insert_control(connected, schema, run_id, entry, pace, range_end)
+    _check_tenants(connected, schema, run_id, tenants)
+    digest = seal(connected, schema, run_id, options, versions, findings)
+    connected.commit()
+    connected.isolation_level = None
+    return Plan(run_id, digest, columns, findings)
+
+
+def examine(
+    settings: Settings, connected: Connection, managed: Iterable[Mapping[str, Any]]
+) -> tuple[tables.ServerFacts, dict[tuple[str, str], tables.TableFacts], list[Finding]]:
+    """The server and the tables of a run, with what protects or endangers it."""
+    variables = config.project_variables(settings)
+    app_schema = config.app_schema(settings)
+    named = statements.statements(settings)
+    server = tables.server_facts(named, connected, ledger.schema(settings))
+    findings = tables.judge_server(server, writes=True, marks=brakes.marks(variables))
+    facts = {}
+    for entry in managed:
+        fact = tables.facts(named, connected, app_schema, entry)
+        facts[entry["table"], entry["column"]] = fact
+        judged = tables.judge(
+            fact,
+            server,
+            longest(settings, entry["vocabulary"]),
+            writes=True,
+            production=settings.environment == "production",
+        )
+        findings += [each for each in judged if each not in findings]
+    return server, facts, findings
+
+
+def refuse(findings: Iterable[Finding]) -> None:
+    """TrueupError that lists what forbids a run."""
+    failed = [finding for finding in findings if finding.status == FAIL]
+    if failed:
+        raise TrueupError(
+            "\n".join(f"{finding.subject}: {finding.found}" for finding in failed),
+            "\n".join(finding.remedy for finding in failed if finding.remedy) or None,
+        )
+
+
+def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> None:
+    """TrueupError where what was planned is not what would be planned now, or not there any more.
+
+    Somebody who changes the stored decisions is found out, as with the statements.
+    """
+    schema = ledger.schema(settings)
+    stored = _digest(connected, schema, run.run_id, run.options, run.vocabulary_version)
+    if stored != run.plan_sha256:
+        raise TrueupError(
+            f"the decisions of run {run.short_id} are not those that were planned",
+            "Somebody changed the ledger. `trueup cancel` this run and `trueup plan` anew.",
+        )
+    hours = defaults(settings)["plan_valid_hours"]
+    old = datetime.now(timezone.utc) - run.planned_at > timedelta(hours=hours)
+    reason = None
+    if run.status in runs.PLANNED and old:
+        reason = f"it is older than {hours} hours"
+    elif run.sources_sha256 != statements.digest(settings):
+        reason = "managed columns, statements or macros have changed since"
+    elif run.kind == MIGRATE:  # a rollback does not ask what a value means
+        vocabularies = {each.split(" ")[0] for each in run.vocabulary_version.split(", ")}
+        versions = _versions(connected, runs.statements(run)["vocabulary_versions"], vocabularies)
+        if versions != run.vocabulary_version:
+            reason = f"the vocabulary has changed since: {run.vocabulary_version} → {versions}"
+    if reason:
+        raise TrueupError(
+            f"the plan of run {run.short_id} is stale: {reason}",
+            f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
+        )
+
+
+def longest(settings: Settings, vocabulary: str) -> int | None:
+    """Characters of the longest canonical value; None where the vocabulary is no seed file."""
+    try:
+        return max(map(len, config.vocabulary(settings, vocabulary).values), default=None)
+    except (TrueupError, OSError):
+        return None
+
+
+def _column(
+    connected: Connection,
+    found: Mapping[str, Statement],
+    run_id: uuid.UUID,
+    entry: Mapping[str, Any],
+    options: Mapping[str, Any],
+    pace: Pace,
+    stripes: int,
+    why: str,
+    range_end: list[str] | None,
+) -> ColumnPlan:
+    table, column = entry["table"], entry["column"]
+    place: dict[str, Any] = {"run_id": run_id, "tenants": options["tenants"]}
+
+    def run(purpose: str, **more: Any) -> Rows:
+        statement = found[column_statement(purpose, table, column)]
+        values = {**place, **more}
+        return statement.run(connected, **{name: values[name] for name in statement.parameters})
+
+    counted = run("plan_counts").fetchall()
+    counted_tenants, row_totals, null_totals, row_counts = (
+        [row[n] for row in counted] for n in range(4)
+    )
+    total = sum(row_totals)
+    rows = run("plan_values", null_total=sum(null_totals), row_counts=row_counts).fetchall()
+    decided = [row for row in rows if row[2] != "canonical"]
+    if any((row[4] or 0) > MOST_SPELLINGS for row in decided):
+        raise TrueupError(
+            f"{table}.{column} has more than {MOST_SPELLINGS:,} different spellings to change",
+            "Narrow the plan with --tenant, and run it tenant by tenant.",
+        )
+    before, after, match_types, counts, map_ids = ([row[n] for row in decided] for n in range(5))
+    found["store_values"].run(
+        connected, run_id=run_id, table_name=table, column_name=column, map_ids=map_ids,
+        values_before=before, values_after=after, match_types=match_types, rows_planned=counts,
+    )  # fmt: skip
+    values = [Value(*row[:4]) for row in decided]
+    # of clean columns too: verification compares with them
+    run("plan_baselines", counted_tenants=counted_tenants, row_totals=row_totals,
+        null_totals=null_totals, row_counts=row_counts)  # fmt: skip
+    tenant_values: list[TenantValue] = []
+    hashed = False
+    batches = 0
+    examples: list[Example] = []
+    if any(value.after is not None for value in values):
+        tenant_values = [TenantValue(*row) for row in run("plan_tenants")]
+        if column_statement("plan_spread", table, column) not in found:
+            hashed = stripes > 1  # no whole number, whose low bits could choose the stripe
+        elif stripes > 1:
+            spread = run("plan_spread", stripes=stripes, hashed=False, batch_rows=pace.batch_size)
+            fullest, first = (int(count) for count in spread.fetchall()[0])
+            hashed = first >= 10 * stripes and fullest * stripes > SKEW * first
+            why += "; keys come in steps, so they are hashed" if hashed else ""
+        cut = run("plan_batches", stripes=stripes, hashed=hashed, batch_rows=pace.batch_size,
+                  by_tenant=pace.by_tenant, range_end=range_end)  # fmt: skip
+        batches = cut.rowcount
+        examples = [Example(*row) for row in run("plan_examples", examples=EXAMPLES)]
+    return ColumnPlan(
+        table_name=table,
+        column_name=column,
+        vocabulary=entry["vocabulary"],
+        rows=total,
+        values=values,
+        tenant_values=tenant_values,
+        batches=batches,
+        stripes=stripes,
+        hashed=hashed,
+        why=why,
+        examples=examples,
+    )
+
+
+def _stripes(pace: Pace, default: int, pays: bool, why: str) -> tuple[int, str]:
+    if pace.stripes is not None:
+        return pace.stripes, "as asked for"
+    return (default, why) if pays else (1, why)
+
+
+def _by_tenant(fact: tables.TableFacts, tenant: str) -> str:
+    """What batches by tenant cost."""
+    leading = [index.qualified for index in fact.indexes if index.key_columns[:1] == (tenant,)]
+    if leading:
+        return f"by tenant, found by the index {leading[0]}"
+    return f"by tenant: every tenant costs a pass over the table, no index leads with {tenant}"
+
+
+def _own_statements(
+    found: Mapping[str, Statement],
+    managed: Iterable[Mapping[str, Any]],
+    facts: Mapping[tuple[str, str], tables.TableFacts],
+) -> dict[str, Any]:
+    """What apply will need, as the ledger keeps it."""
+    purposes = ("apply_batch", "keys_to_change", "quarantine", "remaining_values",
+                "reopen_batches", "missed_rows", "skip_to")  # fmt: skip
+    own = books(found)
+    for entry in managed:
+        table, column = entry["table"], entry["column"]
+        for purpose in purposes:
+            name = column_statement(purpose, table, column)
+            own[name] = found[name]
+        name = column_statement("apply_batch_comparing", table, column)
+        own[name] = with_columns(found[name], entry, facts[table, column])
+    return runs.stored(own)
+
+
+def books(found: Mapping[str, Statement]) -> dict[str, Statement]:
+    """The statements that keep a run's books, the same for every column."""
+    return {name: each for name, each in found.items() if "__" not in name and name != "text_keys"}
+
+
+def with_columns(
+    statement: Statement, entry: Mapping[str, Any], fact: tables.TableFacts
+) -> Statement:
+    """The statement that compares with the names of what it compares: the catalog has them.
+
+    All columns but the managed one, those computed from it, and those that may change with it:
+    updated_at and kept_by_triggers of the entry.
+    """
+    left_out = {entry["column"], entry.get("updated_at"), *fact.computed_columns,
+                *(entry.get("kept_by_triggers") or [])}  # fmt: skip
+    names = [each.quoted for each in fact.columns if each.name not in left_out]
+    listed = ", ".join(f"application.{name}" for name in names)
+    return statement._replace(sql=statement.sql.replace(EVERY_OTHER_COLUMN, listed))
+
+
+def _versions(connected: Connection, statement: Statement, vocabularies: Collection[str]) -> str:
+    """The versions the models were built with: "stage 3f…"."""
+    rows = statement.run(connected, vocabularies=sorted(vocabularies)).fetchall()
+    if len(rows) != len(vocabularies):
+        missing = set(vocabularies) - {name for name, _ in rows}
+        raise TrueupError(
+            f"the models know no vocabulary {', '.join(sorted(missing))}", "`dbt build` makes them."
+        )
+    return ", ".join(f"{name} {version[:12]}" for name, version in rows)
+
+
+def insert_run(
+    settings: Settings,
+    connected: Connection,
+    schema: str,
+    run_id: uuid.UUID,
+    options: Mapping[str, Any],
+    own: Mapping[str, Any],
+    versions: str,
+    kind: str = MIGRATE,
+    reverts: uuid.UUID | None = None,
+) -> None:
+    """A run that nobody has begun; `seal` completes it. reverts: the run that it takes back."""
+    connected.execute(
+        sql.SQL(
+            "insert into {} (run_id, kind, status, options, statements, vocabulary_version,"
+            " sources_sha256, plan_sha256, sql_sha256, git_commit, operator, environment,"
+            " reverts_run_id)"
+            " values (%s, %s, 'planned', %s, %s, %s, %s, '', %s, %s, %s, %s, %s)"
+        ).format(sql.Identifier(schema, "migration_runs")),
+        [
+            run_id,
+            kind,
+            Jsonb(dict(options)),
+            Jsonb(dict(own)),
+            versions,
+            statements.digest(settings),
+            runs.statements_digest(own),
+            _git_commit(settings.project),
+            f"{getpass.getuser()} as {connected.info.user}",
+            settings.environment,
+            reverts,
+        ],
+    )
+
+
+def insert_control(
+    connected: Connection,
+    schema: str,
+    run_id: uuid.UUID,
+    entry: Mapping[str, Any],
+    pace: Pace,
+    range_end: list[str] | None,
+) -> None:
+    """How a column of the run is steered.
+
+    range_end: the frozen bound, the last key of the table as texts; None for an empty table
+    """
+    connected.execute(
+        sql.SQL(
+            "insert into {} (run_id, table_name, column_name, range_end, target_ms, sleep_ms,"
+            " workers) values (%s, %s, %s, %s, %s, %s, %s)"
+        ).format(sql.Identifier(schema, "stage_migration_control")),
+        [
+            run_id,
+            entry["table"],
+            entry["column"],
+            range_end,
+            pace.target_ms,
+            pace.sleep_ms,
+            pace.workers,
+        ],
+    )
+
+
+def oldest_transaction(connected: Connection) -> str:
+    """What was written by this transaction or a later one is not in the plan's snapshot."""
+    found = connected.execute("select cast(pg_snapshot_xmin(pg_current_snapshot()) as text)")
+    return str(found.fetchall()[0][0])
+
+
+def _check_tenants(
+    connected: Connection, schema: str, run_id: uuid.UUID, tenants: Collection[str | None]
+) -> None:
+    """TrueupError for a tenant without rows: misspelt, most likely. Reads what was counted.
+
+    That there are no rows of no tenant is fine.
+    """
+    query = sql.SQL("select distinct tenant from {} where run_id = %s").format(
+        sql.Identifier(schema, "migration_baselines")
+    )
+    counted = {tenant for (tenant,) in connected.execute(query, [run_id])}
+    unknown = [each for each in tenants if each is not None and each not in counted]
+    if unknown:
+        raise TrueupError(
+            f"--tenant {', '.join(dict.fromkeys(unknown))}: no row of the tables in scope is of it",
+            "Name tenants as their column has them; none is the rows of no tenant.",
+        )
+
+
+def _digest(
+    connected: Connection,
+    schema: str,
+    run_id: uuid.UUID,
+    options: Mapping[str, Any],
+    versions: str,
+) -> str:
+    """SHA-256 of what was decided, as the ledger has it: scope, vocabulary, what becomes what."""
+    query = sql.SQL(
+        "select table_name, column_name, map_id, value_before, value_after, match_type,"
+        " rows_planned from {} where run_id = %s order by table_name, column_name,"
+        ' value_before collate "C", map_id'
+    ).format(sql.Identifier(schema, "migration_value_map"))
+    settled = {name: value for name, value in options.items() if name not in OPEN_OPTIONS}
+    decided = [settled, versions, connected.execute(query, [run_id]).fetchall()]
+    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+
+
+def seal(
+    connected: Connection,
+    schema: str,
+    run_id: uuid.UUID,
+    options: Mapping[str, Any],
+    versions: str,
+    findings: Iterable[Finding],
+) -> str:
+    """Complete a run that was stored: what was found, and the SHA-256 of what was decided."""
+    digest = _digest(connected, schema, run_id, options, versions)
+    connected.execute(
+        sql.SQL("update {} set plan_sha256 = %s, findings = %s where run_id = %s").format(
+            sql.Identifier(schema, "migration_runs")
+        ),
+        [digest, Jsonb([dataclasses.asdict(each) for each in findings]), run_id],
+    )
+    return digest
+
+
+def _git_commit(project: Path) -> str | None:
+    """The commit of the checkout, with a + where files differ from it; None outside of git."""
+    done = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+        cwd=project, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() or None

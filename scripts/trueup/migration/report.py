@@ -1,0 +1,206 @@
+"""`trueup report`: what the ledger knows of a run, as one document. Changes nothing.
+
+`make` reads it, `as_dict` is the document for machines (docs/schemas/run-report.schema.json says
+what stands where), report_page makes the page of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from psycopg import IsolationLevel
+
+from trueup import __version__, findings
+from trueup.core import config, connection, ledger, records, runs, statements
+from trueup.core.connection import Connection
+from trueup.core.errors import TrueupError
+from trueup.core.settings import Settings
+from trueup.core.statements import Statement
+from trueup.migration import brakes, tables
+from trueup.migration.report_judgement import predictions, server_work, sign_off, verdict
+from trueup.migration.report_records import (
+    MET,
+    NOT_MET,
+    OPEN,
+    Audit,
+    Column,
+    Durations,
+    Listed,
+    Point,
+    Rate,
+    Report,
+    Tenant,
+)
+from trueup.show.flows import Target, Value
+
+BREAK_SECONDS = 60.0  # without a batch: not drawn as time that was worked
+POINTS = 1500  # batches that stand in a report one by one
+PARTS = 80  # of the time that was worked, for rows over time
+LISTED = 1000  # values of a column that change, and that stay; tenants of a column; rows of a list
+SAMPLE = 12  # changed rows for a person to read
+REPLICAS = "replicas"  # the subject of tables.judge_server
+
+Record = TypeVar("Record")
+
+
+def make(
+    settings: Settings,
+    connected: Connection,
+    wanted: str | None,
+    verified: Callable[[runs.Run], dict[str, Any]],
+) -> Report:
+    """Read a run, or the newest that was begun. The connection must not be in autocommit mode.
+
+    verified: run → its checks as they are now, see verification.verify.summary.
+    Raises TrueupError where there is no ledger, or no such run, or where it was not begun.
+    """
+    schema = ledger.schema(settings)
+    ledger.check(connected, schema, settings)
+    found = statements.statements(settings)
+    connected.rollback()
+    connected.read_only = True
+    connected.isolation_level = IsolationLevel.REPEATABLE_READ
+    found["begin_reading"].run(connected)
+    target = _find(connected, found, schema, wanted)
+    one = {"run_id": target.run_id}
+    (more,) = records.rows(connected, found["report__run"], **one)
+    columns = _records(Column, connected, found["report__columns"], **one)
+    worked = {**one, "break_seconds": BREAK_SECONDS}
+    (durations,) = _records(Durations, connected, found["report__durations"], **worked)
+    (audit,) = _records(Audit, connected, found["report__audit"], **one)
+    read: dict[str, Any] = {
+        "targets": _records(Target, connected, found["report__targets"], **one),
+        "values": _records(Value, connected, found["report__values"], **one, most=LISTED),
+        "tenants": _records(Tenant, connected, found["report__tenants"], **one, most=LISTED),
+        "points": _records(Point, connected, found["report__points"], **worked, most=POINTS),
+        "rates": _records(Rate, connected, found["report__rates"], **worked, most=PARTS),
+        "quarantine": _listed(connected, found["report__quarantine"], **one, most=LISTED),
+        "failures": _listed(connected, found["report__failures"], **one, most=LISTED),
+        "conflicts": _listed(connected, found["report__conflicts"], **one, most=LISTED),
+        "sample": records.rows(connected, found["report__sample"], **one, most=SAMPLE),
+    }
+    connected.rollback()
+    checks = verified(target)
+    connected.rollback()
+    standbys = _standbys(settings, connected, schema)
+    address = connection.describe(connected, settings)
+    connected.rollback()
+    totals = _totals(columns)
+    work = server_work(columns)
+    return Report(
+        made_at=more["made_at"],
+        trueup_version=__version__,
+        verdict=verdict(target.kind, target.status, totals, read["conflicts"].total, checks),
+        run=_run(target, more),
+        database={
+            "name": more["database_name"],
+            "role": more["role_name"],
+            "postgres_version": more["postgres_version"],
+            "address": address,
+            "standbys": standbys[1],
+        },
+        totals=totals,
+        columns=columns,
+        durations=durations,
+        server_work=work,
+        predictions=predictions(more["rehearsal"], totals, durations, work),
+        audit=audit,
+        verification=checks,
+        sign_off=sign_off(target, totals, audit, checks, len(read["sample"]), standbys),
+        **read,
+    )
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The document, ready for JSON: times as ISO 8601."""
+    found = json.loads(json.dumps(dataclasses.asdict(report), default=_plain))
+    return dict(found)
+
+
+def as_json(report: Report) -> str:
+    """The document as text."""
+    return records.as_json(as_dict(report))
+
+
+def _find(
+    connected: Connection, found: Mapping[str, Statement], schema: str, wanted: str | None
+) -> runs.Run:
+    if wanted is None:
+        newest = found["report__newest"].run(connected).fetchone()
+        if newest is None:
+            raise TrueupError(
+                "no run was begun yet, so there is nothing to report",
+                "`trueup plan` makes a plan, `trueup apply` carries it out.",
+            )
+        wanted = str(newest[0])
+    return runs.find(connected, schema, wanted, (*runs.UNFINISHED, *runs.FINISHED))
+
+
+def _run(run: runs.Run, more: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "run_id": str(run.run_id),
+        "short_id": run.short_id,
+        "kind": run.kind,
+        "status": run.status,
+        "notes": more["notes"],
+        "reverts_run_id": more["reverts_run_id"],
+        "rolled_back_by": more["rolled_back_by"],
+        "operator": run.operator,
+        "environment": run.environment,
+        "planned_at": run.planned_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "seconds": more["seconds"],
+        "options": run.options,
+        "vocabulary_version": run.vocabulary_version,
+        "plan_sha256": run.plan_sha256,
+        "sql_sha256": run.sql_sha256,
+        "sources_sha256": run.sources_sha256,
+        "audit_digest": more["audit_digest"],
+        "git_commit": more["git_commit"],
+        "findings": more["findings"],
+        "rehearsal": more["rehearsal"],
+    }
+
+
+def _totals(columns: Iterable[Column]) -> dict[str, int]:
+    names = ("rows_planned", "rows_updated", "rows_failed", "rows_left", "batches",
+             "batches_completed", "batches_failed", "batches_cancelled")  # fmt: skip
+    found = list(columns)
+    return {name: sum(getattr(column, name) for column in found) for name in names}
+
+
+def _standbys(settings: Settings, connected: Connection, schema: str) -> tuple[str, str]:
+    """Whether standbys are close behind, as far as it can be seen now: state and evidence.
+
+    What is far is what the brakes say; where they are switched off, a person must.
+    """
+    server = tables.server_facts(statements.statements(settings), connected, schema)
+    marks = brakes.marks(config.project_variables(settings))
+    judged = tables.judge_server(server, writes=False, marks=marks)
+    found = [each for each in judged if each.subject == REPLICAS]
+    text = "; ".join(each.found for each in found) + " when this report was made"
+    is_seen = all(replica.state is not None for replica in server.replicas)
+    if not is_seen or (server.replicas and not {"replica_bytes", "replica_seconds"} & set(marks)):
+        return OPEN, text
+    return (MET if all(each.status == findings.OK for each in found) else NOT_MET), text
+
+
+def _records(
+    kind: type[Record], connected: Connection, statement: Statement, **values: object
+) -> list[Record]:
+    return [kind(**row) for row in records.rows(connected, statement, **values)]
+
+
+def _listed(connected: Connection, statement: Statement, **values: object) -> Listed:
+    rows = records.rows(connected, statement, **values)
+    total = rows[0]["total"] if rows else 0
+    return Listed(total, [{name: row[name] for name in row if name != "total"} for row in rows])
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,206 @@
+"""What a run's report says of its numbers: the verdict, the counters, the list to sign off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trueup.core import runs
+from trueup.core.runs import ROLLBACK
+from trueup.migration.report_records import (
+    FAILED,
+    MET,
+    NOT_MET,
+    OPEN,
+    PASSED,
+    Audit,
+    Column,
+    Durations,
+    Prediction,
+    ServerWork,
+    SignOff,
+    Updates,
+    Verdict,
+)
+from trueup.show.terminal import counted
+
+UNMET = ("fail", "error")  # statuses of a check
+
+
+def verdict(
+    kind: str,
+    status: str,
+    totals: Mapping[str, int],
+    conflicts: int,
+    checks: Mapping[str, Any],
+) -> Verdict:
+    """How the run ended, in one sentence; passed only where verification says so, too."""
+    back = kind == ROLLBACK
+    done = "restored" if back else "changed"
+    promised = "restorable" if back else "promised"
+    planned, updated = totals["rows_planned"], totals["rows_updated"]
+    verb = "was" if updated == 1 else "were"
+    part = f"{updated:,} of {counted(planned, f'{promised} row')} {verb} {done}"
+    if status == "completed":
+        if not planned and not updated:
+            sentence = f"Nothing was to be {done}"
+        elif updated == planned:
+            sentence = f"{counted(updated, 'row')} {verb} {done}, as many as the plan promised"
+        elif updated < planned:
+            sentence = f"{part}; the others were not as planned any more"
+        else:
+            more = updated - planned
+            sentence = (
+                f"{counted(updated, 'row')} {verb} {done}: {planned:,} as promised, and"
+                f" {more:,} written since the plan"
+            )
+        if conflicts:
+            sentence += f"; {counted(conflicts, 'row')} edited or deleted since left alone"
+    elif status == "completed_with_failures":
+        reasons = [
+            f"{counted(number, what)} {fate}"
+            for number, what, fate in (
+                (totals["rows_failed"], "row", "refused by the database"),
+                (totals["batches_failed"], "batch", "failed"),
+            )
+            if number
+        ]
+        sentence = "; ".join([part, ", ".join(reasons) or "some were missed"])
+    else:
+        left = totals["batches"] - totals["batches_completed"]
+        sentence = f"The run is {status}: {part}, {counted(left, 'batch')} not done"
+    if checks["status"] == FAILED:
+        names = ", ".join(check["name"] for check in checks["checks"] if check["status"] in UNMET)
+        sentence += f"; verification failed: {names}"
+    state = OPEN
+    if status == "completed_with_failures" or checks["status"] == FAILED:
+        state = FAILED
+    elif status == "completed" and checks["status"] == PASSED:
+        state = PASSED
+    return Verdict(state, sentence)
+
+
+def server_work(columns: Iterable[Column]) -> ServerWork:
+    """The counters of all columns: of a table once, and of the log once.
+
+    Columns of one table were counted together, and the log is one for the whole server. Counters
+    that fell were reset meanwhile, and are not recorded then.
+    """
+    counters: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+    log: list[tuple[int, int]] = []
+    for column in columns:
+        measured = column.measured if isinstance(column.measured, dict) else {}
+        before, after = measured.get("before"), measured.get("after")
+        if not isinstance(before, dict) or not isinstance(after, dict):
+            continue
+        counters.setdefault(column.table_name, (before, after))
+        ends = _number(before.get("wal_bytes")), _number(after.get("wal_bytes"))
+        if ends[0] is not None and ends[1] is not None:
+            log.append((int(ends[0]), int(ends[1])))
+    found = []
+    for table, (before, after) in counters.items():
+        updates, hot = (_grown(before, after, name) for name in ("n_tup_upd", "n_tup_hot_upd"))
+        if updates and hot is not None:
+            found.append(Updates(table, updates, hot))
+    written = max(end for _, end in log) - min(start for start, _ in log) if log else -1
+    return ServerWork(found, written if written >= 0 else None)
+
+
+def predictions(
+    rehearsal: Any, totals: Mapping[str, int], durations: Durations, work: ServerWork
+) -> list[Prediction]:
+    """What `plan --rehearse` foresaw beside what came; empty where nothing was foreseen.
+
+    rehearsal: as rehearsal.as_dict writes it; a number that a column lacks is left out for all, and
+    so is everything where a column has no prediction.
+    """
+    columns = rehearsal.get("columns") if isinstance(rehearsal, dict) else None
+    found = [each.get("prediction") for each in columns or [] if isinstance(each, dict)]
+    foreseen = [each for each in found if isinstance(each, dict)]
+    if not foreseen or len(foreseen) < len(found):
+        return []
+
+    def total(numbers: Iterable[float | None]) -> float | None:
+        known = [number for number in numbers if number is not None]
+        return sum(known) if len(known) == len(foreseen) else None
+
+    rows = [_number(each.get("rows")) for each in foreseen]
+    shares = [_number(each.get("hot_share")) for each in foreseen]
+    hot = total(
+        None if count is None or share is None else count * share
+        for count, share in zip(rows, shares, strict=True)
+    )
+    low, high = (
+        total(_number(each.get(name)) for each in foreseen)
+        for name in ("minutes_low", "minutes_high")
+    )
+    all_rows = total(rows)
+    updates = sum(each.updates for each in work.tables)
+    real_hot = sum(each.hot_updates for each in work.tables) / updates if updates else None
+    seconds = durations.worked_seconds
+    listed = [
+        Prediction("rows to change", "rows", all_rows, totals["rows_updated"]),
+        Prediction("write-ahead log", "bytes", total(_number(each.get("wal_bytes"))
+                                                     for each in foreseen), work.wal_bytes),
+        Prediction("time, at least", "seconds", None if low is None else low * 60, seconds),
+        Prediction("time, at most", "seconds", None if high is None else high * 60, seconds),
+        Prediction("HOT updates", "share", hot / all_rows if hot is not None and all_rows else None,
+                   real_hot),
+    ]  # fmt: skip
+    return [each for each in listed if each.predicted is not None]
+
+
+def sign_off(
+    run: runs.Run,
+    totals: Mapping[str, int],
+    audit: Audit,
+    checks: Mapping[str, Any],
+    sample: int,
+    standbys: tuple[str, str],
+) -> list[SignOff]:
+    """The list at the end: what the ledger knows is filled in, the rest is for a person."""
+    batches, done = totals["batches"], totals["batches_completed"]
+    refused = totals["rows_failed"]
+    evidence = f"{done:,} of {counted(batches, 'batch')} completed"
+    evidence += f", {totals['batches_failed']:,} failed"
+    evidence += f"; {counted(refused, 'row')} in quarantine" if refused else ""
+    complete = done == batches and not refused
+    agrees = audit.rows_audited == audit.rows_counted
+    kept = (
+        f"{counted(batches, 'batch')}, {counted(audit.rows_audited, 'audited row')} in the ledger"
+        + ("" if agrees else f", but batches counted {audit.rows_counted:,}")
+    )
+    sample_text = f"{counted(sample, 'changed row')} to read above" if sample else "no changed row"
+    return [
+        SignOff(
+            "plan_reviewed", "Plan reviewed", OPEN,
+            f"{counted(totals['rows_planned'], 'row')} promised by plan {run.plan_sha256[:12]},"
+            f" made {run.planned_at:%Y-%m-%d %H:%M %Z} by {run.operator}",
+        ),
+        SignOff("no_failed_batch", "No failed batch", MET if complete else NOT_MET, evidence),
+        SignOff(
+            "verification_passed", "Verification passed",
+            {PASSED: MET, FAILED: NOT_MET}.get(checks["status"], OPEN),
+            checks["summary_text"],
+        ),
+        SignOff("sample_read", "Sample read", OPEN, sample_text),
+        SignOff(
+            "application_spot_checked", "Application spot-checked", OPEN,
+            "a few of these rows, looked at in the application itself",
+        ),
+        SignOff("replica_lag_normal", "Replica lag back to normal", *standbys),
+        SignOff("report_archived", "Report archived", OPEN, "this file, where it will be found"),
+        SignOff(
+            "tracking_kept", "Tracking and audit kept", MET if agrees else NOT_MET, kept
+        ),
+    ]  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _grown(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> int | None:
+    """How much a counter has grown; None where it is not there, or fell."""
+    first, last = _number(before.get(name)), _number(after.get(name))
+    return None if first is None or last is None or last < first else int(last - first)

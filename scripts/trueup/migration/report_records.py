@@ -1,0 +1,218 @@
+"""The records of a run's report, in the order of the document; see report.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from trueup.core.runs import ROLLBACK
+from trueup.show.flows import Target, Value
+
+PASSED, FAILED, OPEN = "passed", "failed", "open"
+MET, NOT_MET = "met", "not met"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A managed column of the run. row_total, null_total, blank_total: None where not counted.
+
+    rows_left: values that stay as they are, as the plan listed them; NULL and blank not among them
+    measured:  counters of the server, {"before": {...}, "after": {...}}; None where not recorded
+    """
+
+    table_name: str
+    column_name: str
+    status: str
+    notes: str | None
+    brake: str | None
+    target_ms: int
+    sleep_ms: int
+    workers: int
+    measured: dict[str, Any] | None
+    row_total: int | None
+    null_total: int | None
+    blank_total: int | None
+    stripes: int | None
+    rows_planned: int
+    rows_updated: int
+    rows_failed: int
+    rows_left: int
+    spellings: int
+    batches: int
+    batches_completed: int
+    batches_failed: int
+    batches_cancelled: int
+
+    @property
+    def name(self) -> str:
+        """table.column"""
+        return f"{self.table_name}.{self.column_name}"
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """Rows of a tenant (None: of no tenant) in one column; tenants: how many the column has.
+
+    row_total, rows_empty, rows_planned, rows_left: None where nothing was counted.
+    """
+
+    table_name: str
+    column_name: str
+    tenant: str | None
+    tenants: int
+    row_total: int | None
+    rows_empty: int | None
+    rows_changed: int
+    rows_conflicting: int
+    rows_planned: int | None
+    rows_left: int | None
+
+
+@dataclass(frozen=True)
+class Durations:
+    """Of completed batches, in milliseconds; the rest is of all that ended, failed ones too.
+
+    worked_seconds: without the breaks in which nobody worked. None where there is no such batch.
+    """
+
+    batches: int
+    p50_ms: float | None
+    p95_ms: float | None
+    max_ms: float | None
+    worked_seconds: float | None
+    break_seconds: float | None
+    first_at: datetime | None
+    last_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A batch by the time it ended: seconds of work since the run began."""
+
+    batch_id: int
+    table_name: str
+    column_name: str
+    status: str
+    rows_updated: int
+    rows_in_batch: int
+    completed_at: datetime
+    worked_seconds: float
+    break_seconds: float
+    duration_ms: float
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What was done from one second of work to another."""
+
+    from_seconds: float
+    to_seconds: float
+    batches: int
+    rows_updated: int
+    rows_read: int
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows changed, per second."""
+        seconds = self.to_seconds - self.from_seconds
+        return self.rows_updated / seconds if seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class Listed:
+    """So many rows, the first of them at length."""
+
+    total: int
+    rows: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What the audit holds, and what the batches counted.
+
+    rows_others_changed: rows whose other columns changed too; None where nobody compared
+    """
+
+    entries: int
+    rows_audited: int
+    rows_counted: int
+    rows_others_changed: int | None
+
+
+@dataclass(frozen=True)
+class Updates:
+    """Updates of a table from the run's beginning to its end, whoever made them."""
+
+    table_name: str
+    updates: int
+    hot_updates: int
+
+
+@dataclass(frozen=True)
+class ServerWork:
+    """What the server counted: tables without counters are left out, wal_bytes is None then."""
+
+    tables: list[Updates]
+    wal_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the rehearsal foresaw, and what came; None where it is not known. unit: rows, ..."""
+
+    what: str
+    unit: str
+    predicted: float | None
+    real: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """passed, failed or open, in one sentence."""
+
+    state: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class SignOff:
+    """A line of the list at the end: met, not met, or open for a person; with its evidence."""
+
+    id: str
+    title: str
+    state: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything, in the order of the document."""
+
+    made_at: datetime
+    trueup_version: str
+    verdict: Verdict
+    run: dict[str, Any]
+    database: dict[str, Any]
+    totals: dict[str, int]
+    columns: list[Column]
+    targets: list[Target]
+    values: list[Value]
+    tenants: list[Tenant]
+    durations: Durations
+    points: list[Point]
+    rates: list[Rate]
+    server_work: ServerWork
+    predictions: list[Prediction]
+    quarantine: Listed
+    failures: Listed
+    conflicts: Listed
+    audit: Audit
+    sample: list[dict[str, Any]]
+    verification: dict[str, Any]
+    sign_off: list[SignOff]
+
+    @property
+    def is_rollback(self) -> bool:
+        """Whether it takes another run back."""
+        return bool(self.run["kind"] == ROLLBACK)

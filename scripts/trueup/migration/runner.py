@@ -1,0 +1,400 @@
+"""Running a plan: whose turn it is, what may forbid it, and the keyboard."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from trueup.core import config, connection, ledger, runs, statements
+from trueup.core.connection import Connection
+from trueup.core.errors import TrueupError
+from trueup.core.runs import MIGRATE
+from trueup.core.settings import Settings
+from trueup.migration import brakes, engine, indexes, plan
+from trueup.migration.session import begin_scan
+
+Report = Callable[[engine.Event], None]
+
+
+def order(settings: Settings, run: runs.Run) -> engine.Order:
+    """What the engine needs to know of a run."""
+    known = plan.defaults(settings)
+    return engine.Order(
+        run_id=run.run_id,
+        kind=run.kind,
+        statuses=(*runs.PLANNED, *runs.UNFINISHED),
+        statements=runs.statements(run),
+        tenants=run.options["tenants"],
+        batch_size=run.options["batch_size"],
+        max_quarantined=run.options.get("max_quarantined", known["max_quarantined"]),
+        lease_seconds=known["lease_seconds"],
+        lock_timeout_ms=known["lock_timeout_ms"],
+        by_tenant=run.options.get("by_tenant", False),
+        compare_others=run.options.get("compare_others", False),
+    )
+
+
+def check(settings: Settings, connected: Connection, run: runs.Run) -> None:
+    """TrueupError where the plan is stale or a table cannot be migrated in place any more."""
+    plan.check_fresh(settings, connected, run)
+    scope = plan.Scope(tuple(run.options["tables"]), tuple(run.options["columns"]))
+    _, _, findings = plan.examine(settings, connected, plan.entries(settings, scope))
+    plan.refuse(findings)
+
+
+def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -> int:
+    """Close the open batches of a table up to a key; returns how many were touched.
+
+    table: may be left out where the run has one only. key: as people write it, 4711 or 4711,x.
+    Raises TrueupError where the run has no such table, or the key is none of its keys.
+    """
+    own = runs.statements(run)
+    found = own["run_columns"].run(connected, run_id=run.run_id).fetchall()
+    names = list(dict.fromkeys(name for name, _, _ in found))
+    if table is None and len(names) == 1:
+        table = names[0]
+    if table not in names:
+        raise TrueupError(
+            f"--resume-from is about one table; --table is {table or 'missing'}, "
+            f"allowed: {', '.join(names)}"
+        )
+    touched = 0
+    for name, column, bound in found:
+        if name != table:
+            continue
+        parts = key.split(",", len(bound) - 1)
+        statement = own[statements.column_statement("skip_to", name, column)]
+        try:
+            if len(parts) != len(bound):
+                raise TrueupError(
+                    f"{key!r} has {len(parts)} parts; a key of {table} has {len(bound)}"
+                )
+            touched += len(
+                statement.run(connected, run_id=run.run_id, resume_from=parts).fetchall()
+            )
+        except psycopg.DataError as error:
+            raise TrueupError(
+                f"{key!r} is no key of {table}: {error.diag.message_primary}"
+            ) from None
+    return touched
+
+
+def totals(connected: Connection, run: runs.Run) -> dict[str, int]:
+    """Counts of batches and rows so far, as the statement batch_totals names them."""
+    return engine.counts(runs.statements(run)["batch_totals"].run(connected, run_id=run.run_id))
+
+
+def set_pace(
+    connected: Connection,
+    schema: str,
+    run: runs.Run,
+    statuses: Collection[str],
+    sleep_ms: int | None = None,
+    target_ms: int | None = None,
+    workers: int | None = None,
+    max_quarantined: int | None = None,
+    compare_others: bool = False,
+) -> None:
+    """Write down what apply was asked for beyond the plan; None leaves a number as it is.
+
+    Raises TrueupError where a runner is at work: its pace is changed by `stage_migration_control`;
+    and where the run is in none of the statuses any more, or is to be cancelled. Until the
+    transaction ends nobody takes it.
+    """
+    if compare_others and run.kind != MIGRATE:
+        raise TrueupError("--hash-others is about a migration; a rollback compares nothing")
+    runs.lock(connected, schema, run, statuses)
+    found = runs.statements(run)["other_runners"].run(connected, run_id=run.run_id)
+    engine.leave_to_others(found.fetchall())
+    control = sql.Identifier(schema, "stage_migration_control")
+    query = sql.SQL("select 1 from {} where run_id = %s and requested_status = 'cancelled'")
+    if connected.execute(query.format(control), [run.run_id]).fetchone():
+        raise TrueupError(
+            f"run {run.short_id} is to be cancelled; its runner ended before it could",
+            f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
+        )
+    connected.execute(
+        sql.SQL(
+            "update {} set sleep_ms = coalesce(%s, sleep_ms), target_ms = coalesce(%s, target_ms),"
+            " workers = coalesce(%s, workers) where run_id = %s"
+        ).format(control),
+        [sleep_ms, target_ms, workers, run.run_id],
+    )
+    asked = {"max_quarantined": max_quarantined, "compare_others": compare_others or None}
+    if changed := {name: value for name, value in asked.items() if value is not None}:
+        run.options.update(changed)
+        connected.execute(
+            sql.SQL("update {} set options = %s where run_id = %s").format(
+                sql.Identifier(schema, "migration_runs")
+            ),
+            [Jsonb(run.options), run.run_id],
+        )
+
+
+def close(
+    connected: Connection,
+    schema: str,
+    run: runs.Run,
+    status: str,
+    statuses: Collection[str] = (*runs.PLANNED, *runs.UNFINISHED),
+) -> None:
+    """Pause, cancel or complete a run that nobody works on; a runner that hangs may not come back.
+
+    Raises TrueupError where it has come to another status since it was read.
+    """
+    runs.lock(connected, schema, run, statuses)
+    own = runs.statements(run)
+    if status == "cancelled":
+        own["close_batches"].run(connected, run_id=run.run_id)
+    connected.execute(
+        sql.SQL(
+            "update {} set status = 'pending', lease_token = null, lease_until = null"
+            " where run_id = %s and status = 'running'"
+        ).format(sql.Identifier(schema, "stage_migration_batches")),
+        [run.run_id],
+    )
+    connected.execute(
+        sql.SQL(
+            "update {} set status = %s, requested_status = null, lease_token = null,"
+            " lease_owner = null, lease_until = null, updated_at = now() where run_id = %s"
+        ).format(sql.Identifier(schema, "stage_migration_control")),
+        [status, run.run_id],
+    )
+    own["set_run_status"].run(
+        connected,
+        run_id=run.run_id,
+        lease_token=None,
+        status=status,
+        finished=status in runs.FINISHED,
+        statuses=list(statuses),
+        notes=None,
+    )
+    # an older trueup made plans without it
+    if status in runs.FINISHED and "note_audit_digest" in own:
+        begin_scan(own, connected)
+        own["note_audit_digest"].run(connected, run_id=run.run_id)
+
+
+def dry(connected: Connection, schema: str, made: plan.Plan) -> None:
+    """A plan that was only to be seen is closed at once: `apply` takes the newest open one."""
+    close(connected, schema, _of(connected, schema, made), "cancelled")
+    connected.commit()
+
+
+def close_empty(connected: Connection, schema: str, made: plan.Plan) -> None:
+    """A plan with nothing to change has been carried out."""
+    if not made.rows_planned:
+        close(connected, schema, _of(connected, schema, made), "completed")
+        connected.commit()
+
+
+def _of(connected: Connection, schema: str, made: plan.Plan) -> runs.Run:
+    return runs.find(connected, schema, str(made.run_id), runs.PLANNED)
+
+
+def stored_plan(connected: Connection, schema: str, run: runs.Run) -> list[dict[str, Any]]:
+    """A plan as the ledger has it, by column: counts of rows, spellings and batches."""
+    query = sql.SQL(
+        """
+        with decisions as (
+            select
+                table_name,
+                column_name,
+                sum(rows_planned) filter (where map_id is not null) as rows_planned,
+                count(*) filter (where map_id is not null) as spellings,
+                sum(rows_planned) filter (where map_id is null) as rows_left
+            from {value_map}
+            where run_id = %(run_id)s
+            group by table_name, column_name
+        ),
+
+        counted as (
+            select table_name, column_name, sum(rows) as rows
+            from {baselines}
+            where run_id = %(run_id)s
+            group by table_name, column_name
+        ),
+
+        cut as (
+            select table_name, column_name, count(*) as batches
+            from {batches}
+            where run_id = %(run_id)s
+            group by table_name, column_name
+        )
+
+        select
+            control.table_name,
+            control.column_name,
+            coalesce(counted.rows, 0) as rows,
+            coalesce(decisions.rows_planned, 0) as rows_planned,
+            coalesce(decisions.spellings, 0) as spellings,
+            coalesce(decisions.rows_left, 0) as rows_left,
+            coalesce(cut.batches, 0) as batches
+        from {control} as control
+        left join decisions using (table_name, column_name)
+        left join counted using (table_name, column_name)
+        left join cut using (table_name, column_name)
+        where control.run_id = %(run_id)s
+        order by control.table_name, control.column_name
+        """
+    ).format(
+        value_map=sql.Identifier(schema, "migration_value_map"),
+        baselines=sql.Identifier(schema, "migration_baselines"),
+        batches=sql.Identifier(schema, "stage_migration_batches"),
+        control=sql.Identifier(schema, "stage_migration_control"),
+    )
+    with connected.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, {"run_id": run.run_id}).fetchall()
+
+
+def work(
+    settings: Settings, run: runs.Run, report: Report, allow_blind_brakes: bool = False
+) -> engine.Outcome:
+    """Run the batches. Ctrl-C ends it after the current batch, a second one in the middle of it.
+
+    Raises TrueupError where a brake cannot see what it watches, unless that is allowed.
+    """
+    stop = engine.Stop()
+    ordered = order(settings, run)
+    one_at_a_time = threading.RLock()
+
+    def say(event: engine.Event) -> None:
+        with one_at_a_time:
+            report(event)
+
+    with connection.connect(settings, writes=False) as connected:
+        places = columns(connected, ledger.schema(settings), run)
+        indexed = _indexed(settings, connected, ordered, places)
+
+    def tell(change: brakes.Change) -> None:
+        words = "Waiting for" if change.is_on else "Going on:"
+        kind = "brake_on" if change.is_on else "brake_off"
+        say(engine.Event(kind, f"{words} {change.reason}", "warn" if change.is_on else "info"))
+
+    tables = {place.table_name for place in places}
+    with brakes.from_settings(
+        settings, ordered.statements, tables, allow_blind=allow_blind_brakes, report=tell
+    ) as watched:
+        watched.check()
+
+        def pulse(event: engine.Event) -> None:
+            say(event)
+            if event.kind in ("batch_completed", "batch_failed"):
+                speed = {"walPerSecond": watched.wal_per_second}
+                say(engine.Event("pulse", "", "debug", speed))
+
+        with _keyboard(stop, report):
+            return engine.apply(
+                lambda: connection.connect(settings, application_name="trueup apply"),
+                dataclasses.replace(ordered, brakes=watched, canonical_values=indexed),
+                pulse,
+                stop,
+            )
+
+
+class Place(NamedTuple):
+    """A column of a run, its batches in all and those that are over."""
+
+    table_name: str
+    column_name: str
+    batches: int
+    done: int
+
+
+def columns(connected: Connection, schema: str, run: runs.Run) -> list[Place]:
+    """The columns of a run, in the order in which they are worked on."""
+    query = sql.SQL(
+        """
+        select
+            control.table_name,
+            control.column_name,
+            count(batches.batch_id),
+            count(batches.batch_id) filter (where batches.status in ('completed', 'cancelled'))
+        from {} as control
+        left join {} as batches using (run_id, table_name, column_name)
+        where control.run_id = %s
+        group by control.table_name, control.column_name
+        order by min(batches.batch_id)
+        """
+    ).format(
+        sql.Identifier(schema, "stage_migration_control"),
+        sql.Identifier(schema, "stage_migration_batches"),
+    )
+    return [Place(*row) for row in connected.execute(query, [run.run_id])]
+
+
+def _indexed(
+    settings: Settings,
+    connected: Connection,
+    ordered: engine.Order,
+    places: Collection[Place],
+) -> dict[tuple[str, str], list[str]]:
+    """The canonical values of columns with an index of ours, which batches may use then."""
+    if ordered.kind != MIGRATE:
+        return {}  # a rollback begins where the index ends
+    found = {}
+    app_schema = config.app_schema(settings)
+    for table, column, *_ in places:
+        value_map = ordered.statements["value_map"].run(
+            connected, run_id=ordered.run_id, table_name=table, column_name=column
+        )
+        values = indexes.pending_values(
+            connected,
+            app_schema,
+            {"table": table, "column": column},
+            planned=[before for before, _, _ in value_map],
+        )
+        if values is not None:
+            found[table, column] = values
+    return found
+
+
+@contextmanager
+def _keyboard(stop: engine.Stop, report: Report) -> Iterator[None]:
+    def ask(number: int, frame: Any) -> None:
+        if stop.requested:
+            stop.cancel()
+            return
+        stop.requested = True
+        event = engine.Event(
+            "stopping", "Finishing the current batch; once more cancels it.", "warn"
+        )
+        with suppress(RuntimeError):  # the signal came in the middle of a line that is written
+            report(event)
+
+    before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def status(
+    connected: Connection, schema: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+    """The progress view and the control rows of its run; None where there is no run at all.
+
+    is_held, of a control row: its runner has been heard of in time, by the database's clock.
+    """
+    ledger.check(connected, schema)
+    with connected.cursor(row_factory=dict_row) as cursor:
+        view = sql.Identifier(schema, "stage_migration_progress")
+        found = cursor.execute(sql.SQL("select * from {}").format(view)).fetchone()
+        if found is None:
+            return None
+        control = sql.Identifier(schema, "stage_migration_control")
+        query = sql.SQL(
+            "select *, coalesce(lease_until >= now(), false) as is_held from {} where run_id = %s"
+            " order by table_name, column_name"
+        )
+        return found, cursor.execute(query.format(control), [found["run_id"]]).fetchall()

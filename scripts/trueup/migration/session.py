@@ -1,0 +1,218 @@
+"""A connection of a runner: statements in short transactions, and what an error means.
+
+A lost connection is come back from, a lock or a timeout is tried again, whatever the statement.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import psycopg
+
+from trueup.core.errors import TrueupError, first_line
+from trueup.core.statements import Rows, Statement
+
+RECONNECT_SECONDS = 60.0  # how long a server may be away
+RETRIES = 30  # of a statement of the books that others hold up
+TIMEOUT_SHARE = 0.8  # of deadlock_timeout: we give up before the application becomes a victim
+
+# What the database may say of a transaction, by SQLSTATE or its class (the first two characters).
+CONNECTION_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "53300")
+RETRY = ("55P03", "57014", "40")  # a lock, a timeout, a deadlock, a serialization failure
+BAD_ROW = ("22", "23", "44", "P0")  # a value, a constraint, a check option, a trigger that raises
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something people may want to read.
+
+    kind: what happened, a word for machines (batch_completed, ...)
+    data: numbers that go with it; camelCase, as the log lines of a run have them
+    place: table.column, where it is about one
+    """
+
+    kind: str
+    message: str
+    level: str = "info"
+    data: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
+
+
+@dataclass
+class Stop:
+    """What the person at the keyboard wants: to end after this batch, or at once.
+
+    interrupts: one per connection, each cancels the statement that runs there
+    """
+
+    requested: bool = False
+    interrupts: list[Callable[[], None]] = field(default_factory=list)
+
+    def cancel(self) -> None:
+        """Interrupt whatever statements are running."""
+        for interrupt in list(self.interrupts):
+            interrupt()
+
+
+class Stopped(Exception):
+    """The run ends before its end."""
+
+    def __init__(self, status: str, notes: str) -> None:
+        super().__init__(notes)
+        self.status = status
+        self.notes = notes
+
+
+class Session:
+    """One connection, renewed where it is lost."""
+
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[Any]],
+        statements: Mapping[str, Statement],
+        lock_timeout_ms: int,
+        report: Callable[[Event], None],
+        stop: Stop,
+    ) -> None:
+        self._connect = connect
+        self.statements = statements
+        self.report = report
+        self.stop = stop
+        self.connection = connect()
+        self.came_back: Callable[[], None] = lambda: None  # after every reconnection
+        self.lock_timeout = lock_timeout_ms
+        self.lock_timeout, self.statement_timeout = self._timeouts()
+        stop.interrupts.append(self._interrupt)
+
+    def close(self) -> None:
+        """For good."""
+        self.stop.interrupts.remove(self._interrupt)
+        self.connection.close()
+
+    def run(self, statement: str, **values: object) -> Rows:
+        """A statement in the transaction that is open; takes of the values what it needs."""
+        found = self.statements[statement]
+        return found.run(self.connection, **{name: values[name] for name in found.parameters})
+
+    def rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """A statement in a transaction of its own, tried again where the connection is lost.
+
+        Only statements that may run twice are called here.
+        """
+
+        def read() -> list[tuple[Any, ...]]:
+            found = self.run(statement, **values)
+            return found.fetchall() if found.description else []
+
+        return self.again(read)
+
+    def again(self, work: Callable[[], Result]) -> Result:
+        """Do it in one transaction, as often as it takes."""
+        tries = 0
+        while True:
+            try:
+                result = work()
+                self.connection.commit()
+                return result
+            except psycopg.Error as error:
+                kind = self.kind(error)
+                tries += kind == "retry"
+                if kind == "lost":
+                    self.reconnect(error)
+                elif kind == "retry" and tries <= RETRIES:
+                    self.interrupted(error)
+                    time.sleep(random.uniform(0, self.lock_timeout / 1000))
+                else:
+                    raise
+
+    def begin(self) -> None:
+        """First in the transaction of a batch: its timeouts."""
+        self.run(
+            "begin_batch",
+            lock_timeout=f"{self.lock_timeout}ms",
+            statement_timeout=f"{self.statement_timeout}ms",
+            transaction_timeout=f"{self.statement_timeout * 2}ms",
+        )
+
+    def kind(self, error: psycopg.Error) -> str:
+        """What an error means, after the transaction has been rolled back.
+
+        A trigger may raise what a lost connection says; lost is one that answers no more.
+        """
+        kind = classify(error)
+        try:
+            self.connection.rollback()
+            if kind == "lost":
+                self.connection.execute("select")
+                self.connection.rollback()
+        except psycopg.Error:
+            self.connection.close()
+        if self.connection.closed:
+            return "lost"
+        return "stop" if kind == "lost" else kind
+
+    def reconnect(self, error: psycopg.Error) -> None:
+        """Come back within a minute or give up; a lost connection is never the end of a table."""
+        self.report(Event("reconnecting", f"Connection lost: {first_line(error)}", "warn"))
+        self.connection.close()
+        until = time.monotonic() + RECONNECT_SECONDS
+        pause = 0.05
+        while True:
+            try:
+                self.connection = self._connect()
+                break
+            except TrueupError:
+                if time.monotonic() > until or self.stop.requested:
+                    raise
+                time.sleep(random.uniform(pause / 2, pause))
+                pause = min(pause * 2, 5)
+        self.came_back()
+
+    def interrupted(self, error: psycopg.Error) -> None:
+        """A statement that the person at the keyboard cancelled is not tried again."""
+        if error.sqlstate == "57014" and self.stop.requested:
+            raise Stopped("interrupted", "by the person at the keyboard, in the middle of a batch")
+
+    def _interrupt(self) -> None:
+        with suppress(psycopg.Error):  # it is over, or the server is gone
+            self.connection.cancel_safe()
+
+    def _timeouts(self) -> tuple[int, int]:
+        """Milliseconds for locks and statements, below the server's deadlock_timeout."""
+        query = "select extract(epoch from cast(current_setting('deadlock_timeout') as interval))"
+        row = self.again(lambda: self.connection.execute(query).fetchone())
+        limit = int(float(row[0] if row else 1) * 1000 * TIMEOUT_SHARE)
+        return min(self.lock_timeout, limit), limit
+
+
+def begin_scan(
+    statements: Mapping[str, Statement], connected: psycopg.Connection[Any], joins: bool = True
+) -> None:
+    """First where a run reads a whole table, or its audit: it takes as long as it takes.
+
+    A timeout of the role is for other queries; what it ends would have to be read again.
+    joins: what is read is joined with the ledger
+    """
+    statements["begin_batch"].run(
+        connected, lock_timeout="0", statement_timeout="0", transaction_timeout="0"
+    )
+    if joins:
+        statements["begin_reading"].run(connected)
+
+
+def classify(error: psycopg.Error) -> str:
+    """What an error means for a batch: lost, retry, bad row, or stop."""
+    state = error.sqlstate
+    if state is None:
+        return "lost" if isinstance(error, psycopg.OperationalError) else "stop"
+    for kind, states in (("lost", CONNECTION_LOST), ("retry", RETRY), ("bad row", BAD_ROW)):
+        if state.startswith(states):
+            return kind
+    return "stop"

@@ -1,0 +1,121 @@
+"""What people see: tables, bars, progress. Colour and motion only where there is a terminal."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from trueup.core.dbt import Outcome
+
+WIDTH = 100  # columns where the output is no terminal
+BAR = 24  # columns of a bar
+
+
+def console(stderr: bool = False) -> Console:
+    """A console on stdout or stderr, of fixed width when nobody is looking."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        file=stream, width=None if stream.isatty() else WIDTH, highlight=False, soft_wrap=False
+    )
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Any]:
+    """A progress bar on stderr: call with (what, done, total). Silent without a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    columns = (
+        TextColumn(f"{title:<8}"),
+        BarColumn(BAR),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda what, done, total: bar.update(
+            task, description=escape(what), completed=done, total=total
+        )
+
+
+def visible(value: str | None, width: int = 48) -> str:
+    """A value as one line on which everything can be seen; NULL and blanks are told apart.
+
+    Characters that print nothing stand as their code point: 'Se\u200bed' → Se‹U+200B›ed.
+    """
+    if value is None:
+        return "NULL"
+    shown = "".join(_visible_letter(letter) for letter in value[: width + 1])
+    if value.strip() != value or not value:
+        shown = f"'{shown}'"
+    return shown if len(value) <= width else shown[:width] + "…"
+
+
+def bar(share: float, width: int = BAR) -> str:
+    """A share from 0 to 1 as a bar; never full below 1, never empty above 0."""
+    filled = round(share * width)
+    filled = min(max(filled, 1 if share > 0 else 0), width - 1 if share < 1 else width)
+    return "█" * filled + "░" * (width - filled)
+
+
+def percent(part: int, whole: int) -> str:
+    """A share for reading: 0 % and 100 % only where they are exact."""
+    if not whole:
+        return "–"
+    share = 100 * part / whole
+    if 0 < share < 0.1:
+        return "< 0.1 %"
+    if 99.9 < share < 100:
+        return "> 99.9 %"
+    return f"{share:.1f} %"
+
+
+def counted(number: int, word: str) -> str:
+    """A number and what it counts: 1 row, 2,000 rows, 3 batches, 2 indexes."""
+    ending = "" if number == 1 else "es" if word.endswith(("ch", "x")) else "s"
+    return f"{number:,} {word}{ending}"
+
+
+def show_failures(out: Console, outcome: Outcome, rows: dict[str, list[dict[str, Any]]]) -> None:
+    """Failed nodes of a dbt run, each with the rows that a test found."""
+    for failure in outcome.failures:
+        out.print(f"[bold red]✗[/] {escape(failure.name)}: {escape(failure.message)}")
+        for row in rows.get(failure.name, []):
+            shown = ", ".join(f"{name} = {visible(str(value))}" for name, value in row.items())
+            out.print(f"    {escape(shown)}")
+
+
+def new_table(*columns: str, right: Sequence[int] = ()) -> Table:
+    """A table without lines; right: the columns of numbers."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number in right else "left", overflow="fold")
+    return table
+
+
+def _visible_letter(letter: str) -> str:
+    if letter == " ":
+        return letter
+    names = {"\n": "⏎", "\t": "⇥"}
+    if letter in names:
+        return names[letter]
+    # controls, formats, separators and lone combining marks print nothing of their own
+    if unicodedata.category(letter)[0] in "CZ" or unicodedata.combining(letter):
+        return f"‹U+{ord(letter):04X}›"
+    return letter
+
+
+def show_finding(out: Console, status: str, subject: str, found: str, remedy: str) -> None:
+    """One line of `trueup doctor`: a mark, what was looked at, what was found, what mends it."""
+    mark = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}[status]
+    mend = f" → {escape(remedy)}" if remedy else ""
+    out.print(f"{mark} {escape(subject):<28} {escape(found)}{mend}", soft_wrap=True)

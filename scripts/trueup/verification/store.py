@@ -1,0 +1,147 @@
+"""Verifications in the ledger: kept once, listed, and shown again as they were.
+
+What is kept is the document of verify.as_dict: its checks in verification_results, the rest in
+verification_runs.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+from typing import Any
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Json, Jsonb, set_json_loads
+
+from trueup.core.connection import Connection
+from trueup.core.errors import TrueupError
+from trueup.verification.checks import loads
+
+CHECK = ("id", "name", "status", "message", "expected", "actual", "offenders", "offender_count",
+         "duration_ms")  # fmt: skip
+AFTER = "summary"  # where the checks stand in the document
+LISTED = ("verification_id", "run_id", "verdict", "is_strict", "checks_total", "checks_passed",
+          "checks_failed", "checks_warned", "verified_by", "verified_at",
+          "duration_ms")  # fmt: skip
+
+
+def store(connected: Connection, schema: str, document: dict[str, Any]) -> None:
+    """Keep a verification, in the caller's transaction; psycopg.Error where it cannot be kept."""
+    summary, metadata = document["summary"], document["metadata"]
+    values = {
+        "verification_id": document["verification_id"],
+        "run_id": document["run_id"],
+        "verdict": document["verdict"],
+        "is_strict": metadata["strict"],
+        "checks_total": summary["totalChecks"],
+        "checks_passed": summary["passed"],
+        "checks_failed": summary["failed"],
+        "checks_warned": summary["warnings"],
+        "verified_by": f"{_user()} as {metadata['server']['role']}",
+        "verified_at": document["timestamp"],
+        "duration_ms": metadata["duration_ms"],
+        "details": Json({name: document[name] for name in document if name != "checks"}),
+    }
+    connected.execute(_insert(schema, "verification_runs", list(values)), list(values.values()))
+    columns = ["verification_id", "run_id", "place", "check_id", "check_name", *CHECK[2:]]
+    with connected.cursor() as cursor:
+        cursor.executemany(
+            _insert(schema, "verification_results", columns),
+            [
+                [
+                    document["verification_id"],
+                    document["run_id"],
+                    place,
+                    *(Jsonb(check[name]) if name == "offenders" else check[name] for name in CHECK),
+                ]
+                for place, check in enumerate(document["checks"], start=1)
+            ],
+        )
+
+
+def recent(
+    connected: Connection, schema: str, limit: int, run_id: UUID | None = None
+) -> list[dict[str, Any]]:
+    """The newest verifications, of all runs or of one, without their checks."""
+    query = sql.SQL(
+        "select {} from {} where coalesce(run_id = %s, true) order by verified_at desc limit %s"
+    ).format(_names(LISTED), sql.Identifier(schema, "verification_runs"))
+    with connected.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, [run_id, limit]).fetchall()
+
+
+def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
+    """What is named by an id or the beginning of one: ("verification", id) or ("run", id).
+
+    Raises TrueupError where it is neither, or could be several.
+    """
+    if not re.fullmatch(r"[0-9a-f-]{4,36}", wanted.lower()):
+        raise TrueupError(
+            f"{wanted!r} is neither a verification nor a run; both are named by their id, or by"
+            " its first 4 digits or more",
+            "`trueup verifications` lists the ones, `trueup runs` the others.",
+        )
+    query = sql.SQL(
+        "(select 'verification' as kind, verification_id as id from {verifications}"
+        " where cast(verification_id as text) like %(wanted)s limit 2)"
+        " union all"
+        " (select 'run' as kind, run_id as id from {runs}"
+        " where cast(run_id as text) like %(wanted)s limit 2)"
+    ).format(
+        verifications=sql.Identifier(schema, "verification_runs"),
+        runs=sql.Identifier(schema, "migration_runs"),
+    )
+    found = connected.execute(query, {"wanted": f"{wanted.lower()}%"}).fetchall()
+    if not found:
+        raise TrueupError(
+            f"no verification and no run {wanted}",
+            "`trueup verifications` lists the ones, `trueup runs` the others.",
+        )
+    if len(found) > 1:
+        listed = " and of ".join(f"{kind} {each}" for kind, each in found[:2])
+        raise TrueupError(f"{wanted} is the beginning of {listed}", "Give more digits.")
+    kind, each = found[0]
+    return kind, each
+
+
+def load(connected: Connection, schema: str, verification_id: UUID) -> dict[str, Any]:
+    """The document as it was written then; the verification must be there."""
+    set_json_loads(loads, connected)
+    query = sql.SQL("select details from {} where verification_id = %s").format(
+        sql.Identifier(schema, "verification_runs")
+    )
+    ((stored,),) = connected.execute(query, [verification_id]).fetchall()
+    query = sql.SQL("select {} from {} where verification_id = %s order by place").format(
+        _names(("check_id", "check_name", *CHECK[2:])),
+        sql.Identifier(schema, "verification_results"),
+    )
+    rows = connected.execute(query, [verification_id]).fetchall()
+    checks = [dict(zip(CHECK, row, strict=True)) for row in rows]
+    document: dict[str, Any] = {}
+    for name, value in stored.items():
+        document[name] = value
+        if name == AFTER:
+            document["checks"] = checks
+    return document
+
+
+def _insert(schema: str, table: str, columns: list[str]) -> sql.Composed:
+    return sql.SQL("insert into {} ({}) values ({})").format(
+        sql.Identifier(schema, table),
+        _names(columns),
+        sql.SQL(", ").join([sql.Placeholder()] * len(columns)),
+    )
+
+
+def _names(columns: Any) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def _user() -> str:
+    """Who asks; a container may know its user by a number only."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"

@@ -1,0 +1,233 @@
+"""What a verification says: a sentence per check, and what to do where one is not met."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trueup.core import runs
+from trueup.core.runs import ROLLBACK
+from trueup.show.terminal import counted
+from trueup.verification.checks import (
+    ERROR,
+    FAIL,
+    GOOD,
+    INFO,
+    PASS,
+    READ_BY_PEOPLE,
+    UNMET,
+    Check,
+    Verification,
+)
+
+# why a value is there, in canonical_values
+SINCE = "written since the plan"
+MISSED = "not changed"
+REPORT = "verification.html"
+
+
+def message(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) -> str:
+    """One sentence: with its numbers where the check is met, else with the first that is wrong.
+
+    columns: of the run, as the document has them
+    of_all:  all funds were read, so what the columns count is what was looked at
+    """
+    if check.status in GOOD:
+        if check.id in READ_BY_PEOPLE and check.offenders:
+            return _to_read(check, columns, of_all)
+        if check.status == PASS:
+            return _met(check, columns, of_all) + _reservations(check)
+        return check.offenders[0]["message"] if check.offenders else "Nothing to check"
+    found = [each for each in check.offenders if each["status"] != INFO]
+    if not found:
+        return f"{check.kind.unmet}: {'; '.join(check.actual)}"
+    first = f"{check.kind.unmet}: {found[0]['message']}"
+    if check.status == ERROR:
+        first = f"Could not be read: {found[0]['message']}"
+    hidden = faults(check.offenders, check.offender_count) - 1
+    return f"{first}; and {hidden:,} more" if hidden > 0 else first
+
+
+def faults(offenders: Sequence[Mapping[str, Any]], offender_count: int) -> int:
+    """How many offenders are more than information; those that were not read are taken for such."""
+    known: int = sum(each["status"] == INFO for each in offenders)
+    return offender_count - known
+
+
+def recommendations(found: Verification) -> list[dict[str, Any]]:
+    """What to do, and what to type, for every check that is not met."""
+    listed = []
+    for check in found.checks:
+        if check.status in UNMET:
+            text, commands = _advice(check, found)
+            listed.append({"check": check.id, "text": text, "commands": commands})
+    return listed
+
+
+def _reservations(check: Check) -> str:
+    """What a check that passed could not look at."""
+    notes = [each["message"] for each in check.offenders if each["status"] == INFO]
+    more = f"; and {len(notes) - 1:,} more" if len(notes) > 1 else ""
+    return f"; but {notes[0]}{more}" if notes else ""
+
+
+def _met(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) -> str:
+    number = counted(len(columns), "column")
+    cells = sum(column["row_total"] or 0 for column in columns)
+    read = f"{number}, {cells:,} cells" if of_all else f"{number} of the funds asked for"
+    tables = {column["table_name"]: column["row_total"] or 0 for column in columns}
+    rows = f"{counted(len(tables), 'table')}, {counted(sum(tables.values()), 'row')}"
+    batches = sum(column["batches"] for column in columns)
+    changed = f"{sum(column['rows_updated'] for column in columns):,} rows changed"
+    return {
+        "batch_tracking": f"All batches completed successfully ({batches:,} total)",
+        "canonical_values": f"Every value is canonical ({read})",
+        "null_integrity": f"No value became NULL or blank ({read})",
+        "row_counts": f"As many rows as there were ({rows if of_all else read})",
+        "audit_consistency": f"Audit, counters and rows agree ({changed if of_all else read})",
+        "weight_sums": f"The weights of every document are sound ({'; '.join(check.actual)})",
+        "other_columns_untouched": f"No other column moved ({number} changed by this run)",
+        "models_agree": f"The marts show what the tables have ({number})",
+    }.get(check.id, "; ".join(check.actual))
+
+
+def _to_read(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) -> str:
+    if check.id == "sample_inspection":
+        number = len(check.offenders)
+        changed = counted(sum(column["rows_updated"] for column in columns), "changed row")
+        text = f"{number:,} of {changed}" if of_all else counted(number, "changed row")
+        return f"{text} to read"
+    tenants = {each.get("tenant") for each in check.offenders}
+    places = {(each.get("table_name"), each.get("column_name")) for each in check.offenders}
+    named = [counted(len(tenants - {None}), "fund")] if tenants - {None} else []
+    named += ["rows of no fund"] if None in tenants else []
+    text = f"{' and '.join(named)}, in {counted(len(places), 'column')}"
+    hidden = check.offender_count - len(check.offenders)
+    return f"{text}; {hidden:,} lines were not read" if hidden > 0 else text
+
+
+def _advice(check: Check, found: Verification) -> tuple[str, list[str]]:
+    """Words and commands; RUN of the commands is the run that was verified."""
+    run, schema = found.run, found.schema
+    if check.status == ERROR:
+        return (
+            "It could not be read, which is no pass: mend what the message names, then verify"
+            " again.",
+            ["trueup doctor", f"trueup verify {run.short_id}"],
+        )
+    again = f"trueup verify {run.short_id} --verbose --output {REPORT}"
+    failed = check.status == FAIL
+    if check.id == "batch_tracking":
+        return (
+            "Read the reasons and mend the cause. Failed batches are tried again, rows that were"
+            " refused are for a new plan.",
+            [
+                f"select * from {_quoted(schema)}.stage_migration_failures",
+                *_going_on(run),
+            ],
+        )
+    if check.id == "canonical_values":
+        return _of_values(check, run)
+    if check.id == "null_integrity":
+        return (
+            "trueup writes neither NULL nor blank, so somebody else did. The audit says what these"
+            " rows were, and whether the run was there.",
+            [_log_of(check, schema), again],
+        )
+    if check.id == "row_counts":
+        return (
+            "trueup neither inserts nor deletes: ask who does. Where nobody else was at work, this"
+            " is a loss; the backup has the rows."
+            if failed
+            else "trueup neither inserts nor deletes: ask who does. Where nobody else is at work,"
+            " let it count as a failure.",
+            [f"trueup verify {run.short_id} --quiesced --verbose"],
+        )
+    if check.id == "audit_consistency":
+        return (
+            (
+                "Ledger and tables contradict each other: somebody changed the ledger, or a row"
+                " behind its back. Change nothing, keep both reports, compare with the backup.",
+                [again, f"trueup report {run.short_id} --output failed.json"],
+            )
+            if failed
+            else (
+                "People have edited rows since, as they may. Nothing is to be mended; a rollback"
+                " would leave these rows alone, and says so before.",
+                [f"trueup rollback {run.short_id} --dry-run"] if run.kind != ROLLBACK else [again],
+            )
+        )
+    if check.id == "weight_sums":
+        return (
+            "The weights are the application's: correct them there, then build the models again.",
+            ["dbt build", "dbt test --select verification_weight_sums"],
+        )
+    if check.id == "other_columns_untouched":
+        return (
+            "Something moved together with the managed column, most likely a trigger. Look at the"
+            " rows; a column that triggers may keep is listed in `kept_by_triggers`.",
+            [
+                "select batch_id, others_changed from"
+                f" {_quoted(schema)}.stage_normalization_changes where run_id = '{run.run_id}'"
+                " and others_changed <> '{}'",
+                again,
+            ],
+        )
+    if check.id == "models_agree":
+        return (
+            "The marts are of another vocabulary or were changed: build them again, and verify"
+            " again. Where it stays, the model is wrong.",
+            ["dbt build", f"trueup verify {run.short_id}"],
+        )
+    return "Look at all of it.", [again]
+
+
+def _of_values(check: Check, run: runs.Run) -> tuple[str, list[str]]:
+    reasons = {each.get("because") for each in check.offenders if each["status"] != INFO}
+    texts, commands = [], []
+    if check.status == FAIL:
+        texts.append("Rows that were to be changed still hold an old spelling: go on with the run.")
+        commands += _going_on(run)
+    if SINCE in reasons:
+        texts.append(
+            "Spellings were written since the plan: turn on the guard, so that nobody writes"
+            " them any more, and plan again."
+        )
+        commands.append("trueup plan")
+    if reasons - {SINCE, MISSED}:
+        texts.append("Decide what the plan left alone, build, and plan again.")
+        commands = [
+            *(command for command in commands if command != "trueup plan"),
+            "trueup unmapped --limit 0",
+            'trueup alias add "TEXT" VALUE --reason "WHY"',
+            "dbt build",
+            "trueup plan",
+        ]
+    return " ".join(texts), list(dict.fromkeys(commands))
+
+
+def _going_on(run: runs.Run) -> list[str]:
+    if run.status in runs.UNFINISHED:
+        return [f"trueup resume {run.short_id}"]
+    return [f"trueup report {run.short_id}"] if run.kind == ROLLBACK else ["trueup plan"]
+
+
+def _log_of(check: Check, schema: str) -> str:
+    """The query for what the audit has of the first row that is named."""
+    log = f"{_quoted(schema)}.stage_normalization_log"
+    for each in check.offenders:
+        if each.get("row_key") is not None and each.get("table_name") is not None:
+            table, key = _literal(each["table_name"]), _literal(str(each["row_key"]))
+            return f"select * from {log} where table_name = {table} and row_id = {key}"
+    return f"select * from {log} order by run_at desc limit 100"
+
+
+def _quoted(name: str) -> str:
+    if re.fullmatch("[a-z_][a-z0-9_]*", name):
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,1 @@
+"""What a spelling means: alias seeds, what the models found, files to try."""

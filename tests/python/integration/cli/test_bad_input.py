@@ -1,0 +1,460 @@
+"""What bad input gets: a message that names the thing, exit code 2 or a failed test with the row.
+
+And nothing half done. The commands run as people run them: in a process of their own, in a copy of
+the project.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from integration.conftest import App, copy_project
+from support.command import Done, trueup
+from trueup.core.errors import TrueupError
+from trueup.local import server
+
+SECRET = "hunter2secret"
+MARTS = "select xmin::text, deal_id, stage from trueup.fct_deal_stages order by deal_id"
+
+Plant = Callable[[str, str], None]
+
+
+def refused(done: Done, *words: str) -> None:
+    """Exit code 2, all the words on stderr, nothing else on stdout, no traceback."""
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert done.stdout == ""
+
+
+# ------------------------------------------------------------------------------ managed_columns
+
+
+@pytest.fixture
+def plant(shared_built: App) -> Iterator[Plant]:
+    """Puts a mistake into dbt_project.yml, and takes it back."""
+    path = shared_built.project / "dbt_project.yml"
+    sound = path.read_text()
+
+    def replace(right: str, wrong: str) -> None:
+        assert right in sound
+        before, _, after = sound.rpartition(right)
+        path.write_text(before + wrong + after)
+
+    yield replace
+    path.write_text(sound)
+
+
+ENTRY = "- {table: investments,        column: round,         key: {id: bigint}, tenant: fund_id,"
+VOCABULARY = f"{ENTRY} vocabulary: stage"
+WHERE = "managed_columns entry 4 (investments.round): "
+TYPOS = {
+    "option": ("tenant:", "tennant:", f"{WHERE}option 'tennant'", "allowed: table, column, key"),
+    "needed option": (
+        "column:", "colum:", "entry 4 (investments.?): option 'colum'", "allowed: table, column",
+    ),
+    "table": (
+        "investments", "investmens", "entry 4 (investmens.round): table 'investmens'",
+        "allowed: deal_opportunities, fund_baselines, fund_strategy_models, investments, portf",
+    ),
+    "column": (
+        "round", "rond", "entry 4 (investments.rond): column 'rond'",
+        "allowed: company_id, fund_id, id, round, row_version, updated_at",
+    ),
+    "tenant": ("fund_id", "fond_id", f"{WHERE}column 'fond_id'", "allowed: company_id, fund_id"),
+    "key": ("{id:", "{number:", f"{WHERE}column 'number'", "allowed: company_id, fund_id, id"),
+    "key type": (
+        "bigint", "bigit", f"{WHERE}type of key id 'bigit'",
+        "allowed: integer, bigint, uuid, text",
+    ),
+    "key without type": ("{id: bigint}", "id", f"{WHERE}key 'id'", "allowed: column: type"),
+    "vocabulary": (
+        "vocabulary: stage", "vocabulary: stagee", f"{WHERE}vocabulary 'stagee'", "allowed: stage",
+    ),
+    "no entry": (VOCABULARY, "- {", "dbt_project.yml", "is no YAML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("typo", TYPOS)
+def test_a_typo_in_managed_columns(shared_built: App, plant: Plant, typo: str) -> None:
+    right, wrong, found, allowed = TYPOS[typo]
+    plant(VOCABULARY, VOCABULARY.replace(right, wrong, 1))
+    seed = shared_built.project / "seeds" / "stage_aliases.csv"
+    before = seed.read_bytes()
+
+    arguments = ("alias", "add", "Warp", "seed", "--reason", "made up")
+    refused(trueup(shared_built.project, *arguments, DATABASE_URL=shared_built.url), found, allowed)
+
+    assert seed.read_bytes() == before
+    doctor = trueup(shared_built.project, "doctor", DATABASE_URL=shared_built.url)
+    assert "Traceback" not in doctor.stderr
+    if typo != "option":  # an option that may be absent is for dbt to check
+        assert doctor.returncode == 2
+        assert "✗" in doctor.stdout
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "found", "allowed"),
+    [
+        ("mart: fct_deal_stages", "mart: fct_deals", "mart 'fct_deals'", "fct_deal_stages, "),
+        ("  managed_columns:\n", "  managed_column:\n", "managed_columns is missing", "a list of"),
+        ("  vocabularies:\n", "  vocabulary:\n", "vocabularies is missing", "a mapping of"),
+        ("alias_seed: ", "alias_sed: ", "vocabularies.stage", "alias_seed"),
+    ],
+    ids=["mart", "no columns", "no vocabularies", "no seed"],
+)
+def test_a_typo_beside_it(
+    shared_built: App, plant: Plant, right: str, wrong: str, found: str, allowed: str
+) -> None:
+    plant(right, wrong)
+    arguments = ("alias", "add", "Warp", "seed", "--reason", "made up")
+    refused(trueup(shared_built.project, *arguments, DATABASE_URL=shared_built.url), found, allowed)
+    doctor = trueup(shared_built.project, "doctor", DATABASE_URL=shared_built.url)
+    assert "Traceback" not in doctor.stderr
+
+
+def test_a_typo_stops_dbt_before_anything_is_built(built: App) -> None:
+    path = built.project / "dbt_project.yml"
+    path.write_text(path.read_text().replace(ENTRY, ENTRY.replace("bigint", "bigit")))
+    before = built.query(MARTS)
+    with pytest.raises(TrueupError, match="type of key id 'bigit' is not allowed"):
+        built.dbt("build")
+    assert built.query(MARTS) == before
+
+
+@pytest.mark.parametrize("command", ["demo", "try"])
+def test_a_typo_stops_the_other_commands_that_run_dbt(project: Path, command: str) -> None:
+    path = project / "dbt_project.yml"
+    path.write_text(path.read_text().replace("table: investments", "table: investmens"))
+    (project / "deals.csv").write_text("Stage\nSeed\n")
+    arguments = {"demo": ["--companies", "50"], "try": ["deals.csv", "--column", "Stage"]}
+    done = trueup(project, command, *arguments[command])
+    refused(done, "table 'investmens' is not allowed; allowed: deal_opportunities")
+    assert not (project / ".trueup").exists()  # said before a server is started
+
+
+# ------------------------------------------------------------------------------ seeds
+
+
+def line(text: str, value: str) -> list[str]:
+    return [text, value, "exact", "somebody", "2026-01-01", "made up"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "test", "columns", "row"),
+    [
+        (
+            line("A–SERISI", "seed"), "stage_aliases_key_is_unique",
+            "text_key, texts", ("a serisi", "A Serisi | A–SERISI"),
+        ),
+        (
+            line("Warp", "series-q"), "stage_aliases_canonical_value_exists",
+            "from_field", ("series-q",),
+        ),
+        (
+            line("", "seed"), "stage_aliases_alias_text_is_there",
+            "alias_text, reason", (None, "made up"),
+        ),
+    ],
+    ids=["duplicate key", "value that does not exist", "blank"],
+)  # fmt: skip
+def test_a_wrong_line_of_the_alias_seed_fails_the_test_that_names_it(
+    built: App, cells: list[str], test: str, columns: str, row: tuple[str | None, ...]
+) -> None:
+    path = built.project / "seeds" / "stage_aliases.csv"
+    with path.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerow(cells)
+    before = built.query(MARTS)
+
+    outcome = built.dbt("build")
+
+    assert [failure.name for failure in outcome.failures] == [test]
+    assert built.query(f"select {columns} from trueup_test_failures.{test}") == [row]
+    assert built.query(MARTS) == before  # nothing downstream of the seed was built
+    assert outcome.counts["skipped"] > 50
+
+
+def seed_of(project: Path) -> Path:
+    return project / "seeds" / "stage_aliases.csv"
+
+
+CONFLICTS = {
+    "an alias": (["a serisi", "seed"], "is decided already", "'A Serisi', exact series-a"),
+    "another case and dash": (["A—SERISI", "series-a"], "is decided already", "'a serisi'"),
+    "an accent": (["Ámorçáge", "seed"], "is decided already", "'amorcage'"),
+    "noise words": (["séries a round", "series-b"], "is decided already", "value series-a"),
+    "a canonical value": (["Pre_Seed", "seed"], "is decided already", "canonical value pre-seed"),
+    "a value that does not exist": (
+        ["Warp", "series-q"], "canonical value 'series-q' is not in vocabulary stage",
+        "allowed: pre-seed, seed, series-a, series-b, series-c, series-c+",
+    ),
+    "a label for a value": (["Warp", "Series A"], "value 'Series A' is not", "allowed: pre-seed"),
+    "no value": (["Warp"], "match type exact needs a canonical value", "allowed: pre-seed, seed"),
+    "a value too many": (
+        ["Warp", "seed", "--match", "ambiguous"], "match type ambiguous says", "leave 'seed' out",
+    ),
+    "an unknown match type": (
+        ["Warp", "seed", "--match", "similar"], "'similar' is not one of", "'broader'",
+    ),
+    "an unknown vocabulary": (
+        ["Warp", "seed", "--vocabulary", "tier"], "vocabulary 'tier' is unknown", "allowed: stage",
+    ),
+    "a single letter": (["(B)", "series-b"], "its key 'b' has fewer than two characters", "'(B)'"),
+    "dashes": (["--", "---", "seed"], "its key '' has fewer than two characters", "'---'"),
+    "nothing": (["", "seed"], "its key '' has fewer than two characters", "''"),
+    "a blank reason": (["Warp", "seed", "--reason", " "], "the reason is blank", "--reason"),
+    "a carriage return": (["Wa\rrp", "seed"], "the alias text 'Wa\\rrp' has a line", "one line"),
+    "an author of two lines": (["Warp", "seed", "--by", "a\nb"], "author 'a\\nb' has", "one line"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("conflict", CONFLICTS)
+def test_alias_add_refuses(shared_built: App, conflict: str) -> None:
+    arguments, found, allowed = CONFLICTS[conflict]
+    seed = seed_of(shared_built.project)
+    before = seed.read_bytes()
+    reason = [] if "--reason" in arguments else ["--reason", "made up"]
+    command = ("alias", "add", *reason, *arguments)
+    done = trueup(shared_built.project, *command, DATABASE_URL=shared_built.url)
+    refused(done, found, allowed)
+    assert seed.read_bytes() == before
+    assert [path.name for path in seed.parent.iterdir() if "new" in path.name] == []
+
+
+# ------------------------------------------------------------------------------ servers
+
+
+def test_a_server_that_is_not_there(shared_built: App) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    url = f"postgresql://someone:{SECRET}@127.0.0.1:{port}/app"
+    done = trueup(shared_built.project, "unmapped", DATABASE_URL=url)
+    target = f"host 127.0.0.1, port {port}, database app, user someone"
+    refused(done, f"cannot connect to {target}: Connection refused", "trueup doctor")
+    assert SECRET not in done.stderr
+    done = trueup(shared_built.project, "doctor", DATABASE_URL=url)
+    assert done.returncode == 2
+    assert f"✗ server                       cannot connect to {target}" in done.stdout
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_a_wrong_password_and_a_wrong_database(shared_built: App) -> None:
+    wrong = shared_built.url.replace(shared_built.environment["PGPASSWORD"], SECRET)
+    done = trueup(shared_built.project, "unmapped", DATABASE_URL=wrong)
+    refused(done, shared_built.database, 'password authentication failed for user "trueup"')
+    assert SECRET not in done.stderr
+    done = trueup(shared_built.project, "unmapped", DATABASE_URL=f"{shared_built.url}_x")
+    refused(done, f'database "{shared_built.database}_x" does not exist')
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        (f"postgresql://someone:{SECRET}/x@127.0.0.1/app", "an @ or / that is not percent-encoded"),
+        (f"postgresql://someone:{SECRET}%zz@127.0.0.1/app", "a % in it is not followed by"),
+        (f"postgresql://someone:{SECRET}@127.0.0.1:http/app", "its port is not a number"),
+        (f"mysql://someone:{SECRET}@127.0.0.1/app", "its scheme is not postgresql://"),
+        (f"postgresql://someone:{SECRET}@127.0.0.1/app?ssl=on", "an option behind its ?"),
+        (f"server=127.0.0.1 password={SECRET}", "one of its keys is unknown"),
+    ],
+)
+def test_a_malformed_url_is_never_printed(shared_built: App, url: str, fault: str) -> None:
+    done = trueup(shared_built.project, "doctor", DATABASE_URL=url)
+    refused(done, "DATABASE_URL is malformed", fault, "Write postgresql://USER:PASSWORD@HOST")
+    assert SECRET not in done.stderr
+
+
+def test_a_database_without_models(app: App) -> None:
+    done = trueup(app.project, "unmapped", DATABASE_URL=app.url)
+    assert done.returncode == 2
+    assert f"database {app.database} has no trueup models yet" in done.stderr
+    assert "dbt build" in done.stderr and "Traceback" not in done.stderr
+    assert app.query("select 1 from pg_namespace where nspname like 'trueup%%' limit 1") == [(1,)]
+
+
+def test_an_occupied_port(project: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused(
+            trueup(project, "up", "--port", str(port)),
+            f"port {port} on 127.0.0.1 is in use by another program", "--port N",
+        )  # fmt: skip
+    assert server.running(project / ".trueup") is None
+    assert not (server.home(project / ".trueup") / "pgdata").exists()
+    assert not (project / "profiles.yml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "words"),
+    [
+        (["unmapped", "--format", "yaml"], {}, ["'yaml' is not one of 'text', 'json'"]),
+        (["unmaped"], {}, ["No such command 'unmaped'", "unmapped"]),
+        (["alias", "ad"], {}, ["No such command 'ad'"]),
+        (["unmapped", "--limt", "3"], {}, ["No such option", "--limt", "--limit"]),
+        (["unmapped", "--limit", "few"], {}, ["--limit", "'few'", "integer"]),
+        (["up", "--port", "80"], {}, ["80 is not in the range 1024<=x<=65535"]),
+        (["demo", "--dirty-share", "2"], {}, ["--dirty-share': 2.0 is not in the range"]),
+        (["demo", "--companies", "0"], {}, ["0 is not in the range x>=1"]),
+        (["alias", "add", "Warp", "seed"], {}, ["Missing option '--reason'"]),
+        (["try", "deals.csv"], {}, ["Missing option '--column'"]),
+        (["down"], {"TRUEUP_ENV": "prod"}, ["'prod'", "development, staging, production"]),
+        (["down"], {"LOG_FORMAT": "xml"}, ["'xml'", "text, json"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)  # fmt: skip
+def test_wrong_use(
+    shared_built: App, arguments: list[str], environ: dict[str, str], words: list[str]
+) -> None:
+    refused(trueup(shared_built.project, *arguments, **environ), *words)
+    assert not (shared_built.project / ".trueup" / "pgdata").exists()
+
+
+def test_outside_of_a_project_the_checkout_is_meant(tmp_path: Path) -> None:
+    done = trueup(tmp_path, "doctor", DATABASE_URL="postgresql://127.0.0.1:1/app")
+    assert done.returncode == 2
+    assert "cannot connect" in done.stdout
+
+
+# ------------------------------------------------------------------------------ files
+
+
+def written(folder: Path, name: str, content: bytes) -> str:
+    (folder / name).write_bytes(content)
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "column", "words"),
+    [
+        ("deals.csv", b"Name,Stage,Round\nA,Seed,x\n", "Stag",
+         ["has no column 'Stag'; its columns are Name, Stage, Round", "--column 'Stage'?"]),
+        ("deals.csv", b"Name;Stage\nA;Seed\n", "Phase",
+         ["has no column 'Phase'; its columns are Name, Stage", "Name one of them"]),
+        ("deals.csv", b"Stage,Stage\nSeed,Seed\n", "Stage", ["has 2 columns 'Stage'; rename"]),
+        ("deals.csv", b"", "Stage", ["is empty", "a header line"]),
+        ("deals.csv", b"\n\n", "Stage", ["is empty", "a header line"]),
+        ("deals.xlsx", b"PK\x03\x04" + bytes(range(256)), "Stage",
+         ["is a spreadsheet or another ZIP archive", "as CSV"]),
+        (".", None, "Stage", ["Is a directory"]),
+        ("nowhere.csv", None, "Stage", ["nowhere.csv: No such file or directory"]),
+    ],
+    ids=["near", "far", "twice", "empty", "blank lines", "spreadsheet", "folder", "missing"],
+)  # fmt: skip
+def test_a_file_that_cannot_be_read(
+    project: Path, tmp_path: Path, name: str, content: bytes | None, column: str, words: list[str]
+) -> None:
+    path = str(tmp_path / name) if content is None else written(tmp_path, name, content)
+    refused(trueup(project, "try", path, "--column", column), str(tmp_path), *words)
+    assert not (project / ".trueup").exists()  # said before a server is started
+
+
+def test_options_of_try(project: Path, tmp_path: Path) -> None:
+    path = written(tmp_path, "deals.csv", b"Stage\nSeed\n")
+    command = ("try", path, "--column", "Stage")
+    refused(trueup(project, *command, "--encoding", "klingon"), "'klingon' is unknown", "cp1252")
+    refused(trueup(project, *command, "--encoding", "utf-16"), "cannot be read as CSV", "UTF-16")
+    refused(trueup(project, *command, "--output", "a.pdf"), "a.pdf: the ending", ".json")
+    assert not (project / ".trueup").exists()
+
+
+def test_a_file_in_latin_1(project: Path, tmp_path: Path) -> None:
+    text = "Name,Stage\nÄ,Seed\nB,Série A\nC,Seed\nD,Amorçage\n"
+    path = written(tmp_path, "deals.csv", text.encode("latin-1"))
+    command = ("try", path, "--column", "Stage", "--format", "json")
+    refused(
+        trueup(project, *command),
+        "deals.csv: 2 of 4 records", "records 2, 4", "--encoding cp1252",
+    )  # fmt: skip
+    state = project / ".trueup"
+    assert server.running(state) is None  # left as it was found
+    with psycopg.connect(server.start(state).conninfo()) as connection:
+        query = "select datname from pg_database where datname like 'trueup_try%'"
+        assert connection.execute(query).fetchall() == []
+
+    done = trueup(project, *command, "--encoding", "latin-1")
+    assert done.returncode == 0, done.stderr
+    found = {value["value"]: value["stage"] for value in json.loads(done.stdout)["values"]}
+    assert found == {"Seed": "seed", "Série A": "series-a", "Amorçage": "seed"}
+
+
+# ------------------------------------------------------------------------------ a full disk
+
+
+@pytest.fixture
+def small_disk(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A copy of the project whose state folder is a file system of that many megabytes."""
+    folder = Path(tempfile.mkdtemp(prefix="trueup-test-"))
+    folder.chmod(0o755)  # the user that runs PostgreSQL for root must get through
+    project = copy_project(folder / "project")
+    state = project / ".trueup"
+    state.mkdir(mode=0o755)
+    options = f"mode=755,size={request.param}m"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(state)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        shutil.rmtree(folder)
+        pytest.skip("only root can mount a tmpfs, and not in every sandbox")
+    try:
+        yield project
+    finally:
+        (state / "filler").unlink(missing_ok=True)  # even stopping needs a little space
+        server.stop(state)
+        subprocess.run(["umount", str(state)], check=True)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("small_disk", [60], indirect=True)
+@pytest.mark.parametrize("command", [["up"], ["demo"]], ids=["up", "demo"])
+def test_too_little_disk_is_said_before_anything_is_made(
+    small_disk: Path, command: list[str]
+) -> None:
+    done = trueup(small_disk, *command)
+    refused(done, "MB free; the embedded PostgreSQL needs", "Free some disk space")
+    assert not (small_disk / ".trueup" / "pgdata").exists()
+
+
+@pytest.mark.parametrize("small_disk", [450], indirect=True)
+def test_a_disk_that_gets_full_during_a_demo(small_disk: Path) -> None:
+    """Either the whole sample is there or nothing of it; the next demo works."""
+    state = small_disk / ".trueup"
+    assert trueup(small_disk, "up").returncode == 0
+    filler = state / "filler"
+    with filler.open("wb", buffering=0) as stream:
+        while shutil.disk_usage(state).free > 6 * 1024**2:
+            stream.write(b"\0" * 1024**2)
+
+    done = trueup(small_disk, "demo", "--companies", "100000")
+
+    assert done.returncode == 2, done
+    # whichever hits the end first, a table or the write-ahead log; the log takes the server down
+    assert re.search(r"No space left on device|only \d+ MB free", done.stderr), done.stderr
+    assert "Free some disk space" in done.stderr and "Traceback" not in done.stderr
+    filler.unlink()
+    with psycopg.connect(server.start(state).conninfo()) as connection:
+        query = "select to_regclass('public.portfoliocompanies'), to_regnamespace('trueup_sample')"
+        assert connection.execute(query).fetchone() == (None, None)
+    done = trueup(small_disk, "demo", "--companies", "500")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_quotation_mark_that_is_never_closed_swallows_no_record(
+    project: Path, tmp_path: Path
+) -> None:
+    path = written(tmp_path, "open.csv", b'id,Stage\n1,Seed\n2,"Seed\n3,Series A\n4,Series B\n')
+    done = trueup(project, "try", path, "--column", "Stage")
+    refused(done, "the record that begins on line 3 is no CSV", "A quotation mark is opened")

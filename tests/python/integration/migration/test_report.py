@@ -1,0 +1,698 @@
+"""`trueup report`: every number of the page and of the JSON is the ledger's, or the table's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+
+from integration.cli.test_pages import CHROMIUM, measured
+from integration.conftest import PROJECT, App
+from support import migration
+from support.page_reader import Page, check
+from trueup.core import runs
+from trueup.migration import engine, plan, report, report_page
+from trueup.migration import runner as job
+from trueup.migration.report_records import Report
+from trueup.verification import verify
+
+SCHEMA = PROJECT / "docs" / "schemas" / "run-report.schema.json"
+SCOPE = plan.Scope(("portfoliocompanies", "deal_opportunities"))
+LEDGER = "trueup_ledger"
+CELLS = """
+    select 'portfoliocompanies.stage', cast(fund_id as text), id, stage from portfoliocompanies
+    union all
+    select 'portfoliocompanies.current_stage', cast(fund_id as text), id, current_stage
+    from portfoliocompanies
+    union all
+    select 'deal_opportunities.stage', cast(fund_id as text), id, stage from deal_opportunities
+"""
+LONG = "x" * 10_000
+HOSTILE = {
+    -1: "<script>alert(1)</script>",
+    -2: "\u202etxt.exe {{ 7 * 7 }}",
+    -3: "two\nlines</style>",
+    -4: LONG,
+    -5: "Series A\u200b",  # decided: it is changed
+}
+REFUSED = "<b>frozen</b> & locked"
+
+
+@dataclass
+class Troubled:
+    """A run with a refused row, a batch that failed and values that stay, and what it did.
+
+    before: (column, key) → (tenant, value); after: the same when the run was over
+    """
+
+    app: App
+    made: plan.Plan
+    refused: int
+    held: int
+    before: dict[tuple[str, int], tuple[str | None, str | None]] = field(default_factory=dict)
+    after: dict[tuple[str, int], tuple[str | None, str | None]] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> list[tuple[str, str | None, str | None, str | None]]:
+        """Column, tenant, value before and after of every cell that is another one now."""
+        return [
+            (column, tenant, value, self.after[column, key][1])
+            for (column, key), (tenant, value) in self.before.items()
+            if self.after[column, key][1] != value
+        ]
+
+    def query(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.app.query(query, *values)
+
+
+def cells(app: App) -> dict[tuple[str, int], tuple[str | None, str | None]]:
+    return {(column, key): (tenant, value) for column, tenant, key, value in app.query(CELLS)}
+
+
+@pytest.fixture(scope="module")
+def troubled(shared_built: App) -> Troubled:
+    app = shared_built
+    for key, text in HOSTILE.items():
+        app.query(
+            "insert into deal_opportunities (id, fund_id, company_name, stage)"
+            " values (%s, 1, 'hostile', %s)", key, text,
+        )  # fmt: skip
+    app.query("update portfoliocompanies set current_stage = null where id % 50 = 0")
+    made = migration.make_plan(app, SCOPE)
+    before = cells(app)
+    dirty = [
+        int(key)
+        for (key,) in app.query(
+            f"select p.id from portfoliocompanies as p inner join {LEDGER}.migration_value_map as m"
+            " on p.stage = m.value_before where m.run_id = %s and m.table_name = %s"
+            " and m.column_name = 'stage' and m.map_id is not null order by p.id",
+            made.run_id, "portfoliocompanies",
+        )
+    ]  # fmt: skip
+    app.query("create function refuse() returns trigger language plpgsql as"
+              f" $$ begin raise exception '{REFUSED}'; end $$")  # fmt: skip
+    app.query("create trigger refuse before update of stage on portfoliocompanies for each row"
+              f" when (new.id = {dirty[0]}) execute function refuse()")  # fmt: skip
+    held = dirty[-1]
+    with migration.connect(app) as other:
+        other.execute("select 1 from portfoliocompanies where id = %s for update", [held])
+        outcome = migration.apply(app, made, lock_timeout_ms=10)
+    assert outcome.status == "completed_with_failures"
+    found = Troubled(app, made, dirty[0], held, before, cells(app))
+    assert 1000 < len(found.changed) < made.rows_planned
+    return found
+
+
+def reported(app: App, wanted: str | None = None, verifies: bool = True) -> Report:
+    with migration.connect(app) as connected:
+        return report.make(
+            app.settings,
+            connected,
+            wanted,
+            lambda run: verify.summary(app.settings, connected, run, verifies),
+        )
+
+
+@pytest.fixture(scope="module")
+def made(troubled: Troubled) -> Report:
+    return reported(troubled.app)
+
+
+@pytest.fixture(scope="module")
+def shown(made: Report) -> tuple[str, Page]:
+    text = report_page.build(made)
+    return text, check(text)
+
+
+def plain(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+def as_cells(rows: list[list[str]]) -> dict[str, list[str]]:
+    """A table of the page by its first column, without its head."""
+    return {row[0]: row[1:] for row in rows[1:]}
+
+
+# ------------------------------------------------------------------------------------ what it says
+
+
+def test_the_document_keeps_its_schema(made: Report) -> None:
+    schema = json.loads(SCHEMA.read_text())
+    validator = jsonschema.Draft202012Validator
+    validator.check_schema(schema)
+    document = report.as_dict(made)
+    assert document == json.loads(report.as_json(made))
+    assert [error.message for error in validator(schema).iter_errors(document)] == []
+    for part, wrong in (("totals", {}), ("verdict", {"state": "fine", "sentence": ""}),
+                        ("sample", [{}]), ("more", 1)):  # fmt: skip
+        assert list(validator(schema).iter_errors({**document, part: wrong})), part
+
+
+def test_every_part_of_the_document_is_described() -> None:
+    def undescribed(schema: Any, path: str = "") -> Iterator[str]:
+        if isinstance(schema, dict):
+            for name, each in schema.get("properties", {}).items():
+                if not each.get("description", "").strip():
+                    yield f"{path}.{name}"
+                yield from undescribed(each, f"{path}.{name}")
+            yield from undescribed(schema.get("items"), f"{path}[]")
+
+    schema = json.loads(SCHEMA.read_text())
+    assert list(undescribed(schema)) == []
+    schema["properties"]["totals"]["properties"]["batches"]["description"] = " "
+    assert list(undescribed(schema)) == [".totals.batches"]
+
+
+def test_rows_by_column_are_those_of_the_tables(
+    troubled: Troubled, made: Report, shown: tuple[str, Page]
+) -> None:
+    changed = Counter(column for column, *_ in troubled.changed)
+    rows = Counter(column for column, _ in troubled.before)
+    assert {column.name: column.rows_updated for column in made.columns} == changed
+    assert made.totals["rows_updated"] == len(troubled.changed) == made.audit.rows_audited
+    assert made.totals["rows_planned"] == troubled.made.rows_planned == len(troubled.changed) + 2
+    assert made.totals["rows_failed"] == 1
+    batches = troubled.query(
+        f"select table_name || '.' || column_name, count(*),"
+        f" count(*) filter (where status = 'completed'), count(*) filter (where status = 'failed')"
+        f" from {LEDGER}.stage_migration_batches where run_id = %s group by 1",
+        troubled.made.run_id,
+    )  # fmt: skip
+    table = as_cells(shown[1].tables["By column"])
+    assert table.keys() == rows.keys()
+    for name, total, completed, failed in batches:
+        cells = table[name]
+        assert plain(cells[0]) == rows[name]
+        assert plain(cells[2]) == changed[name]
+        assert cells[5:] == [f"{completed} of {total}", str(failed)]
+    planned = {f"{c.table_name}.{c.column_name}": c.rows_planned for c in troubled.made.columns}
+    assert {name: plain(cells[1]) for name, cells in table.items()} == planned
+    assert [plain(table[name][3]) for name in ("portfoliocompanies.stage",
+                                               "deal_opportunities.stage")] == [1, 0]  # fmt: skip
+    assert made.verdict.sentence.startswith(
+        f"{len(troubled.changed):,} of {troubled.made.rows_planned:,} promised rows were changed;"
+        " 1 row refused by the database, 1 batch failed; verification failed: "
+    )
+    assert made.verdict.state == "failed"
+    assert made.verdict.sentence in shown[1].text
+    assert "✗ not as promised · completed with failures" in shown[1].text
+
+
+def test_what_became_what_is_what_the_tables_say(
+    troubled: Troubled, made: Report, shown: tuple[str, Page]
+) -> None:
+    became = Counter((column, before, after) for column, _, before, after in troubled.changed)
+    listed = {
+        (f"{each.table_name}.{each.column_name}", each.value_before, each.value_after):
+            each.rows_changed
+        for each in made.values if each.rows_changed
+    }  # fmt: skip
+    assert listed == became
+    assert ("deal_opportunities.stage", HOSTILE[-5]) in {key[:2] for key in listed}
+    targets = {
+        (f"{each.table_name}.{each.column_name}", each.gathered_value): (
+            each.rows_changed, each.spellings_changed
+        )
+        for each in made.targets if each.rows_changed
+    }  # fmt: skip
+    for (column, after), (rows, spellings) in targets.items():
+        own = {key: n for key, n in became.items() if key[0] == column and key[2] == after}
+        assert (rows, spellings) == (sum(own.values()), len(own))
+    assert sum(rows for rows, _ in targets.values()) == len(troubled.changed)
+    # both shapes of each flow carry all changed rows and all that stay
+    titles = [each for each in shown[1].texts if " → " in each and each.endswith(("row", "rows"))]
+    flowing = sum(plain(each.rpartition(": ")[2].split(" ")[0]) for each in titles)
+    assert flowing == 2 * (len(troubled.changed) + made.totals["rows_left"])
+    assert any(each.startswith("2 more → ") or " more spellings → " in each for each in titles)
+    table = shown[1].tables["Changes of portfoliocompanies.stage"][1:]
+    assert len(table) == report_page.SPELLINGS
+    counted = sorted((n for key, n in became.items() if key[0] == "portfoliocompanies.stage"),
+                     reverse=True)  # fmt: skip
+    assert [plain(row[4]) for row in table] == counted[: report_page.SPELLINGS]
+    assert f"200 of {len(counted) + 2:,} spellings are listed" in shown[1].text or (
+        f"200 of {len(counted):,} spellings are listed" in shown[1].text
+    )
+
+
+def test_what_stays_is_still_there(
+    troubled: Troubled, made: Report, shown: tuple[str, Page]
+) -> None:
+    now = Counter((column, value) for (column, _), (_, value) in troubled.after.items())
+    left = [each for each in made.values if each.left_because not in (None, "null", "blank")]
+    for each in left:
+        assert now[f"{each.table_name}.{each.column_name}", each.value_before] == each.rows_planned
+    assert sum(each.rows_planned for each in left) == made.totals["rows_left"]
+    assert {HOSTILE[key] for key in (-1, -2, -3, -4)} <= {each.value_before for each in left}
+    reasons = as_cells(shown[1].tables["Values that stay"])
+    by_reason = Counter[str]()
+    for each in left:
+        by_reason[(each.left_because or "").replace("_", " ")] += each.rows_planned
+    assert {name: plain(cells[0]) for name, cells in reasons.items()} == by_reason
+    assert {"unknown", "ambiguous"} <= by_reason.keys()
+
+
+def test_rows_by_tenant_are_those_of_the_tables(
+    troubled: Troubled, made: Report, shown: tuple[str, Page]
+) -> None:
+    changed = Counter((column, tenant) for column, tenant, *_ in troubled.changed)
+    rows = Counter((column, tenant) for (column, _), (tenant, _) in troubled.before.items())
+    empty = Counter(
+        (column, tenant)
+        for (column, _), (tenant, value) in troubled.before.items() if value is None
+    )  # fmt: skip
+    seen = {(f"{each.table_name}.{each.column_name}", each.tenant): each for each in made.tenants}
+    assert seen.keys() == rows.keys()
+    assert any(tenant is None for _, tenant in seen)
+    for key, each in seen.items():
+        assert each.row_total == rows[key] and each.rows_changed == changed[key]
+        assert (each.rows_empty or 0) >= empty[key]
+    planned = sum(each.rows_planned or 0 for each in made.tenants)
+    assert planned == troubled.made.rows_planned
+    assert sum(each.rows_left or 0 for each in made.tenants) == made.totals["rows_left"]
+    for name in {column for column, _ in rows}:
+        table = as_cells(shown[1].tables[f"Tenants of {name}"])
+        shown_rows = {
+            (name, None if tenant == "no tenant" else tenant): (plain(cells[0]), plain(cells[2]))
+            for tenant, cells in table.items()
+        }
+        assert shown_rows == {key: (n, changed[key]) for key, n in rows.items() if key[0] == name}
+
+
+def test_a_refused_row_and_a_failed_batch_are_named(
+    troubled: Troubled, made: Report, shown: tuple[str, Page]
+) -> None:
+    assert made.quarantine.total == made.failures.total == 1
+    (row,), (batch,) = made.quarantine.rows, made.failures.rows
+    value = troubled.before["portfoliocompanies.stage", troubled.refused][1]
+    assert (row["row_key"], row["value_before"]) == (str(troubled.refused), value)
+    assert row["error_message"] == REFUSED
+    assert shown[1].tables["Quarantine"][1] == [
+        "portfoliocompanies.stage", str(troubled.refused), value, "P0001", REFUSED
+    ]  # fmt: skip
+    ((batch_id, attempts, reason),) = troubled.query(
+        f"select batch_id, attempts, error_message from {LEDGER}.stage_migration_batches"
+        " where status = 'failed'"
+    )
+    assert str(troubled.held) in reason
+    cells = shown[1].tables["Failed batches"][1]
+    assert (cells[1], cells[3], cells[6]) == (str(batch_id), str(attempts), reason)
+    assert plain(cells[4]) - plain(cells[5]) == 1  # the row that was held
+    assert batch["batch_id"] == batch_id
+
+
+def test_durations_and_rates_are_those_of_the_batches(
+    troubled: Troubled, made: Report, shown: tuple[str, Page]
+) -> None:
+    found = troubled.query(
+        f"select batch_id, duration_ms, status, completed_at, rows_updated"
+        f" from {LEDGER}.stage_migration_batches where run_id = %s order by completed_at, batch_id",
+        troubled.made.run_id,
+    )
+    done = sorted(ms for _, ms, status, *_ in found if status == "completed")
+
+    def quantile(share: float) -> float:
+        place = share * (len(done) - 1)
+        low = int(place)
+        return float(done[low] + (place - low) * (done[min(low + 1, len(done) - 1)] - done[low]))
+
+    assert made.durations.p50_ms == pytest.approx(quantile(0.5))
+    assert made.durations.p95_ms == pytest.approx(quantile(0.95))
+    assert made.durations.max_ms == done[-1]
+    assert [(p.batch_id, p.duration_ms, p.status, p.completed_at) for p in made.points] == [
+        row[:4] for row in found
+    ]
+    last = made.points[-1].worked_seconds
+    first = min(p.completed_at.timestamp() - p.duration_ms / 1000 for p in made.points)
+    assert last == pytest.approx(found[-1][3].timestamp() - first, abs=1e-4)
+    assert made.rates[0].from_seconds == 0 and made.rates[-1].to_seconds == pytest.approx(last)
+    assert sum(rate.rows_updated for rate in made.rates) == len(troubled.changed)
+    assert sum(rate.batches for rate in made.rates) == len(found)
+    dots = [value for tag, name, value in shown[1].attributes
+            if (tag, name) == ("path", "d") and value.endswith("h0")]  # fmt: skip
+    assert sum(path.count("M") for path in dots) == 2 * len(found)  # in both shapes
+    assert f"p50 {report_page.milliseconds(made.durations.p50_ms)}" in shown[1].text
+    assert "target wanted at most 1 s" in shown[1].text
+
+
+def test_counters_of_the_server_are_taken_once_per_table(
+    troubled: Troubled, made: Report, shown: tuple[str, Page]
+) -> None:
+    measured = dict(
+        troubled.query(
+            f"select table_name, measured from {LEDGER}.stage_migration_control where run_id = %s",
+            troubled.made.run_id,
+        )
+    )
+    for each in made.server_work.tables:
+        before, after = (measured[each.table_name][when] for when in ("before", "after"))
+        assert each.updates == after["n_tup_upd"] - before["n_tup_upd"]
+        assert each.hot_updates == after["n_tup_hot_upd"] - before["n_tup_hot_upd"]
+    assert [each.table_name for each in made.server_work.tables] == [
+        "portfoliocompanies", "deal_opportunities"
+    ]  # fmt: skip
+    wal = max(each["after"]["wal_bytes"] for each in measured.values()) - min(
+        each["before"]["wal_bytes"] for each in measured.values()
+    )
+    assert made.server_work.wal_bytes == wal
+    assert report_page.in_bytes(wal / len(troubled.changed)) + " per row changed" in shown[1].text
+
+
+def test_the_sample_has_rows_that_were_changed(troubled: Troubled, made: Report) -> None:
+    assert len(made.sample) == report.SAMPLE
+    for row in made.sample:
+        place = (f"{row['table_name']}.{row['column_name']}", int(row["row_key"]))
+        assert troubled.before[place] == (row["tenant"], row["value_before"])
+        assert troubled.after[place][1] == row["value_after"] != row["value_before"]
+    assert len({(row["table_name"], row["column_name"]) for row in made.sample}) > 1
+
+
+def test_the_list_at_the_end_says_what_the_ledger_knows(
+    troubled: Troubled, made: Report, shown: tuple[str, Page]
+) -> None:
+    found = {line.id: (line.state, line.evidence) for line in made.sign_off}
+    assert [line.id for line in made.sign_off] == [
+        "plan_reviewed", "no_failed_batch", "verification_passed", "sample_read",
+        "application_spot_checked", "replica_lag_normal", "report_archived", "tracking_kept",
+    ]  # fmt: skip
+    total = troubled.made.batches
+    assert found["no_failed_batch"] == (
+        "not met", f"{total - 1} of {total} batches completed, 1 failed; 1 row in quarantine"
+    )  # fmt: skip
+    assert found["verification_passed"][0] == "not met"
+    assert "Batch Tracking" in found["verification_passed"][1]
+    assert found["tracking_kept"] == (
+        "met", f"{total} batches, {len(troubled.changed):,} audited rows in the ledger"
+    )  # fmt: skip
+    assert found["replica_lag_normal"][0] == "met"
+    people = ("plan_reviewed", "sample_read", "application_spot_checked", "report_archived")
+    assert {found[name][0] for name in people} == {"open"}
+    assert troubled.made.plan_sha256[:12] in found["plan_reviewed"][1]
+    text = shown[1].text
+    assert all(evidence in text for _, evidence in found.values())
+    assert text.index("Sign-off") > text.index("How it was run")
+    empty = [line for line in made.sign_off if line.state != "met"]
+    assert text.count(" name date ") + text.endswith(" name date") == len(empty)
+
+
+def test_hashes_options_and_times_stand_on_the_page(
+    troubled: Troubled, made: Report, shown: tuple[str, Page]
+) -> None:
+    ((plan_sha, sql_sha, operator, planned, started, finished),) = troubled.query(
+        f"select plan_sha256, sql_sha256, operator, planned_at, started_at, finished_at"
+        f" from {LEDGER}.migration_runs where run_id = %s", troubled.made.run_id,
+    )  # fmt: skip
+    asked = ("batch_size 500", "tables portfoliocompanies, deal_opportunities")
+    for fact in (plan_sha, sql_sha, operator, str(made.run["run_id"]), *asked):
+        assert fact in shown[1].text
+    assert made.database["address"] in shown[1].text
+    for label, time in (("planned", planned), ("started", started), ("finished", finished)):
+        assert f"{label} {time.astimezone(made.made_at.tzinfo):%Y-%m-%d %H:%M:%S}" in shown[1].text
+    document = report.as_json(made)
+    for secret in (troubled.app.environment["PGPASSWORD"], "PGPASSWORD"):
+        assert secret not in shown[0] and secret not in document
+    warned = [f for f in made.run["findings"] if f["status"] != "ok"]
+    assert len(shown[1].tables["Warnings of the plan"]) == len(warned) + 1 > 1
+
+
+def test_hostile_values_are_escaped_and_cut(shown: tuple[str, Page], made: Report) -> None:
+    text, page = shown
+    assert "alert(1)" not in text.replace("&lt;script&gt;alert(1)&lt;/script&gt;", "")
+    stays = page.tables["Stays of deal_opportunities.stage"]
+    cells = {row[0] for row in stays}
+    assert "<script>alert(1)</script>" in cells
+    assert "‹U+202E›txt.exe {{ 7 * 7 }}" in cells and "two⏎lines</style>" in cells
+    assert "x" * 47 + "… 10,000 characters" in cells and "x" * 201 not in text
+    assert "<b>frozen</b>" not in text
+    changes = page.tables["Changes of deal_opportunities.stage"]
+    assert "Series A‹U+200B›" in {row[0] for row in changes}
+    assert LONG in {each.value_before for each in made.values}  # the document has it whole
+    assert len(text.encode()) < 400_000
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [320, 800, 1280])
+def test_the_page_never_scrolls_sideways(made: Report, tmp_path: Path, width: int) -> None:
+    one = dataclasses.replace(made, columns=made.columns[-1:])  # the one with hostile values
+    page_width, window_width, visible = measured(report_page.build(one), width, tmp_path)
+    assert page_width <= window_width == width
+    assert visible == ("narrow" if width < 720 else "wide")
+
+
+# ------------------------------------------------------------------------------------- other runs
+
+
+def test_a_clean_run_is_passed_and_taken_by_the_command(built: App) -> None:
+    made = migration.make_plan(built, plan.Scope(("investments",)))
+    migration.apply(built, made)
+    later = migration.make_plan(built, plan.Scope(("deal_opportunities",)))  # is not begun
+    code, out, err = migration.done(built, "report")
+    assert code == 0, err
+    short = str(made.run_id)[:8]
+    path = built.project / ".trueup" / f"run-{short}.html"
+    assert f"written: {path}" in out
+    assert (
+        f"run {short}: {made.rows_planned:,} rows were changed, as many as the plan promised\n"
+        in out
+    )
+    assert "✓ No failed batch: " in out and "☐ Plan reviewed: " in out
+    assert "✓ completed and verified" in check(path.read_text(encoding="utf-8")).text
+    one = reported(built, short)
+    states = {line.id: line.state for line in one.sign_off}
+    assert [states[name] for name in ("no_failed_batch", "verification_passed", "tracking_kept")
+            ] == ["met"] * 3  # fmt: skip
+    assert one.verdict.state == "passed"
+
+    code, out, err = migration.done(
+        built, "report", short, "--no-verify", "--output", "r.json", "--output", "r.html"
+    )
+    assert code == 0, err
+    document = json.loads((built.project / "r.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    assert document["verdict"]["state"] == "open"
+    assert document["verification"]["summary_text"] == "not made: --no-verify"
+    assert [line["state"] for line in document["sign_off"] if line["id"] == "verification_passed"
+            ] == ["open"]  # fmt: skip
+    assert "not made: --no-verify" in (built.project / "r.html").read_text(encoding="utf-8")
+
+    path.unlink()
+    code, out, err = migration.done(built, "report", short, "--format", "json")
+    assert (code, json.loads(out)["run"]["run_id"]) == (0, str(made.run_id))
+    assert not path.exists()
+
+    for arguments, words in (
+        (["--output", "r.pdf"], "r.pdf: the ending decides the format; allowed: .html, .json"),
+        (["--output", "nowhere/r.html"], "there is no folder"),
+        ([str(later.run_id)[:8]], "is planned; allowed: "),
+        (["00000000"], "no run 00000000"),
+    ):
+        code, out, err = migration.done(built, "report", *arguments)
+        assert code == 2 and words in err, (arguments, out, err)
+    assert not (built.project / "r.pdf").exists()
+
+
+def test_a_rehearsal_stands_beside_what_came(built: App) -> None:
+    code, _, err = migration.done(
+        built, "plan", "--rehearse", "--table", "deal_opportunities", "--format", "json"
+    )
+    assert code == 0, err
+    ((run_id, stored),) = built.query(f"select run_id, rehearsal from {LEDGER}.migration_runs")
+    foreseen = stored["columns"][0]["prediction"]
+    with migration.connect(built) as connected:
+        found = runs.find(connected, LEDGER, str(run_id), runs.PLANNED)
+    engine.apply(
+        lambda: migration.connect(built), job.order(built.settings, found),
+        lambda event: None, engine.Stop(),
+    )  # fmt: skip
+    one = reported(built, verifies=False)
+    listed = {each.what: (each.predicted, each.real) for each in one.predictions}
+    assert listed["rows to change"] == (foreseen["rows"], one.totals["rows_updated"])
+    assert listed["write-ahead log"] == (foreseen["wal_bytes"], one.server_work.wal_bytes)
+    assert listed["time, at most"][0] == pytest.approx(foreseen["minutes_high"] * 60)
+    assert listed["time, at most"][1] == one.durations.worked_seconds
+    table = check(report_page.build(one)).tables["Predicted and real"]
+    assert [row[0] for row in table[1:]] == list(listed)
+    jsonschema.validate(report.as_dict(one), json.loads(SCHEMA.read_text()))
+
+
+def test_without_a_run_that_was_begun_there_is_nothing_to_report(built: App) -> None:
+    made = migration.make_plan(built, plan.Scope(("investments",)))
+    code, _, err = migration.done(built, "cancel", str(made.run_id), "--yes")
+    assert code == 0, err
+    code, _, err = migration.done(built, "report")
+    assert code == 2 and "no run was begun yet" in err
+    one = reported(built, str(made.run_id))  # named, it is shown
+    assert one.verdict.sentence.startswith("The run is cancelled: 0 of ")
+    assert one.verdict.state == one.verification["status"] == "open"
+    assert "is cancelled" in one.verification["summary_text"]
+    assert not one.points and not one.rates and not one.sample
+    assert check(report_page.build(one)).tables["By column"]
+
+
+def test_a_failed_verification_fails_the_verdict_and_lost_books_the_list(built: App) -> None:
+    made = migration.make_plan(built, plan.Scope(("investments",)))
+    migration.apply(built, made)
+    built.query(
+        f"update {LEDGER}.stage_normalization_changes set row_keys = row_keys[2:],"
+        " tenants = tenants[2:], map_ids = map_ids[2:]"
+    )
+    one = reported(built)
+    assert one.run["status"] == "completed" and one.verdict.state == "failed"
+    assert one.verdict.sentence.endswith("; verification failed: Audit Consistency")
+    (kept,) = (line for line in one.sign_off if line.id == "tracking_kept")
+    assert kept.state == "not met"
+    assert kept.evidence.endswith(f"but batches counted {made.rows_planned:,}")
+
+
+def test_a_break_is_left_out_of_the_time_and_said(built: App) -> None:
+    made = migration.make_plan(built, plan.Scope(("deal_opportunities",)),
+                               plan.Pace(batch_size=50, sleep_ms=0, target_ms=1000))  # fmt: skip
+    migration.apply(built, made)
+    before = reported(built, verifies=False)
+    assert report_page._breaks(before) == []
+    middle = made.batches // 2
+    built.query(
+        f"update {LEDGER}.stage_migration_batches set completed_at = completed_at"
+        " + interval '13 hours' where batch_id > (select min(batch_id) from"
+        f" {LEDGER}.stage_migration_batches) + %s", middle - 1,
+    )  # fmt: skip
+    one = reported(built, verifies=False)
+    assert [point.break_seconds > 0 for point in one.points].index(True) == middle
+    assert one.durations.break_seconds == pytest.approx(13 * 3600, abs=1)
+    assert one.durations.worked_seconds == pytest.approx(
+        before.durations.worked_seconds, abs=0.1 + 0.5
+    )
+    assert sum(rate.rows_updated for rate in one.rates) == made.rows_planned
+    read = check(report_page.build(one))
+    assert "1 break without a batch, 13 h in all, left out of the time" in read.text
+    assert "13 h without a batch" in read.texts
+
+
+def test_many_batches_are_thinned_but_not_the_slow_and_the_failed(built: App) -> None:
+    made = migration.make_plan(built, plan.Scope(("investments",)))
+    migration.apply(built, made)
+    built.query(
+        f"insert into {LEDGER}.stage_migration_batches (run_id, table_name, column_name, range_no,"
+        " range_end, status, completed_at, duration_ms, rows_updated)"
+        " select %s, 'investments', 'round', n, '{{1}}',"
+        " case when n = 1234 then 'failed' else 'completed' end, now() + n * interval '1 s',"
+        " case when n = 4321 then 9999 else 5 + n %% 7 end, 1"
+        " from generate_series(1, 20000) as n".replace("{{", "{").replace("}}", "}"),
+        made.run_id,
+    )  # fmt: skip
+    one = reported(built, verifies=False)
+    assert one.durations.batches == 20_000 + made.batches
+    assert report.POINTS / 2 < len(one.points) <= report.POINTS * 1.1
+    assert {"failed"} < {point.status for point in one.points}
+    assert max(point.duration_ms for point in one.points) == 9999
+    ends = [point.worked_seconds for point in one.points]
+    assert max(b - a for a, b in pairwise(ends)) < 60  # from all over
+    assert sum(rate.rows_updated for rate in one.rates) == 20_000 + made.rows_planned
+    assert len(one.rates) == report.PARTS
+    text = report_page.build(one)
+    assert (
+        f"{len(one.points):,} of {one.durations.batches:,}, the slowest and failed"
+        in check(text).text
+    )
+    assert len(text.encode()) < 300_000
+
+
+def test_a_rollback_is_shown_in_its_own_direction(built: App) -> None:
+    made = migration.make_plan(built, plan.Scope(("deal_opportunities",)))
+    migration.apply(built, made)
+    back = uuid.uuid4()
+    took_back(built, made.run_id, back)
+    one = reported(built, str(back), verifies=False)
+    assert one.verdict.sentence == (
+        f"{made.rows_planned - 2:,} rows were restored, as many as the plan promised;"
+        " 2 rows edited or deleted since left alone"
+    )
+    first = reported(built, str(made.run_id), verifies=False)
+    assert first.run["rolled_back_by"] == [str(back)]
+    assert one.run["reverts_run_id"] == str(made.run_id)
+    # what one run gathered the other takes apart
+    assert {(t.gathered_value, t.spellings) for t in one.targets} == {
+        (t.gathered_value, t.spellings) for t in first.targets if t.left_because is None
+    }
+    restored = {(v.value_after, v.value_before): v.rows_changed for v in one.values}
+    changed = {
+        (v.value_before, v.value_after): v.rows_changed for v in first.values if v.is_planned
+    }
+    assert restored.keys() == changed.keys()
+    assert all(count <= changed[pair] for pair, count in restored.items())
+    assert sum(changed.values()) - sum(restored.values()) == 2
+    assert sum(t.rows_conflicting for t in one.tenants) == 2
+    read = check(report_page.build(one))
+    conflicts = read.tables["Conflicts"][1:]
+    found = sorted(row[4:] for row in conflicts)
+    assert found == [["NULL", "deleted"], ["edited by a person", "edited"]]
+    assert all((row[2], row[3]) in restored or row[2] != row[3] for row in conflicts)
+    titles = [each for each in read.texts if " ← " in each and each.endswith(("row", "rows"))]
+    flowing = sum(plain(each.rpartition(": ")[2].split(" ")[0]) for each in titles)
+    assert flowing == 2 * sum(restored.values())
+    assert "Values that stay" not in read.tables
+    assert f"This run takes run {str(made.run_id)[:8]} back" in read.text
+    assert f"It was taken back by {str(back)[:8]}" in check(report_page.build(first)).text
+    jsonschema.validate(report.as_dict(one), json.loads(SCHEMA.read_text()))
+
+
+def took_back(app: App, run_id: uuid.UUID, back: uuid.UUID) -> None:
+    """A rollback as the ledger has it, without the work: two rows of the run were left alone."""
+    for statement in (
+        "insert into {}.migration_runs (run_id, kind, status, options, statements,"
+        " vocabulary_version, sources_sha256, plan_sha256, sql_sha256, operator, environment,"
+        " planned_at, started_at, finished_at, reverts_run_id)"
+        " select %(back)s, 'rollback', 'completed', '{{\"tenants\": null}}', statements,"
+        " vocabulary_version, sources_sha256, plan_sha256, sql_sha256, operator, environment,"
+        " now(), now(), now(), run_id from {}.migration_runs where run_id = %(run)s",
+        "insert into {}.stage_migration_control"
+        " (run_id, table_name, column_name, status, target_ms, sleep_ms, workers)"
+        " select %(back)s, table_name, column_name, 'completed', target_ms, sleep_ms, workers"
+        " from {}.stage_migration_control where run_id = %(run)s",
+        "insert into {}.migration_value_map (run_id, table_name, column_name, map_id,"
+        " value_before, value_after, match_type, rows_planned)"
+        " select %(back)s, table_name, column_name, map_id, value_after, value_before,"
+        " 'rollback', rows_planned from {}.migration_value_map"
+        " where run_id = %(run)s and map_id is not null",
+        "insert into {}.stage_migration_batches (run_id, table_name, column_name, range_no,"
+        " range_start, range_end, status, rows_planned, rows_updated, completed_at, duration_ms,"
+        " reverts_batch_id)"
+        " select %(back)s, b.table_name, b.column_name, b.range_no, b.range_start, b.range_end,"
+        " 'completed', cardinality(c.row_keys) - case when c.place = 1 then 2 else 0 end,"
+        " cardinality(c.row_keys) - case when c.place = 1 then 2 else 0 end,"
+        " now() + c.place * interval '1 s', 5, b.batch_id"
+        " from (select *, row_number() over (order by batch_id) as place"
+        " from {}.stage_normalization_changes where run_id = %(run)s) as c"
+        " inner join {}.stage_migration_batches as b on b.batch_id = c.batch_id",
+        "insert into {}.stage_normalization_changes"
+        " (run_id, batch_id, row_keys, tenants, map_ids, action)"
+        " select %(back)s, b.batch_id, c.row_keys[c.cardinality - b.rows_updated + 1 :],"
+        " c.tenants[c.cardinality - b.rows_updated + 1 :],"
+        " c.map_ids[c.cardinality - b.rows_updated + 1 :], 'revert'"
+        " from {}.stage_migration_batches as b inner join (select *, cardinality(row_keys) from"
+        " {}.stage_normalization_changes) as c on c.batch_id = b.reverts_batch_id"
+        " where b.run_id = %(back)s",
+        "insert into {}.migration_conflicts (run_id, batch_id, table_name, column_name, row_key,"
+        " tenant, value_before, value_written, value_now, reason, at)"
+        " select %(back)s, b.batch_id, m.table_name, m.column_name, c.row_keys[n], c.tenants[n],"
+        " m.value_after, m.value_before, case n when 1 then 'edited by a person' end,"
+        " case n when 1 then 'edited' else 'deleted' end, now()"
+        " from {}.stage_migration_batches as b inner join {}.stage_normalization_changes as c"
+        " on c.batch_id = b.reverts_batch_id cross join generate_series(1, 2) as n"
+        " inner join {}.migration_value_map as m on m.run_id = %(back)s"
+        " and m.map_id = c.map_ids[n]"
+        " where b.run_id = %(back)s and b.rows_updated < cardinality(c.row_keys)",
+    ):
+        with app.connect() as connected:
+            connected.execute(
+                statement.replace("{}", LEDGER).replace("{{", "{").replace("}}", "}"),
+                {"run": run_id, "back": back},
+            )

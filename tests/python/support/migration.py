@@ -1,0 +1,122 @@
+"""In-place migrations as tests run them: in this process, or as the command in one of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from integration.conftest import App
+from support.command import environment
+from trueup.core import ledger, runs
+from trueup.core.statements import Statement
+from trueup.migration import engine, plan, rollback, runner
+
+EVERYTHING = plan.Scope()
+PACE = plan.Pace(batch_size=500, sleep_ms=0, target_ms=1000)  # small batches, no waiting
+
+
+def make_plan(app: App, scope: plan.Scope = EVERYTHING, pace: plan.Pace = PACE) -> plan.Plan:
+    """A stored plan of the test's own database."""
+    with connect(app) as connected:
+        return plan.make(app.settings, connected, scope, pace)
+
+
+def connect(app: App, **options: Any) -> psycopg.Connection[Any]:
+    """A connection as the command's own, not in autocommit mode."""
+    return psycopg.connect(app.url, prepare_threshold=None, **options)
+
+
+def order(app: App, made: plan.Plan | rollback.Rollback, **changes: Any) -> engine.Order:
+    """What the engine needs to know of a run that is stored."""
+    with connect(app) as connected:
+        run = runs.find(connected, schema(app), str(made.run_id), (*runs.PLANNED, *runs.UNFINISHED))
+    return dataclasses.replace(runner.order(app.settings, run), **changes)
+
+
+def apply(
+    app: App,
+    made: plan.Plan,
+    report: Callable[[engine.Event], None] = lambda event: None,
+    stop: engine.Stop | None = None,
+    **changes: Any,
+) -> engine.Outcome:
+    """Carry out a plan in this process; changes: other values for the order."""
+    return engine.apply(
+        lambda: connect(app), order(app, made, **changes), report, stop or engine.Stop()
+    )
+
+
+def command(app: App, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    """Start the command on the test's own database, in a process that can be killed."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "trueup.cli", *arguments],
+        cwd=app.project,
+        env=environment(**app.environment, **environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def done(app: App, *arguments: str, seconds: float = 120, **environ: str) -> tuple[int, str, str]:
+    """Run the command to its end: exit code, output, errors."""
+    process = command(app, *arguments, **environ)
+    try:
+        out, err = process.communicate(timeout=seconds)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+    return process.returncode, out, err
+
+
+def schema(app: App) -> str:
+    """The ledger's schema."""
+    return ledger.schema(app.settings)
+
+
+def books(app: App, run_id: Any) -> dict[str, int]:
+    """What the ledger says of a run, three ways: they must agree."""
+    rows = app.query(
+        """
+        select
+            (select coalesce(sum(rows_updated), 0) from trueup_ledger.stage_migration_batches
+             where run_id = %s),
+            (select coalesce(sum(cardinality(row_keys)), 0)
+             from trueup_ledger.stage_normalization_changes where run_id = %s),
+            (select count(distinct (table_name, column_name, row_id))
+             from trueup_ledger.stage_normalization_log where run_id = %s and action = 'update')
+        """,
+        run_id, run_id, run_id,
+    )  # fmt: skip
+    counters, audit, rows_changed = rows[0]
+    return {"counters": int(counters), "audit": int(audit), "rows": int(rows_changed)}
+
+
+def explained(
+    connected: psycopg.Connection[Any], statement: Statement, values: dict[str, Any]
+) -> dict[str, Any]:
+    """The plan of a statement that was carried out, as EXPLAIN (ANALYZE, FORMAT JSON) has it."""
+    analyzing = statement._replace(sql=f"explain (analyze, format json) {statement.sql}")
+    ((document,),) = analyzing.run(connected, **values)
+    found: dict[str, Any] = document[0]["Plan"]
+    return found
+
+
+def rows_read(node: dict[str, Any], table: str) -> float:
+    """Rows of a table that were looked at, by a plan of `explained`."""
+    own = 0.0
+    if node.get("Relation Name") == table:
+        removed = sum(
+            node.get(name, 0)
+            for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+        )
+        own = (node["Actual Rows"] + removed) * node["Actual Loops"]
+    return own + sum(rows_read(child, table) for child in node.get("Plans", []))
