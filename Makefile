@@ -7,7 +7,7 @@ WORKERS ?= 2
 COMPILED ?= compiled
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench compiled docs up down lock clean
+.PHONY: help demo test proofs check lint static bench compiled docs up down lock clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,16 +15,26 @@ help: ## what can be made
 demo: $(INSTALLED) ## set everything up, run the main job on a sample database, show the result
 	@$(BIN)/trueup demo
 
-test: check ## everything: check, then all tests on real servers
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/python/integration
+test: static ## every promise once, on real servers: seven minutes
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not proofs" tests/python
 
-check: $(INSTALLED) ## what needs no database: lint, types, YAML, manifest, macro texts
+proofs: static ## the long forms: kills by the hundred, full disks, other servers and versions, all SQL linted
+	TRUEUP_LINT=all TRUEUP_PROOFS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/python
+
+check: static ## what needs no database: lint, types, YAML, manifest, macro texts
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not proofs" tests/python/unit
+
+lint: $(INSTALLED) ## look at all SQL again and note what is clean, so that the tests need not (ten minutes)
+	rm -f tests/python/data/clean_sql.*.new
+	TRUEUP_LINT=record $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/python/unit/test_compiled_sql.py
+	sort -u tests/python/data/clean_sql.*.new > tests/python/data/clean_sql.txt
+	rm -f tests/python/data/clean_sql.*.new
+
+static: $(INSTALLED) # what reads Python only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar models analyses tests/generic macros
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile tests/python/unit
 
 bench: $(INSTALLED) ## what models, an in-place migration and its verification cost, at a million rows
 	@$(BIN)/python scripts/bench/models.py

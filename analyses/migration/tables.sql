@@ -36,9 +36,9 @@ partitions as (
 kinship as (
     select
         array_agg(quote_ident(child.relname) order by child.relname)
-            filter (where pg_inherits.inhparent = named.oid) as children,
+        filter (where pg_inherits.inhparent = named.oid) as children,
         array_agg(quote_ident(parent.relname) order by parent.relname)
-            filter (where pg_inherits.inhrelid = named.oid) as parents
+        filter (where pg_inherits.inhrelid = named.oid) as parents
     from named
     inner join pg_catalog.pg_inherits on named.oid in (pg_inherits.inhparent, pg_inherits.inhrelid)
     inner join pg_catalog.pg_class as child on pg_inherits.inhrelid = child.oid
@@ -48,6 +48,7 @@ kinship as (
 
 select
     cast(named.oid as bigint) as oid,
+    partitions.partitions,
     format('%I.%I', named.nspname, named.relname) as qualified,
     quote_ident(named.nspname) as schema_quoted,
     case named.relkind
@@ -64,12 +65,11 @@ select
         when named.relkind = 'p' then coalesce(partitions.oids, '{}')
         else array[cast(named.oid as bigint)]
     end as members,
-    partitions.partitions,
     coalesce(kinship.children, '{}') as children,
     coalesce(kinship.parents, '{}') as parents
 from named
 cross join partitions
-cross join kinship
+cross join kinship;
 
 -- name: table__columns(oid)
 with recursive types as (
@@ -107,6 +107,8 @@ domains as (
 
 select
     pg_attribute.attname as name,
+    pg_collation.collname as collation,
+    pg_attribute.attnotnull as is_not_null,
     quote_ident(pg_attribute.attname) as quoted,
     format_type(pg_attribute.atttypid, pg_attribute.atttypmod) as type,
     case when base_type.typtype = 'e' then 'enum' else base_type.typname end as base,
@@ -115,9 +117,7 @@ select
     end as max_length,
     own_type.typtype = 'd' as is_domain,
     coalesce(domains.checks, '{}') as domain_checks,
-    pg_collation.collname as collation,
     coalesce(pg_collation.collisdeterministic, true) as is_deterministic,
-    pg_attribute.attnotnull as is_not_null,
     case pg_attribute.attgenerated when 's' then 'stored' when 'v' then 'virtual' end as generated
 from pg_catalog.pg_attribute
 inner join types on pg_attribute.attnum = types.attnum
@@ -127,14 +127,15 @@ inner join pg_catalog.pg_type as own_type on pg_attribute.atttypid = own_type.oi
 left join pg_catalog.pg_collation on pg_attribute.attcollation = pg_collation.oid
 left join domains on pg_attribute.attnum = domains.attnum
 where pg_attribute.attrelid = cast($1 as oid)
-order by pg_attribute.attnum
+order by pg_attribute.attnum;
 
 -- name: table__primary_key(oid)
 select pg_attribute.attname as name
 from pg_catalog.pg_index
-cross join lateral unnest(cast(pg_index.indkey as int2[])) with ordinality as key_columns (
-    attnum, position
-)
+cross join
+    lateral unnest(cast(pg_index.indkey as int2[])) with ordinality as key_columns (
+        attnum, position
+    )
 inner join pg_catalog.pg_attribute
     on
         pg_index.indrelid = pg_attribute.attrelid
@@ -143,16 +144,16 @@ where
     pg_index.indrelid = cast($1 as oid)
     and pg_index.indisprimary
     and key_columns.position <= pg_index.indnkeyatts
-order by key_columns.position
+order by key_columns.position;
 
 -- name: table__storage(members, column_name)
 with members as (
     select
         pg_class.oid,
-        format('%I.%I', pg_namespace.nspname, pg_class.relname) as qualified,
         pg_class.reltuples,
         pg_class.relpages,
         pg_class.relreplident,
+        format('%I.%I', pg_namespace.nspname, pg_class.relname) as qualified,
         pg_relation_size(pg_class.oid) as heap_bytes,
         pg_total_relation_size(pg_class.oid) as bytes,
         greatest(tables.last_analyze, tables.last_autoanalyze) as last_analyze,
@@ -180,6 +181,8 @@ options as (
 
 totals as (
     select
+        cast(coalesce(sum(members.bytes), 0) as bigint) as bytes,
+        min(members.last_analyze) as last_analyze,
         -- As the planner does it: rows per page of the last time somebody looked, times the pages.
         case
             when bool_or(members.reltuples < 0 and members.heap_bytes > 0) then null
@@ -199,8 +202,6 @@ totals as (
                     ) as bigint
                 )
         end as estimated_rows,
-        cast(coalesce(sum(members.bytes), 0) as bigint) as bytes,
-        min(members.last_analyze) as last_analyze,
         coalesce(
             array_agg(members.qualified order by members.qualified) filter (
                 where
@@ -232,14 +233,14 @@ select
     totals.replica_identities,
     coalesce(options.fillfactor, 100) as fillfactor
 from totals
-cross join options
+cross join options;
 
 -- name: table__indexes(members)
 with indexes as (
     select
         pg_index.*,
-        format('%I.%I', pg_namespace.nspname, pg_class.relname) as qualified,
         pg_am.amname,
+        format('%I.%I', pg_namespace.nspname, pg_class.relname) as qualified,
         pg_relation_size(pg_index.indexrelid) as bytes,
         coalesce(pg_constraint.conname is not null, false) as is_constraint
     from pg_catalog.pg_index
@@ -282,22 +283,22 @@ select
     -- int2vector counts from 0
     coalesce(
         array_agg(contained.attname order by contained.position)
-            filter (where contained.position < indexes.indnkeyatts),
+        filter (where contained.position < indexes.indnkeyatts),
         '{}'
     ) as key_columns,
     coalesce(
         array_agg(contained.attname order by contained.position)
-            filter (where contained.position >= indexes.indnkeyatts),
+        filter (where contained.position >= indexes.indnkeyatts),
         '{}'
     ) as included_columns,
     coalesce(
         array_agg(contained.attname order by contained.attname)
-            filter (where contained.is_in_expression),
+        filter (where contained.is_in_expression),
         '{}'
     ) as expression_columns,
     coalesce(
         array_agg(contained.attname order by contained.attname)
-            filter (where contained.is_in_predicate),
+        filter (where contained.is_in_predicate),
         '{}'
     ) as predicate_columns
 from indexes
@@ -309,7 +310,7 @@ group by
     indexes.bytes,
     indexes.is_constraint,
     indexes.indnkeyatts
-order by indexes.qualified
+order by indexes.qualified;
 
 -- name: table__triggers(oid, members, column_name)
 -- What fires for `update ... set column_name`: statement triggers of the table itself, row triggers
@@ -348,8 +349,9 @@ with triggers as (
 )
 
 select distinct
-    quote_ident(triggers.tgname) as name,
     triggers.function,
+    triggers.is_row,
+    quote_ident(triggers.tgname) as name,
     case
         when triggers.is_before then 'before'
         when triggers.is_instead then 'instead of'
@@ -362,7 +364,6 @@ select distinct
         case when triggers.on_delete then 'delete' end,
         case when triggers.on_truncate then 'truncate' end
     ) as events,
-    triggers.is_row,
     triggers.tgenabled in ('O', 'A') as is_enabled,
     triggers.on_update
     and triggers.concerns_column
@@ -387,10 +388,11 @@ select distinct
         order by pg_attribute.attnum
     ) as sets_columns
 from triggers
-order by name
+order by name;
 
 -- name: table__constraints(oid, column_name)
 select
+    cast(cast(pg_constraint.conrelid as regclass) as text) as relation,
     quote_ident(pg_constraint.conname) as name,
     case pg_constraint.contype
         when 'c' then 'check'
@@ -402,8 +404,7 @@ select
                 when pg_constraint.conrelid = pg_attribute.attrelid then 'foreign key'
                 else 'referenced by'
             end
-    end as kind,
-    cast(cast(pg_constraint.conrelid as regclass) as text) as relation
+    end as kind
 from pg_catalog.pg_attribute
 inner join pg_catalog.pg_constraint
     on
@@ -421,7 +422,7 @@ where
     and pg_constraint.contype in ('c', 'u', 'p', 'x', 'f')
 order by
     kind,
-    pg_constraint.conname
+    pg_constraint.conname;
 
 -- name: table__surroundings(oid, members, column_name)
 with everyone as (
@@ -453,7 +454,7 @@ computed as (
                 pg_attrdef.adnum = generated.attnum
                 or (
                     pg_depend.classid = cast('pg_catalog.pg_class' as regclass)
-                    and pg_depend.objid = managed.attrelid
+                    and managed.attrelid = pg_depend.objid
                     and pg_depend.objsubid = generated.attnum
                 )
             )
@@ -463,8 +464,7 @@ computed as (
 ),
 
 readers as (
-    select distinct
-        format('%I.%I', pg_namespace.nspname, pg_class.relname) as name
+    select distinct format('%I.%I', pg_namespace.nspname, pg_class.relname) as name
     from everyone
     inner join pg_catalog.pg_depend
         on
@@ -521,13 +521,23 @@ partition_keys as (
 )
 
 select
-    array(select computed.attname from computed order by computed.attname) as computed_columns,
-    array(select readers.name from readers order by readers.name) as views,
     array(
-        select quote_ident(published.pubname) from published order by published.pubname
+        select computed.attname from computed
+        order by computed.attname
+    ) as computed_columns,
+    array(
+        select readers.name from readers
+        order by readers.name
+    ) as views,
+    array(
+        select quote_ident(published.pubname) from published
+        order by published.pubname
     ) as publications,
-    array(select quote_ident(rules.rulename) from rules order by rules.rulename) as update_rules,
-    exists (select from partition_keys) as is_partition_key
+    array(
+        select quote_ident(rules.rulename) from rules
+        order by rules.rulename
+    ) as update_rules,
+    exists(select from partition_keys) as is_partition_key;
 
 -- name: table__rights(oid, column_name, needed_columns)
 with attributes as (
@@ -549,7 +559,7 @@ by_column as (
     select
         coalesce(
             array_agg(quote_ident(attributes.attname) order by attributes.attnum)
-                filter (where attributes.is_needed and not attributes.may_select),
+            filter (where attributes.is_needed and not attributes.may_select),
             '{}'
         ) as missing_select,
         coalesce(bool_or(attributes.may_update) filter (where attributes.is_managed), false)
@@ -560,9 +570,9 @@ by_column as (
 )
 
 select
-    has_schema_privilege(pg_class.relnamespace, 'usage') as may_use_schema,
     by_column.missing_select,
     by_column.may_update,
+    has_schema_privilege(pg_class.relnamespace, 'usage') as may_use_schema,
     array_remove(
         array[
             case
@@ -579,34 +589,34 @@ select
     row_security_active(pg_class.oid) as row_security_active
 from pg_catalog.pg_class
 cross join by_column
-where pg_class.oid = cast($1 as oid)
+where pg_class.oid = cast($1 as oid);
 
 -- name: server__settings()
 with timeouts as (
     select
         max(cast(pg_settings.setting as bigint))
-            filter (where pg_settings.name = 'deadlock_timeout') as deadlock_timeout_ms,
+        filter (where pg_settings.name = 'deadlock_timeout') as deadlock_timeout_ms,
         max(cast(pg_settings.setting as bigint))
-            filter (where pg_settings.name = 'lock_timeout') as lock_timeout_ms,
+        filter (where pg_settings.name = 'lock_timeout') as lock_timeout_ms,
         max(cast(pg_settings.setting as bigint))
-            filter (where pg_settings.name = 'statement_timeout') as statement_timeout_ms
+        filter (where pg_settings.name = 'statement_timeout') as statement_timeout_ms
     from pg_catalog.pg_settings
     where pg_settings.name in ('deadlock_timeout', 'lock_timeout', 'statement_timeout')
 )
 
 select
-    cast(current_setting('server_version_num') as integer) / 10000 as version,
-    quote_ident(current_user) as role,
-    quote_ident(current_database()) as database,
     timeouts.deadlock_timeout_ms,
     timeouts.lock_timeout_ms,
     timeouts.statement_timeout_ms,
+    cast(current_setting('full_page_writes') as boolean) as full_page_writes,
+    cast(current_setting('server_version_num') as integer) / 10000 as version,
+    quote_ident(current_user) as role,
+    quote_ident(current_database()) as database,
     pg_is_in_recovery() as is_standby,
     pg_has_role('pg_read_all_stats', 'usage') as sees_activity,
     pg_backend_pid() as backend_pid,
-    current_setting('wal_level') as wal_level,
-    cast(current_setting('full_page_writes') as boolean) as full_page_writes
-from timeouts
+    current_setting('wal_level') as wal_level
+from timeouts;
 
 -- name: server__snapshots()
 -- Who keeps old row versions from being pruned, the oldest first. Without pg_read_all_stats the age
@@ -671,13 +681,13 @@ select
 from holders
 order by
     holders.age_transactions desc,
-    holders.age_seconds desc nulls last
+    holders.age_seconds desc nulls last;
 
 -- name: server__replicas()
 -- Who receives the log, and how far behind. Without pg_read_all_stats all but the number is NULL.
 select
-    coalesce(nullif(senders.application_name, ''), 'process ' || senders.pid) as name,
     senders.state,
+    coalesce(nullif(senders.application_name, ''), 'process ' || senders.pid) as name,
     case
         when not pg_is_in_recovery()
             then
@@ -699,7 +709,7 @@ select
                 )
     end as lag_seconds
 from pg_catalog.pg_stat_replication as senders
-order by senders.pid
+order by senders.pid;
 
 -- name: server__slots()
 select
@@ -715,7 +725,7 @@ select
                 )
     end as kept_bytes
 from pg_catalog.pg_replication_slots as slots
-order by slots.slot_name
+order by slots.slot_name;
 
 -- name: server__ledger(schema_name, relation_names, updated_names)
 -- Of the ledger's relations: which are missing, which rights of the current role on the others.
@@ -750,20 +760,30 @@ needed as (
             has_schema_privilege(wanted.relnamespace, 'usage')
             and has_table_privilege(wanted.oid, rights.name)
         )
+),
+
+absent as (
+    select array_agg(wanted.relation_name order by wanted.relation_name) as missing
+    from wanted
+    where wanted.oid is null
+),
+
+refused as (
+    select
+        array_agg(
+            needed.right_name || ' on ' || quote_ident(needed.relation_name)
+            order by needed.relation_name, needed.right_name
+        ) as missing_rights
+    from needed
+),
+
+final as (
+    select
+        quote_ident(cast($1 as text)) as schema,
+        coalesce(absent.missing, '{}') as missing,
+        coalesce(refused.missing_rights, '{}') as missing_rights
+    from absent
+    cross join refused
 )
 
-select
-    quote_ident(cast($1 as text)) as schema,
-    array(
-        select wanted.relation_name
-        from wanted
-        where wanted.oid is null
-        order by wanted.relation_name
-    ) as missing,
-    array(
-        select needed.right_name || ' on ' || quote_ident(needed.relation_name)
-        from needed
-        order by
-            needed.relation_name,
-            needed.right_name
-    ) as missing_rights
+select * from final;

@@ -30,6 +30,7 @@ from trueup.local import sample, server
 
 PROJECT = Path(__file__).resolve().parents[3]
 ADDRESS = "TRUEUP_TEST_SERVER"
+PARSED = "partial_parse.msgpack"
 PROJECT_PARTS = ("dbt_project.yml", "profiles.yml.example", "analyses", "macros", "models", "seeds",
                  "snapshots", "tests/generic", "tests/verification")  # fmt: skip
 SAMPLE: dict[str, Any] = {
@@ -143,11 +144,16 @@ def copy_project(folder: Path) -> Path:
     return folder
 
 
-def copy_statements(state: Path) -> None:
-    """Spare a project that is as it was copied the compilation of its named statements."""
-    made = Path(json.loads(os.environ[ADDRESS])["state"]) / "template" / statements.TARGET
-    parts = Path("compiled") / "trueup" / "analyses"
-    shutil.copytree(made / parts, state / statements.TARGET / parts, copy_function=shutil.copyfile)
+def copy_made(state: Path) -> None:
+    """Spare a project that is as it was copied the work on its files: the compilation of named
+    statements, and dbt's parsing (it compares by content, and parses what a test changes anew).
+    """
+    made = Path(json.loads(os.environ[ADDRESS])["state"]) / "template"
+    parts = Path(statements.TARGET) / "compiled" / "trueup" / "analyses"
+    shutil.copytree(made / parts, state / parts, copy_function=shutil.copyfile)
+    for target in ("target", statements.TARGET):
+        (state / target).mkdir(exist_ok=True)
+        shutil.copy(made / "target" / PARSED, state / target / PARSED)
 
 
 @contextmanager
@@ -160,7 +166,7 @@ def new_app(folder: Path, template: str, state: str = "state") -> Iterator[App]:
     create_database(name, template)
     project = copy_project(folder / "project")
     for place in {folder / state, project / ".trueup"}:
-        copy_statements(place)
+        copy_made(place)
     try:
         yield _app(project, folder / state, name)
     finally:

@@ -1,16 +1,25 @@
-"""The command line as people run it: in a process of its own, in a copy of the project."""
+"""The command line as people run it, in a copy of the project.
+
+`trueup` runs it in this process: a start of Python for each of several hundred calls would be half
+of the suite. `begin` starts a process of its own, for tests that kill it or talk to its terminal.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+from trueup.cli import main
 from trueup.local import server
-
-SECONDS = 180  # a command that takes longer hangs
 
 Done = subprocess.CompletedProcess[str]
 
@@ -28,24 +37,22 @@ def environment(**more: str) -> dict[str, str]:
 
 def trueup(project: Path, *arguments: str, **environ: str) -> Done:
     """Run a command in a project, with these variables; without DATABASE_URL on its own server."""
-    return subprocess.run(
-        [sys.executable, "-m", "trueup.cli", *arguments],
-        cwd=project,
-        env=environment(**environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        _as_process(project, environment(**environ)),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = _exit_code(arguments)
+    return Done(list(arguments), code, out.getvalue(), err.getvalue())
 
 
-def begin(project: Path, *arguments: str) -> subprocess.Popen[str]:
+def begin(project: Path, *arguments: str, **environ: str) -> subprocess.Popen[str]:
     """Start a command, as the leader of a process group that can be killed as a whole."""
     return subprocess.Popen(
         [sys.executable, "-m", "trueup.cli", *arguments],
         cwd=project,
-        env=environment(),
+        env=environment(**environ),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -61,3 +68,36 @@ def remove_server(state: Path) -> None:
         home = server.home(state)
         shutil.rmtree(state, ignore_errors=True)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _exit_code(arguments: tuple[str, ...]) -> int:
+    try:
+        main.main(list(arguments), prog_name="trueup")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _as_process(folder: Path, environ: Mapping[str, str]) -> Iterator[None]:
+    """Folder, variables, standard input and signal handlers as a new process would have them."""
+    here, variables, stdin = Path.cwd(), dict(os.environ), sys.stdin
+    handlers: dict[int, Any] = {
+        each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)
+    }
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environ)
+    try:
+        with Path(os.devnull).open() as sys.stdin:
+            yield
+    finally:
+        os.chdir(here)
+        os.environ.clear()
+        os.environ.update(variables)
+        sys.stdin = stdin
+        for each, handler in handlers.items():
+            signal.signal(each, handler)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 
 from integration.conftest import App
-from support.command import environment
+from support.command import begin, trueup
 from trueup.core import ledger, runs
 from trueup.core.statements import Statement
 from trueup.migration import engine, plan, rollback, runner
@@ -54,27 +52,13 @@ def apply(
 
 def command(app: App, *arguments: str, **environ: str) -> subprocess.Popen[str]:
     """Start the command on the test's own database, in a process that can be killed."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "trueup.cli", *arguments],
-        cwd=app.project,
-        env=environment(**app.environment, **environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return begin(app.project, *arguments, **app.environment, **environ)
 
 
-def done(app: App, *arguments: str, seconds: float = 120, **environ: str) -> tuple[int, str, str]:
-    """Run the command to its end: exit code, output, errors."""
-    process = command(app, *arguments, **environ)
-    try:
-        out, err = process.communicate(timeout=seconds)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-    return process.returncode, out, err
+def done(app: App, *arguments: str, **environ: str) -> tuple[int, str, str]:
+    """Run the command to its end, in this process: exit code, output, errors."""
+    ended = trueup(app.project, *arguments, **app.environment, **environ)
+    return ended.returncode, ended.stdout, ended.stderr
 
 
 def schema(app: App) -> str:

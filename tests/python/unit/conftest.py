@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +15,44 @@ from trueup.core import statements
 from trueup.core.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[3]
+PARSED = "partial_parse.msgpack"
+
+# (name, what makes it below a folder and returns a path) → that path; made once for all workers
+Shared = Callable[[str, Callable[[Path], Path]], Path]
 
 
 @pytest.fixture(scope="session")
-def compiled_first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shared:
+    """Folders that the first worker makes and the others find."""
+    base = tmp_path_factory.getbasetemp()
+    common = base if worker_id == "master" else base.parent
+
+    def get(name: str, make: Callable[[Path], Path]) -> Path:
+        folder, done = common / f"shared-{name}", common / f"shared-{name}.path"
+        with (common / f"shared-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                done.write_text(str(make(folder)))
+        return Path(done.read_text())
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def compiled_first(shared: Shared) -> Path:
     """A target folder in which everything is compiled as for the first run on an empty database."""
-    return compile_project(tmp_path_factory.mktemp("first"), tables_exist=False)
+    return shared("first", lambda folder: compile_project(folder, False))
 
 
 @pytest.fixture(scope="session")
-def compiled_later(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled_later(shared: Shared, compiled_first: Path) -> Path:
     """The same as for every later run: is_incremental() is true."""
-    return compile_project(tmp_path_factory.mktemp("later"), tables_exist=True)
+
+    def make(folder: Path) -> Path:
+        copy_parsed(compiled_first, folder / "target")
+        return compile_project(folder, True)
+
+    return shared("later", make)
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +60,12 @@ def manifest(compiled_first: Path) -> dict[str, Any]:
     """dbt's manifest.json, the compiled SQL of every node included."""
     found: dict[str, Any] = json.loads((compiled_first / "manifest.json").read_text())
     return found
+
+
+def copy_parsed(made: Path, target: Path) -> None:
+    """Spare a target folder the parsing of files that are as they were."""
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copy(made / PARSED, target / PARSED)
 
 
 def compile_project(

@@ -12,7 +12,7 @@ import pytest
 
 from trueup.core import statements as named
 from trueup.core.settings import Settings
-from unit.conftest import PROJECT
+from unit.conftest import PROJECT, copy_parsed
 
 TEXT = """-- what the file is for: belongs to no statement
 -- name: first(texts, limit_of_rows)
@@ -112,7 +112,7 @@ def test_every_analysis_is_a_named_statement(compiled_first: Path) -> None:
     """The parameters of the header are $1, $2, ... of the text, each of them used."""
     folder = compiled_first / "compiled" / "trueup" / "analyses"
     seen: dict[str, str] = {}
-    for path in folder.glob("*.sql"):
+    for path in folder.rglob("*.sql"):
         for name, statement in named.read(path).items():
             assert name not in seen, f"{name} is in {path.name} and {seen[name]}"
             seen[name] = path.name
@@ -131,6 +131,8 @@ def test_compiled_sql_is_written_for_reviewers(
     folder = tmp_path / "sql"
     (folder / "later" / "models").mkdir(parents=True)
     (folder / "later" / "models" / "gone.sql").write_text("select 1")
+    for name in ("compiled-first", "compiled-later"):
+        copy_parsed(compiled_first, tmp_path / name)
     settings = Settings(
         project=PROJECT, state=tmp_path, environment="development", conninfo="", log_format="text"
     )

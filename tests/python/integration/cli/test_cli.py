@@ -21,7 +21,7 @@ import pytest
 import trueup as package
 from integration.conftest import PROJECT, App, copy_project
 from support import command
-from support.command import SECONDS, environment, remove_server, trueup
+from support.command import environment, remove_server, trueup
 from trueup.core import dbt
 from trueup.local import server
 
@@ -29,6 +29,7 @@ COMMANDS = ("", "demo", "up", "down", "doctor", "try", "unmapped", "alias", "ali
             "ledger init", "ledger prune", "ledger drop", "index", "index create",
             "index drop")  # fmt: skip
 VALUE = ["value", "rows", "resolution", "stage", "match", "suggestion"]
+SECONDS = 180  # a command that takes longer hangs
 REAL = PROJECT.parent / "shared" / "data" / "indian_startup_funding.csv"
 
 

@@ -611,7 +611,7 @@ def test_nothing_is_held_while_a_person_thinks(
     made = migration.make_plan(built, DEALS)
     for name, value in built.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(migration, "read_settings", lambda: built.settings)
+    monkeypatch.setattr(commands, "read_settings", lambda: built.settings)
     states: list[str] = []
 
     def think(yes: bool, question: str) -> None:
@@ -784,7 +784,7 @@ def test_a_runner_that_is_not_heard_of_is_called_so(built: App) -> None:
     assert code == 0 and "held by host process 7" in out and "not heard of" not in out, err
     built.query(f"{lease} now() - interval '1 second'")
     # it comes to its end although the run is `running`
-    code, out, err = migration.done(built, "status", "--watch", seconds=30)
+    code, out, err = migration.done(built, "status", "--watch")
     assert code == 0 and "not heard of since" in out and "trueup resume" in out, err
     assert migration.apply(built, made).status == "completed"
 

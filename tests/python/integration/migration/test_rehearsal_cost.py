@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from integration.conftest import App, copy_project, copy_statements
+from integration.conftest import App, copy_made, copy_project
 from support import migration
 from support.command import remove_server
 from trueup.core.settings import Settings
@@ -64,7 +64,7 @@ def quiet(
             address.dbname,
             environment,
         )
-        copy_statements(folder / "state")
+        copy_made(folder / "state")
         with migration.connect(app) as connected:
             sample.load(connected, companies=COMPANIES, deals=10, investments=10)
         outcome = app.dbt("build", "--exclude", "resource_type:test", "resource_type:unit_test",

@@ -699,8 +699,7 @@ def test_350_000_changes_are_taken_back_although_the_command_is_killed(built: Ap
         assert fire.one(watch, audit + " where action = 'revert'") == done
         fire.let_time_pass(watch, hours=1)
     started = time.monotonic()
-    code, out, err = migration.done(built, "resume", str(rolled[0]), "--yes", "--sleep-ms", "0",
-                                    seconds=600)  # fmt: skip
+    code, out, err = migration.done(built, "resume", str(rolled[0]), "--yes", "--sleep-ms", "0")
     print(f"apply {applied:.1f} s; rest of the rollback {time.monotonic() - started:.1f} s")
     assert code == 0, out + err
     assert "5 rows were left alone" in out

@@ -55,7 +55,7 @@ def settled(shared_built: App) -> App:
 def verify(app: App, *arguments: str, code: int = 0, url: str = "") -> tuple[str, str]:
     """Output and errors of `trueup verify`; url: for DATABASE_URL."""
     environ = {"DATABASE_URL": url} if url else {}
-    ended, out, err = migration.done(app, "verify", *arguments, seconds=120, **environ)
+    ended, out, err = migration.done(app, "verify", *arguments, **environ)
     assert ended == code, out + err
     return out, err
 
