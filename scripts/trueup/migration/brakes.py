@@ -1,8 +1,8 @@
-"""The brakes of a run: what the server says, sampled beside the run, and whether it has to wait.
+"""The brakes of a run: sample the server's health beside the run and say if it has to wait.
 
-What is measured are the named statements of analyses/migration/brakes.sql; the marks are vars of
-dbt_project.yml. A brake comes on above its stop mark and goes off at its start mark or below. What
-cannot be seen keeps the run waiting, unless that is allowed: it is never taken for zero.
+analyses/migration/brakes.sql has the named statements, dbt_project.yml the marks.
+A brake comes on above its stop mark and goes off at its start mark or below. A value that cannot be
+read makes the run wait, unless --allow-blind-brakes is given; it never counts as zero.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trueup.core.errors import TrueupError, first_line
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement
 
-# What is watched. The statement is brake_<name>, the unit is the name's last word.
+# The statement of a brake is brake_<name>; its unit is the last word of the name.
 NAMES = (
     "replica_bytes",
     "replica_seconds",
@@ -33,11 +33,11 @@ NAMES = (
     "blocked_ms",
     "snapshot_seconds",
 )
-APPLICATION = "trueup apply brakes"  # as the statements know the run's own sessions
+APPLICATION = "trueup apply brakes"  # application_name; the statements skip our own sessions by it
 SAMPLE_SECONDS = 0.5
-BLIND_SECONDS = 5.0  # without an answer, after which nothing is known any more
-RATE_SECONDS = 10.0  # over which log per second is measured
-# Short enough for an answer in BLIND_SECONDS where every statement runs into them.
+BLIND_SECONDS = 5.0  # without an answer, after which all values are blind
+RATE_SECONDS = 10.0  # window in which WAL per second is measured
+# Short enough for an answer within BLIND_SECONDS even if every statement runs into them.
 TIMEOUTS = {"lock_timeout": "200ms", "statement_timeout": "500ms", "transaction_timeout": "5s"}
 
 
@@ -49,7 +49,7 @@ class Mark(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What one statement returned: its number, seen, none or blind, and the same in words."""
+    """What a statement returned: a number, its state (seen, none, blind), and a text for people."""
 
     value: float | None
     state: str
@@ -58,7 +58,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """A brake as it is now; is_on: the run waits for it."""
+    """The current state of a brake; is_on: the run waits for it."""
 
     name: str
     mark: Mark
@@ -71,14 +71,14 @@ class Reading:
         if not self.is_on:
             return f"{self.name}: {self.sample.detail}"
         if self.sample.state == "blind":
-            return f"{self.name}: {self.sample.detail} (waits until that can be seen)"
+            return f"{self.name}: {self.sample.detail} (waits until it can be read)"
         stop, start = (amount(self.name, mark) for mark in self.mark)
         return f"{self.name}: {self.sample.detail} (waits above {stop}, goes on at {start} or less)"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A brake that has come on or gone off, and why: a line for people."""
+    """A brake that came on or went off, with the reason as a line for people."""
 
     name: str
     is_on: bool

@@ -1,8 +1,8 @@
 """Apply: the batches of a planned run, one short transaction each.
 
-All that a runner must remember is in the ledger, so it can be killed at any moment. What changes
-rows is the statement of the plan, as it was compiled; this module only holds the lease, sets the
-workers to work and looks back at what they left.
+The ledger holds everything that a runner must remember, so it can be killed at any moment. The
+plan's compiled statement changes the rows. This module holds the lease, starts the workers, and
+counts what is left when they are done.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from trueup.migration.session import Event, Stop, Stopped, begin_scan
 from trueup.migration.worker import Key, LeaseLost, Order, Shared, Worker, counts
 
 __all__ = ["Event", "LeaseLost", "Left", "Order", "Outcome", "Runner", "Stop", "apply", "counts",
-           "leave_to_others", "owner"]  # fmt: skip
+           "owner", "raise_if_held"]  # fmt: skip
 
-PASSES = 3  # over rows that could not be changed when their batch came by
+PASSES = 3  # over rows that their batch could not change
 
 
 class Left(NamedTuple):
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def owner() -> str:
-    """How a runner is called in the ledger: host and process."""
+    """The name of this runner in the ledger: host and process."""
     return f"{socket.gethostname()} process {os.getpid()}"
 
 
@@ -75,13 +75,13 @@ def apply(
 
     connect: opens a connection that is not in autocommit mode.
     Raises TrueupError where another runner holds the run, and LeaseLost where one took it over.
-    Whatever else is raised, in `report` for example, leaves the run interrupted.
+    Any other exception, for example one raised by `report`, leaves the run interrupted.
     """
     runner = Runner(connect, order, report, stop)
     started = time.monotonic()
     try:
         runner.take_lease()
-        status, notes, late, missed = _through(runner)
+        status, notes, late, missed = _run_passes(runner)
         totals = runner.totals()
         status, notes, digest = runner.end(status, notes)
     except BaseException as error:
@@ -91,8 +91,8 @@ def apply(
     return Outcome(status, totals, late, missed, seconds, notes, order.kind, digest)
 
 
-def _through(runner: Runner) -> tuple[str, str, list[Left], list[Left]]:
-    """From the first batch to the last look: status, notes, late and missed values."""
+def _run_passes(runner: Runner) -> tuple[str, str, list[Left], list[Left]]:
+    """All passes over the batches; returns status, notes, late and missed values."""
     late: list[Left] = []
     dirty: list[Left] = []
     missed: list[Left] = []
@@ -101,11 +101,11 @@ def _through(runner: Runner) -> tuple[str, str, list[Left], list[Left]]:
         runner.begin()
         for attempt in range(1, PASSES + 1):
             runner.work()
-            late, dirty, reopened = runner.look_back(may_reopen=attempt < PASSES)
+            late, dirty, reopened = runner.count_remaining(may_reopen=attempt < PASSES)
             if not reopened:
                 break
             runner.report(Event("second_look", f"Looking again at {reopened} batches..."))
-        again, missed = runner.tell_apart(dirty)
+        again, missed = runner.split_late_and_missed(dirty)
         late += again
         status = runner.verdict(missed)
     except Stopped as stopped:
@@ -117,7 +117,7 @@ def _through(runner: Runner) -> tuple[str, str, list[Left], list[Left]]:
 
 
 class Runner:
-    """One lease on a run, and the workers that change its batches; the first one is our own."""
+    """One lease on a run, and the workers that change its batches; worker 0 runs in this thread."""
 
     def __init__(
         self,
@@ -138,15 +138,15 @@ class Runner:
         self.holds_lease = False
 
     def report(self, event: Event) -> None:
-        """Tell people, one thing at a time."""
+        """Pass an event on to the caller; one thread at a time."""
         with self.shared.lock:
             self._report(event)
 
     # ------------------------------------------------------------------------------ the lease
 
     def take_lease(self) -> None:
-        """Raises TrueupError that says who holds the run."""
-        leave_to_others(self.rows("other_runners", run_id=self.order.run_id))
+        """Take the lease on the run; raises TrueupError that names its holder."""
+        raise_if_held(self.rows("other_runners", run_id=self.order.run_id))
 
         def take() -> list[tuple[Any, ...]]:
             self.session.run("lock_columns", run_id=self.order.run_id)
@@ -159,27 +159,28 @@ class Runner:
             ).fetchall()
 
         if not self.session.again(take):
-            leave_to_others(self.rows("other_runners", run_id=self.order.run_id))
+            raise_if_held(self.rows("other_runners", run_id=self.order.run_id))
             raise TrueupError(
-                f"run {str(self.order.run_id)[:8]} cannot be taken: another runner has just had"
-                " it, it has ended, or it is to be cancelled",
-                "`trueup runs` shows how it is; `trueup cancel` closes what is to be cancelled.",
+                f"run {str(self.order.run_id)[:8]} cannot start: another runner just released it,"
+                " it has ended, or a cancel was requested",
+                "`trueup runs` shows its status; `trueup cancel` closes it if a cancel was"
+                " requested.",
             )
         self.holds_lease = True
         self.shared.renewed = time.monotonic()
 
     @contextmanager
-    def _heard_of(self) -> Iterator[None]:
-        """During a statement that may take longer than the lease lasts: renewed from the side.
+    def _lease_kept_alive(self) -> Iterator[None]:
+        """Renew the lease from another thread while a long statement runs.
 
-        A lease of an hour would do, too, and would have to be waited for after a kill.
+        A longer lease would need no thread, but the next runner would wait for it after a kill.
         """
         self.worker.renew()
         is_over = threading.Event()
 
         def keep() -> None:
             while not is_over.wait(max(self.order.lease_seconds / 3, 0.1)):
-                # it is lost, then: the runner is told when it comes back
+                # a lease that cannot be renewed is noticed at the next renewal
                 with suppress(psycopg.Error, TrueupError), self.connect() as connection:
                     self.order.statements["renew_lease"].run(
                         connection, **self.shared.hold, lease_seconds=self.order.lease_seconds
@@ -195,7 +196,7 @@ class Runner:
     # --------------------------------------------------------------------------- the whole run
 
     def begin(self) -> None:
-        """Say that the run is running; what failed before is open again."""
+        """Mark the run as running and reopen the batches that failed before."""
         self._set_status("running", finished=False)
         self.rows("reopen_failed", **self.shared.hold)
         self._measure("before")
@@ -206,10 +207,10 @@ class Runner:
         self.shared.done = totals["completed_batches"] + totals["cancelled_batches"]
 
     def end(self, status: str, notes: str) -> tuple[str, str, str | None]:
-        """Give the run back; a lost connection changes nothing about what was done.
+        """Store how the run ended and release its lease.
 
-        Returns status, notes, and the digest of the audit where the run is over. Who interrupts the
-        reading of the audit interrupts the run, which has nothing to do any more when it goes on.
+        Returns status, notes, and the digest of the audit if the run is over. Interrupting the read
+        of the audit interrupts the run; resuming it then only reads the audit again.
         """
         digest = None
         try:
@@ -217,33 +218,36 @@ class Runner:
             self._measure("after")
             finished = status not in ("paused", "interrupted", "failed")
             try:
-                with self._heard_of() if finished else nullcontext():
+                with self._lease_kept_alive() if finished else nullcontext():
                     digest = self._set_status(status, finished, notes)
             except Stopped as stopped:
                 status, notes = stopped.status, stopped.notes
                 self._set_status(status, False, notes)
-            self.holds_lease = False  # the answer to its release may be lost
+            self.holds_lease = False  # even if the answer to the release is lost
             self.rows("release", **self.shared.hold, status=status)
         finally:
             self.session.close()
         return status, notes, digest
 
     def leave(self, error: BaseException) -> None:
-        """The end by an error that is none of the run's: it may be gone on with at once."""
+        """End the run after an error from outside it, so that it can be resumed at once."""
         connection = self.session.connection
         try:
             if self.holds_lease and not isinstance(error, LeaseLost) and not connection.closed:
-                with suppress(Exception):  # the lease ends by itself
+                with suppress(Exception):  # otherwise the lease expires
                     connection.rollback()
                     self.end("interrupted", f"by an error: {error or type(error).__name__}")
         finally:
             connection.close()
 
     def work(self) -> None:
-        """All open batches, by as many workers as are wanted; what one of them raises ends all."""
+        """Work on all open batches with the wanted number of workers.
+
+        An error that a worker cannot handle stops all workers after their current batch.
+        """
         crew: dict[int, threading.Thread] = {}
         errors: list[BaseException] = []
-        served: set[int] = set()  # workers that found no open range any more
+        served: set[int] = set()  # workers that found no open range
 
         def join_in(number: int) -> None:
             try:
@@ -278,11 +282,12 @@ class Runner:
         if errors:
             raise errors[0]
 
-    def look_back(self, may_reopen: bool) -> tuple[list[Left], list[Left], int]:
-        """What is not canonical at or below the bound, but for what the plan listed as left alone.
+    def count_remaining(self, may_reopen: bool) -> tuple[list[Left], list[Left], int]:
+        """Count the rows at or below the bound that are not canonical, without those the plan left.
 
-        Returns values that the plan did not know, values that it promised to change, and how many
-        batches are open again for the second. Of a rollback, what could be restored and is not.
+        Returns the values that the plan did not know, the values that it promised to change, and
+        how many batches were reopened for the latter. For a rollback: reopens batches with rows
+        that can still be restored.
         """
         late: list[Left] = []
         dirty: list[Left] = []
@@ -302,7 +307,7 @@ class Runner:
                 (dirty if is_planned else late).append(Left(table, column, value, rows))
             planned = [value for value, _, is_planned in found if is_planned]
             if planned and may_reopen:
-                # by the index of the key: not with what scans that join need
+                # uses the index of the key, so without the planner settings of a join
                 again = self.scan(
                     "reopen_batches",
                     place,
@@ -315,10 +320,11 @@ class Runner:
         self.shared.done -= reopened
         return late, dirty, reopened
 
-    def tell_apart(self, dirty: list[Left]) -> tuple[list[Left], list[Left]]:
-        """(written again since, never changed by this run): only the second breaks the promise.
+    def split_late_and_missed(self, dirty: list[Left]) -> tuple[list[Left], list[Left]]:
+        """Split dirty rows into (written after our change, never changed by this run).
 
-        Of a rollback: writes down the rows that others have changed since; they are left alone.
+        Only the second breaks the plan's promise. For a rollback: stores the rows that other users
+        changed since as conflicts; they stay as they are.
         """
         again: list[Left] = []
         missed: list[Left] = []
@@ -339,7 +345,7 @@ class Runner:
         return [left for left in again if left.rows], [left for left in missed if left.rows]
 
     def verdict(self, missed: list[Left]) -> str:
-        """completed: every promised row was changed."""
+        """The status of a run at its end: completed if every planned row was changed."""
         totals = self.totals()
         whole = totals["completed_batches"] == totals["total_batches"]
         whole = whole and not missed and not totals["rows_failed"]
@@ -348,30 +354,30 @@ class Runner:
     def scan(
         self, purpose: str, place: tuple[str, str], joins: bool = True, **values: object
     ) -> list[tuple[Any, ...]]:
-        """A column's own statement that reads a whole table; may run twice.
+        """Run a statement of one column that reads a whole table; it may run twice.
 
-        joins: it joins the table with the ledger
+        joins: the statement joins the table with the ledger
         """
 
         def read() -> list[tuple[Any, ...]]:
             begin_scan(self.session.statements, self.session.connection, joins)
             return self.session.run(column_statement(purpose, *place), **values).fetchall()
 
-        with self._heard_of():
+        with self._lease_kept_alive():
             return self.session.again(read)
 
     def _hire(self, number: int) -> Worker:
         worker = Worker(self.connect, self.shared, self.report, self.stop, number)
-        worker.session.came_back = lambda: self._came_back(worker)
+        worker.session.on_reconnect = lambda: self._renew_after_reconnect(worker)
         return worker
 
-    def _came_back(self, worker: Worker) -> None:
-        """After a lost connection: the lease may be somebody else's by now."""
+    def _renew_after_reconnect(self, worker: Worker) -> None:
+        """After a lost connection another runner may hold the lease; raises LeaseLost then."""
         if self.holds_lease:
             worker.renew(at_once=True)
 
     def _measure(self, when: str) -> None:
-        """Counters of the server, for the report: what the run cost."""
+        """Store the server's counters, from which the report tells what the run cost."""
         self.rows("flush_statistics")
         self.rows("note_counters", **self.shared.hold, moment=when)
 
@@ -384,9 +390,9 @@ class Runner:
         }
 
     def _set_status(self, status: str, finished: bool, notes: str = "") -> str | None:
-        """Only the runner that holds the run speaks for it; raises LeaseLost.
+        """Store the status, if this runner holds the lease; raises LeaseLost otherwise.
 
-        Returns the digest of the audit where the run is over.
+        Returns the digest of the audit if the run is over.
         """
 
         def write() -> tuple[bool, str | None]:
@@ -395,15 +401,14 @@ class Runner:
                 **self.shared.hold,
                 status=status,
                 finished=finished,
-                statuses=[*self.order.statuses, status],  # or an answer was lost
+                statuses=[*self.order.statuses, status],  # the same again if an answer was lost
                 notes=f"{status}: {notes}" if notes else None,
             ).fetchall()
-            if found and status == "cancelled":  # with it: nobody comes back to a run that is over
+            if found and status == "cancelled":  # in one transaction with the status
                 self.session.run("close_batches", run_id=self.order.run_id)
             digest = None
-            # behind it: a transaction that a dead runner left behind is waited for there; and not
-            # among the statements of a plan that an older trueup made
-            if found and finished and "note_audit_digest" in self.order.statements:
+            # after the status: set_run_status waits for transactions that a dead runner left open
+            if found and finished:
                 begin_scan(self.session.statements, self.session.connection)
                 row = self.session.run("note_audit_digest", run_id=self.order.run_id).fetchone()
                 digest = row[0] if row else None
@@ -415,11 +420,11 @@ class Runner:
         return digest
 
 
-def leave_to_others(found: Iterable[tuple[Any, ...]]) -> None:
+def raise_if_held(found: Iterable[tuple[Any, ...]]) -> None:
     """TrueupError that says who holds the run; found: what `other_runners` returned."""
     for run_id, table, column, holder, until in found:
         raise TrueupError(
             f"run {str(run_id)[:8]} on {table}.{column} is held by {holder}"
-            f" until {until:%H:%M:%S}, unless that runner is heard of before",
-            "Wait for it or `trueup pause` it. The lease of a runner that died ends by itself.",
+            f" until {until:%H:%M:%S}, or longer if that runner is alive",
+            "Wait for it or `trueup pause` it. The lease of a dead runner expires by itself.",
         )

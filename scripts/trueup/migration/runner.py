@@ -114,12 +114,12 @@ def set_pace(
         raise TrueupError("--hash-others is about a migration; a rollback compares nothing")
     runs.lock(connected, schema, run, statuses)
     found = runs.statements(run)["other_runners"].run(connected, run_id=run.run_id)
-    engine.leave_to_others(found.fetchall())
+    engine.raise_if_held(found.fetchall())
     control = sql.Identifier(schema, "stage_migration_control")
     query = sql.SQL("select 1 from {} where run_id = %s and requested_status = 'cancelled'")
     if connected.execute(query.format(control), [run.run_id]).fetchone():
         raise TrueupError(
-            f"run {run.short_id} is to be cancelled; its runner ended before it could",
+            f"a cancel was requested for run {run.short_id}, but its runner ended before it could",
             f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
         )
     connected.execute(
@@ -275,14 +275,14 @@ def work(
         places = columns(connected, ledger.schema(settings), run)
         indexed = _indexed(settings, connected, ordered, places)
 
-    def tell(change: brakes.Change) -> None:
+    def report_change(change: brakes.Change) -> None:
         words = "Waiting for" if change.is_on else "Going on:"
         kind = "brake_on" if change.is_on else "brake_off"
         say(engine.Event(kind, f"{words} {change.reason}", "warn" if change.is_on else "info"))
 
     tables = {place.table_name for place in places}
     with brakes.from_settings(
-        settings, ordered.statements, tables, allow_blind=allow_blind_brakes, report=tell
+        settings, ordered.statements, tables, allow_blind=allow_blind_brakes, report=report_change
     ) as watched:
         watched.check()
 

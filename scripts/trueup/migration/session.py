@@ -1,6 +1,6 @@
 """A connection of a runner: statements in short transactions, and what an error means.
 
-A lost connection is come back from, a lock or a timeout is tried again, whatever the statement.
+A lost connection is opened again. After a lock or a timeout the statement is tried again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import psycopg
 from trueup.core.errors import TrueupError, first_line
 from trueup.core.statements import Rows, Statement
 
-RECONNECT_SECONDS = 60.0  # how long a server may be away
-RETRIES = 30  # of a statement of the books that others hold up
-TIMEOUT_SHARE = 0.8  # of deadlock_timeout: we give up before the application becomes a victim
+RECONNECT_SECONDS = 60.0  # for how long a server may be unreachable
+RETRIES = 30  # of a statement on the ledger that waits for other sessions
+TIMEOUT_SHARE = 0.8  # of deadlock_timeout, so that the application is never the deadlock's victim
 
-# What the database may say of a transaction, by SQLSTATE or its class (the first two characters).
+# Errors by SQLSTATE or its class (the first two characters).
 CONNECTION_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "53300")
 RETRY = ("55P03", "57014", "40")  # a lock, a timeout, a deadlock, a serialization failure
 BAD_ROW = ("22", "23", "44", "P0")  # a value, a constraint, a check option, a trigger that raises
@@ -31,11 +31,11 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Event:
-    """Something people may want to read.
+    """One line of a run's log.
 
     kind: what happened, a word for machines (batch_completed, ...)
-    data: numbers that go with it; camelCase, as the log lines of a run have them
-    place: table.column, where it is about one
+    data: its numbers; camelCase, as in the log lines
+    place: table.column, if it is about one column
     """
 
     kind: str
@@ -47,22 +47,22 @@ class Event:
 
 @dataclass
 class Stop:
-    """What the person at the keyboard wants: to end after this batch, or at once.
+    """What Ctrl-C asks for: end after the current batch, or at once.
 
-    interrupts: one per connection, each cancels the statement that runs there
+    interrupts: one per connection; each cancels the statement that runs there
     """
 
     requested: bool = False
     interrupts: list[Callable[[], None]] = field(default_factory=list)
 
     def cancel(self) -> None:
-        """Interrupt whatever statements are running."""
+        """Cancel the statements that are running."""
         for interrupt in list(self.interrupts):
             interrupt()
 
 
 class Stopped(Exception):
-    """The run ends before its end."""
+    """The run ends before all batches are done."""
 
     def __init__(self, status: str, notes: str) -> None:
         super().__init__(notes)
@@ -71,7 +71,7 @@ class Stopped(Exception):
 
 
 class Session:
-    """One connection, renewed where it is lost."""
+    """One connection, opened again if it is lost."""
 
     def __init__(
         self,
@@ -86,25 +86,25 @@ class Session:
         self.report = report
         self.stop = stop
         self.connection = connect()
-        self.came_back: Callable[[], None] = lambda: None  # after every reconnection
+        self.on_reconnect: Callable[[], None] = lambda: None  # after every reconnection
         self.lock_timeout = lock_timeout_ms
         self.lock_timeout, self.statement_timeout = self._timeouts()
         stop.interrupts.append(self._interrupt)
 
     def close(self) -> None:
-        """For good."""
+        """Close the connection for good."""
         self.stop.interrupts.remove(self._interrupt)
         self.connection.close()
 
     def run(self, statement: str, **values: object) -> Rows:
-        """A statement in the transaction that is open; takes of the values what it needs."""
+        """Run a statement in the open transaction; values without a parameter are ignored."""
         found = self.statements[statement]
         return found.run(self.connection, **{name: values[name] for name in found.parameters})
 
     def rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        """A statement in a transaction of its own, tried again where the connection is lost.
+        """Run a statement in its own transaction, again if the connection is lost.
 
-        Only statements that may run twice are called here.
+        Only for statements that may run twice.
         """
 
         def read() -> list[tuple[Any, ...]]:
@@ -114,7 +114,7 @@ class Session:
         return self.again(read)
 
     def again(self, work: Callable[[], Result]) -> Result:
-        """Do it in one transaction, as often as it takes."""
+        """Call `work` in one transaction; again after a lost connection, a lock or a timeout."""
         tries = 0
         while True:
             try:
@@ -133,7 +133,7 @@ class Session:
                     raise
 
     def begin(self) -> None:
-        """First in the transaction of a batch: its timeouts."""
+        """Set the timeouts; first in the transaction of a batch."""
         self.run(
             "begin_batch",
             lock_timeout=f"{self.lock_timeout}ms",
@@ -142,9 +142,9 @@ class Session:
         )
 
     def kind(self, error: psycopg.Error) -> str:
-        """What an error means, after the transaction has been rolled back.
+        """What an error means; rolls the transaction back.
 
-        A trigger may raise what a lost connection says; lost is one that answers no more.
+        A trigger can raise the SQLSTATE of a lost connection, so the connection is tried.
         """
         kind = classify(error)
         try:
@@ -159,7 +159,7 @@ class Session:
         return "stop" if kind == "lost" else kind
 
     def reconnect(self, error: psycopg.Error) -> None:
-        """Come back within a minute or give up; a lost connection is never the end of a table."""
+        """Open the connection again; gives up after RECONNECT_SECONDS."""
         self.report(Event("reconnecting", f"Connection lost: {first_line(error)}", "warn"))
         self.connection.close()
         until = time.monotonic() + RECONNECT_SECONDS
@@ -173,15 +173,15 @@ class Session:
                     raise
                 time.sleep(random.uniform(pause / 2, pause))
                 pause = min(pause * 2, 5)
-        self.came_back()
+        self.on_reconnect()
 
     def interrupted(self, error: psycopg.Error) -> None:
-        """A statement that the person at the keyboard cancelled is not tried again."""
+        """Raise Stopped if the error is a statement that Ctrl-C cancelled."""
         if error.sqlstate == "57014" and self.stop.requested:
-            raise Stopped("interrupted", "by the person at the keyboard, in the middle of a batch")
+            raise Stopped("interrupted", "by Ctrl-C, in the middle of a batch")
 
     def _interrupt(self) -> None:
-        with suppress(psycopg.Error):  # it is over, or the server is gone
+        with suppress(psycopg.Error):  # the statement has ended, or the server is gone
             self.connection.cancel_safe()
 
     def _timeouts(self) -> tuple[int, int]:
@@ -195,10 +195,10 @@ class Session:
 def begin_scan(
     statements: Mapping[str, Statement], connected: psycopg.Connection[Any], joins: bool = True
 ) -> None:
-    """First where a run reads a whole table, or its audit: it takes as long as it takes.
+    """Switch timeouts off for a statement that reads a whole table or the audit.
 
-    A timeout of the role is for other queries; what it ends would have to be read again.
-    joins: what is read is joined with the ledger
+    A timeout of the role is meant for other queries; here it would only start the read again.
+    joins: the table is joined with the ledger
     """
     statements["begin_batch"].run(
         connected, lock_timeout="0", statement_timeout="0", transaction_timeout="0"

@@ -1,7 +1,7 @@
-"""A worker of a run: claims range after range and changes their batches, in short transactions.
+"""A worker of a run: claims ranges and changes their batches in short transactions.
 
-Each has a connection of its own. It decides how large a piece of a batch to take, and what to do
-about an error; what all workers of a runner have in common is in `Shared`.
+Each worker has its own connection. It decides how large a piece of a batch one transaction takes,
+and what to do about an error. `Shared` holds what the workers of a runner have in common.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from trueup.core.errors import first_line
 from trueup.core.statements import Rows, Statement, column_statement
 from trueup.migration.session import Event, Session, Stop, Stopped
 
-MAX_STRIPES = 64  # pieces of a range; beyond, a batch is cut by key
-LOSSES = 5  # of the connection under one piece, before it is cut smaller
-HELPS = 0.75  # of the time before: a cut in two by stripes that leaves more than this does not pay
-BRAKE_SECONDS = 0.2  # between two looks at the brakes while they are on
+MAX_STRIPES = 64  # of a range; smaller pieces are cut by key
+RECONNECTS_BEFORE_SPLIT = 5  # in one piece, before it is cut in two
+CUT_PAYS_BELOW = 0.75  # of the time before: above it, twice the stripes do not shorten a piece
+BRAKE_SECONDS = 0.2  # between two reads of the brakes while they are on
 
 
 Key = list[str]
@@ -50,10 +50,10 @@ class Batch(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What one transaction takes of a batch; the whole of it, as a rule.
+    """The part of a batch that one transaction changes, normally all of it.
 
-    is_row:  it has been cut down to one row
-    was_cut: from a piece that did not end in time
+    is_row:  the piece is a single row
+    was_cut: it was cut from a piece that ran into the statement timeout
     """
 
     range_start: Key | None
@@ -65,7 +65,7 @@ class Piece(NamedTuple):
 
 
 class State(NamedTuple):
-    """A batch after a piece, and what the operator wants of the run."""
+    """A batch after a piece, and the operator's current settings."""
 
     rows_updated: int
     rows_skipped: int
@@ -81,7 +81,7 @@ class Brakes(Protocol):
     """What may hold a run: the health of the database."""
 
     def reason(self) -> str | None:
-        """What to wait for; None where nothing stands in the way."""
+        """What the run must wait for; None if it may go on."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Order:
     tenants:          None for all, else ids as text, None among them for rows of no tenant
     by_tenant:        batches are cut by tenant: a batch is rows of one
     compare_others:   record the rows whose other columns change with the managed one
-    canonical_values: of a column (table, column) with an index of what is not canonical
+    canonical_values: by (table, column), if an index of dirty rows is there
     """
 
     run_id: uuid.UUID
@@ -112,30 +112,30 @@ class Order:
 
     @property
     def change(self) -> str:
-        """The statement that changes the rows of a batch, by its purpose."""
+        """The purpose of the statement that changes the rows of a batch."""
         if self.kind == runs.ROLLBACK:
             return "revert_batch"
         return "apply_batch_comparing" if self.compare_others else "apply_batch"
 
     @property
     def keys(self) -> str:
-        """The statement that lists the keys of the rows that a batch would change."""
+        """The purpose of the statement that lists the keys a batch would change."""
         return "keys_to_revert" if self.kind == runs.ROLLBACK else "keys_to_change"
 
 
 class LeaseLost(Exception):
-    """Somebody else works on the run now; what they see is whole, we only have to leave."""
+    """Another runner took over the run. Its state in the ledger is complete; this one only ends."""
 
 
 @dataclass
 class Shared:
     """What the workers of one runner have in common.
 
-    lock:    before any of the numbers is changed, and while a range is claimed
-    halt:    set where one of them has met the end of the run
-    held:    ids of the batches they have claimed
-    wanted:  how many workers there should be
-    renewed: when the runner was last heard of, as time.monotonic() has it
+    lock:    held while a number changes or a range is claimed
+    halt:    set if a worker met an error that ends the run
+    held:    ids of the batches that the workers have claimed
+    wanted:  number of workers that the operator wants
+    renewed: when the lease was last renewed, by time.monotonic()
     """
 
     order: Order
@@ -150,14 +150,14 @@ class Shared:
 
     @property
     def hold(self) -> dict[str, Any]:
-        """Whose lease on which run."""
+        """The run and the lease token."""
         return {"run_id": self.order.run_id, "lease_token": self.token}
 
 
 class Worker:
-    """One connection, and the walk over the batches.
+    """One connection that works on batch after batch.
 
-    number: of the worker, from 0; it ends where fewer are wanted.
+    number: from 0; the worker ends if fewer workers are wanted.
     """
 
     def __init__(
@@ -176,17 +176,17 @@ class Worker:
         self.session = Session(
             connect, shared.order.statements, shared.order.lock_timeout_ms, report, stop
         )
-        self.pieces = 1  # of a batch; doubled where batches take too long
-        self.begun = 1  # pieces of this batch when it began
-        self.by_key = False  # cut by key: stripes of a range did not make its pieces shorter
+        self.pieces = 1  # of a batch; doubled if batches take too long
+        self.begun = 1  # pieces of this batch at its start
+        self.by_key = False  # cut by key, because more stripes did not make the pieces faster
         self.took: dict[int, float] = {}  # seconds of the slowest piece, by number of pieces
-        self.losses = 0  # of the connection since a piece was last done
+        self.losses = 0  # of the connection since the last completed piece
         self.values: dict[tuple[str, str], dict[str, str]] = {}
 
     def work(self, before_range: Callable[[], None] = lambda: None) -> None:
-        """Range after range, until none is open, fewer workers are wanted, or the run ends.
+        """Work on ranges until none is open, fewer workers are wanted, or the run ends.
 
-        The first worker stays whatever is wanted. before_range: called before every claim.
+        Worker 0 always stays. before_range: called before every claim.
         """
         while self.number < max(self.shared.wanted, 1):
             before_range()
@@ -205,12 +205,12 @@ class Worker:
             self._note_progress(batches[-1])
 
     def renew(self, at_once: bool = False) -> None:
-        """Be heard of, now and then; raises LeaseLost."""
+        """Renew the lease if a third of it has passed; raises LeaseLost."""
         with self.shared.lock:
             late = time.monotonic() - self.shared.renewed > self.order.lease_seconds / 3
             if not late and not at_once:
                 return
-            self.shared.renewed = time.monotonic()  # the others need not ask meanwhile
+            self.shared.renewed = time.monotonic()  # so that other workers do not renew it, too
         lease_seconds = self.order.lease_seconds
         if not self.session.rows("renew_lease", **self.shared.hold, lease_seconds=lease_seconds):
             raise LeaseLost
@@ -218,7 +218,7 @@ class Worker:
     # ------------------------------------------------------------------------------- one batch
 
     def batch(self, batch: Batch) -> None:
-        """Change the rows of a batch, in one transaction or, where that fails, in several."""
+        """Change the rows of a batch in one transaction or, if that fails, in several."""
         with self.shared.lock:
             self.shared.done += 1
             number, total = self.shared.done, self.shared.total
@@ -237,12 +237,12 @@ class Worker:
             try:
                 done = self.piece(batch, piece, is_last=last)
             except psycopg.Error as error:
-                if self._deal_with(error, batch, piece, pieces, held):
+                if self._handle_error(error, batch, piece, pieces, held):
                     finished = True
                     break
                 continue
             if done is None:
-                # a transaction whose answer was lost was still under way when we asked for it
+                # an earlier transaction, whose answer was lost, may have finished the batch since
                 if not self._is_finished(batch):
                     raise LeaseLost
                 finished = True
@@ -261,9 +261,9 @@ class Worker:
             self.shared.wanted = state.workers
             self._pause(batch, state.sleep_ms)
         if self.stop.requested:
-            raise Stopped("interrupted", "by the person at the keyboard")
+            raise Stopped("interrupted", "by Ctrl-C")
 
-    def _deal_with(
+    def _handle_error(
         self,
         error: psycopg.Error,
         batch: Batch,
@@ -271,9 +271,9 @@ class Worker:
         pieces: deque[Piece],
         held: list[Key],
     ) -> bool:
-        """A piece that failed: smaller ones, a row put aside, or the end of the run.
+        """After a failed piece: retry it, cut it, quarantine its row, or end the run.
 
-        Returns whether the batch was finished after all, by a transaction whose answer was lost.
+        Returns whether the batch is finished, by a transaction whose answer was lost.
         """
         kind = self.session.kind(error)
         if kind == "lost":
@@ -281,15 +281,15 @@ class Worker:
             if self._is_finished(batch):
                 return True
             self.losses += 1
-            if self.losses % LOSSES:
+            if self.losses % RECONNECTS_BEFORE_SPLIT:
                 pieces.appendleft(piece)
                 return False
-            kind = "retry"  # it may be the piece that the connection does not survive
+            kind = "retry"  # this piece may be what breaks the connection
         if kind == "stop":
             self._fail(batch, error)
             raise error
         is_late = error.sqlstate == "57014"
-        is_scan = is_late and piece.was_cut  # half the rows of a range take as long as all
+        is_scan = is_late and piece.was_cut  # reading the range takes the time, not its rows
         if kind == "retry":
             self.session.interrupted(error)
             self.by_key |= is_scan
@@ -302,7 +302,7 @@ class Worker:
         if len(smaller) > 1:
             pieces.extendleft(reversed(smaller))
         elif smaller and not piece.is_row:
-            pieces.appendleft(smaller[0])  # alone: another row may have been the bad one
+            pieces.appendleft(smaller[0])  # alone, because another row may have failed
         elif smaller and kind == "bad row":
             self._quarantine(batch, smaller[0], error)
         elif smaller:
@@ -310,7 +310,7 @@ class Worker:
         return False
 
     def piece(self, batch: Batch, piece: Piece, is_last: bool) -> State | None:
-        """One transaction, in one round trip; None where the batch is not ours, or not open."""
+        """One transaction in one round trip; None if the batch is not ours or not open."""
         values = self._values(batch, piece)
         name = column_statement(self.order.change, batch.table_name, batch.column_name)
         with self.session.connection.pipeline():
@@ -328,7 +328,7 @@ class Worker:
         return None if row is None or changed.fetchone() is None else State(*row)
 
     def _finish(self, batch: Batch, held: list[Key]) -> State | None:
-        """Close a batch whose last piece did not: it is done, or rows of it were held by others."""
+        """Close a batch that its last piece left open: done, or with rows locked by others."""
         message = (
             f"{len(held)} rows were locked by other sessions: "
             + ", ".join(",".join(key) for key in held[:5])
@@ -339,24 +339,24 @@ class Worker:
                                  lease_token=self.shared.token, error_message=message)  # fmt: skip
         if rows:
             return State(*rows[0])
-        if self._is_finished(batch):  # by a first try whose answer was lost
+        if self._is_finished(batch):  # by an earlier try whose answer was lost
             return None
         raise LeaseLost
 
     def cut(self, batch: Batch, piece: Piece, by_key: bool) -> list[Piece]:
-        """Two smaller pieces, or one of a single row, or none where nothing is left to change."""
+        """Two smaller pieces, or one of a single row, or none if nothing is left to change."""
         if not by_key and piece.stripes < MAX_STRIPES:
             return list(halves(piece, 2))
         return self._by_key(batch, piece, 2)
 
     def _pieces(self, batch: Batch) -> list[Piece]:
-        """What a batch is begun with."""
+        """The pieces that a batch starts with."""
         if self.by_key and self.pieces > 1:
             return self._by_key(batch, _whole(batch), self.pieces)
         return list(halves(_whole(batch), self.pieces))
 
     def _by_key(self, batch: Batch, piece: Piece, count: int) -> list[Piece]:
-        """Pieces of about as many rows to change; one of a single row, or none, see `cut`."""
+        """Pieces with about the same number of rows to change; for one row or none see `cut`."""
         keys = [
             key
             for (key,) in self.session.rows(
@@ -427,7 +427,7 @@ class Worker:
             raise Stopped(requested_status, "on request")
 
     def _wait_for_brakes(self) -> None:
-        """As long as the database is not well: wait, be heard of, and do as the operator says."""
+        """Wait while a brake is on; renew the lease and obey the operator meanwhile."""
         brakes = self.order.brakes
         shown: str | None = None
         while brakes and (reason := brakes.reason()) and not self.shared.halt.is_set():
@@ -438,21 +438,21 @@ class Worker:
                 self._obey(requested)
                 self.shared.wanted = wanted
             if self.stop.requested:
-                raise Stopped("interrupted", f"by the person at the keyboard, waiting for {reason}")
+                raise Stopped("interrupted", f"by Ctrl-C, waiting for {reason}")
             time.sleep(BRAKE_SECONDS)
             self.renew()
         if shown:
             self.session.rows("note_brake", **self.shared.hold, brake=None)
 
     def _adapt(self, seconds: float, target_ms: int) -> None:
-        """More and smaller pieces where they take twice the wanted time, fewer at half of it.
+        """Use more pieces if a batch takes twice the wanted time, fewer if it takes half of it.
 
-        seconds: of the slowest piece of a batch. Each stripe reads its whole range: where that is
-        what takes the time, more of them make it longer, and pieces are cut by key.
+        seconds: of the slowest piece of a batch. Each stripe reads its whole range. If reading
+        takes most of the time, more stripes make a batch slower, so pieces are cut by key.
         """
         if seconds * 1000 > 2 * target_ms:
             before = self.took.get(self.pieces // 2)
-            if before is not None and not self.by_key and seconds > HELPS * before:
+            if before is not None and not self.by_key and seconds > CUT_PAYS_BELOW * before:
                 self.by_key = True
             else:
                 self.took[self.pieces] = seconds
@@ -462,7 +462,7 @@ class Worker:
             self.by_key = self.by_key and self.pieces > 1
 
     def _pause(self, batch: Batch, sleep_ms: int) -> None:
-        """Sleep in proportion to the rows that were looked at, where a batch follows."""
+        """Sleep in proportion to the rows that were read, if a batch follows."""
         if self.shared.done >= self.shared.total:
             return
         share = min(batch.rows_in_batch / self.order.batch_size, 1)
@@ -475,7 +475,7 @@ class Worker:
             time.sleep(min(left, 0.2))
             self.renew()
 
-    # -------------------------------------------------------------------------------- the books
+    # ------------------------------------------------------------------------------- the ledger
 
     def totals(self) -> dict[str, int]:
         """Counts of batches and rows of the run so far, as `batch_totals` names them."""
@@ -484,7 +484,7 @@ class Worker:
         )
 
     def _claim(self) -> list[Batch]:
-        """The open batches of a range; one worker at a time, so that no two claim the same."""
+        """Claim the open batches of a range; one worker at a time, so no two claim the same."""
         self.renew()
         with self.shared.lock:
             claimed = [
@@ -509,7 +509,7 @@ class Worker:
         )
 
     def _is_finished(self, batch: Batch) -> bool:
-        """Did the transaction whose answer was lost end the batch?"""
+        """Whether the transaction whose answer was lost ended the batch."""
         for status, is_ours in self.session.rows(
             "batch_state", batch_id=batch.batch_id, lease_token=self.shared.token
         ):
@@ -517,13 +517,13 @@ class Worker:
         return False
 
     def _values(self, batch: Batch, piece: Piece) -> dict[str, Any]:
-        """What the statements of a batch take."""
+        """Parameters of the statements of a batch."""
         place = (batch.table_name, batch.column_name)
         canonical_values = self.order.canonical_values.get(place)
         return {
             "batch_id": batch.batch_id,
             "hashed": batch.hashed,
-            # an index of what is not canonical has fewer rows than there are numbers to look up
+            # the index of dirty rows has fewer rows than there are keys to look up
             "dense": looks_up(batch.dense, piece) and canonical_values is None,
             "tenants": self.order.tenants,
             "by_tenant": self.order.by_tenant,
@@ -554,14 +554,14 @@ class Worker:
 
 
 def array_text(values: Sequence[str | int]) -> str:
-    """An array as PostgreSQL writes it: made once, not for every batch (11 ms for 3,400 values)."""
+    """An array as PostgreSQL writes it, made once per run (11 ms for 3,400 values)."""
     items = list(values)
     dumped = Transformer().get_dumper(items, PyFormat.TEXT).dump(items)
     return bytes(dumped or b"").decode()
 
 
 def looks_up(dense: bool, piece: Piece) -> bool:
-    """Whether the keys of a piece are looked up: all keys of a range are rather read."""
+    """Whether a piece looks its keys up; a piece with all keys of a range reads the range."""
     return dense and piece.stripes > 1
 
 

@@ -584,7 +584,7 @@ def test_a_cancelled_run_is_not_revived(built: App) -> None:
     made = migration.make_plan(built, DEALS)
     order = migration.order(built, made)
     assert migration.done(built, "cancel", "--yes")[0] == 0
-    with pytest.raises(TrueupError, match="cannot be taken"):
+    with pytest.raises(TrueupError, match="cannot start"):
         engine.apply(lambda: migration.connect(built), order, lambda event: None, engine.Stop())
     assert _run_statuses(built) == ["cancelled"] and built.query(CELLS) == before
 
@@ -594,10 +594,10 @@ def test_a_cancel_that_its_runner_did_not_live_to_see(built: App) -> None:
     made = migration.make_plan(built, DEALS)
     built.query("update trueup_ledger.migration_runs set status = 'running'")
     built.query("update trueup_ledger.stage_migration_control set requested_status = 'cancelled'")
-    with pytest.raises(TrueupError, match="to be cancelled"):
+    with pytest.raises(TrueupError, match="cancel was requested"):
         migration.apply(built, made)
     code, _, err = migration.done(built, "resume", "--yes")
-    assert code == 2 and "is to be cancelled" in err and "trueup cancel" in err
+    assert code == 2 and "cancel was requested" in err and "trueup cancel" in err
     assert built.query(CELLS) == before
     assert migration.done(built, "cancel", "--yes")[0] == 0
     assert _run_statuses(built) == ["cancelled"]
@@ -835,7 +835,7 @@ def test_notes_and_the_last_pause(built: App) -> None:
     assert migration.apply(built, made, stop=stop).status == "interrupted"
     notes = "select r.notes, c.notes from trueup_ledger.migration_runs as r inner join" \
             " trueup_ledger.stage_migration_control as c using (run_id)"  # fmt: skip
-    assert built.query(notes) == [("interrupted: by the person at the keyboard", "call Ann first")]
+    assert built.query(notes) == [("interrupted: by Ctrl-C", "call Ann first")]
     kinds: list[str] = []
     migration.apply(built, made, lambda event: kinds.append(event.kind))
     assert kinds[-1] == "batch_completed"
