@@ -1,4 +1,4 @@
-"""What all commands share: how errors end, how examples and options look."""
+"""What all commands share: errors, examples, common options."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ LIMIT = click.option(
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
-# psycopg tells of a pipeline that ends with an error; we tell of the error.
+# psycopg logs a pipeline that ends with an error; the error itself is printed.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class Group(click.Group):
-    """A group whose commands end with one clear message and exit code 2 in case of an error."""
+    """A group of commands; an error prints one clear message and exits with 2."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -65,22 +65,22 @@ def examples(text: str) -> Callable[[Command], Command]:
 
 
 def settings() -> Any:
-    """What the environment says; read when a command runs, not when help is asked for."""
+    """The settings of the environment; read when a command runs, not for --help."""
     from trueup import local
 
     return local.load_settings()
 
 
 def ask(yes: bool, question: str) -> None:
-    """Go on only after a yes; TrueupError where nobody can be asked."""
+    """Continue only after a yes; TrueupError if there is no terminal to ask on."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise TrueupError(
-            f"nobody is there to answer: {question}", "Give --yes if that is what you want."
+            f"this needs confirmation, but there is no terminal: {question}", "Re-run with --yes."
         )
     if not click.confirm(question, default=False):
-        raise TrueupError("nothing was changed: the answer was no")
+        raise TrueupError("nothing was changed, because the answer was no")
 
 
 def _refused(error: psycopg.Error) -> tuple[str, str]:

@@ -28,7 +28,7 @@ def write(settings: Settings, path: Path) -> None:
         why = "; ".join(f"{each.name}: {each.message}" for each in outcome.failures)
         raise TrueupError(
             f"dbt docs could not be made: {why or 'dbt wrote no page'}",
-            f"The whole story is in {settings.state / 'logs' / 'dbt.log'}",
+            f"The full log is in {settings.state / 'logs' / 'dbt.log'}",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(made, path)

@@ -16,14 +16,14 @@ from trueup.core.settings import Settings
 # What every entry of managed_columns must have; the macro managed_columns checks the rest.
 NEEDED = ("table", "column", "key", "vocabulary")
 
-# libyaml where the wheel has it: ten times faster, and commands read dbt_project.yml many times
+# libyaml if the wheel has it: it is ten times faster
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 ALIAS_COLUMNS = ["alias_text", "canonical_value", "match_type", "added_by", "added_on", "reason"]
 
 
 def project(settings: Settings) -> dict[str, Any]:
-    """All of dbt_project.yml; TrueupError where it is no YAML or has not the lists we read."""
+    """All of dbt_project.yml; TrueupError if it is not YAML or lacks a list that trueup reads."""
     path = settings.project / "dbt_project.yml"
     found = _read_yaml(path)
     variables = found["vars"] if isinstance(found.get("vars"), dict) else {}
@@ -51,9 +51,9 @@ def app_schema(settings: Settings) -> str:
 
 
 def check_managed(settings: Settings) -> None:
-    """TrueupError for a managed table, column or mart that the project has not.
+    """TrueupError for a managed table, column or mart that the project does not have.
 
-    dbt could only name a model that is missing, and sees columns not before it runs the models.
+    dbt would only name a missing model, and it notices a missing column when it runs the model.
     """
     variables = project_variables(settings)
     models = settings.project / "models"
@@ -100,7 +100,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error)
-        raise TrueupError(f"{path}{line}: is no YAML: {reason}", "Correct the file.") from None
+        raise TrueupError(f"{path}{line}: is not YAML: {reason}", "Correct the file.") from None
     return found if isinstance(found, dict) else {}
 
 
@@ -154,6 +154,6 @@ def _read_seed(path: Path, columns: list[str]) -> list[dict[str, str]]:
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise TrueupError(
-                f"{path}: record {number} has not {len(reader.fieldnames or [])} fields"
+                f"{path}: record {number} does not have {len(reader.fieldnames or [])} fields"
             )
     return rows

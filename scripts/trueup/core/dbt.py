@@ -90,7 +90,7 @@ def run(
     if result.exception is not None:
         raise TrueupError(
             f"dbt {arguments[0]} could not run: {shorten(str(result.exception))}",
-            f"The whole story is in {settings.state / 'logs' / 'dbt.log'}",
+            f"The full log is in {settings.state / 'logs' / 'dbt.log'}",
         )
     outcome = Outcome(seconds=float(getattr(result.result, "elapsed_time", 0.0) or 0.0))
     for entry in getattr(result.result, "results", None) or []:
@@ -124,7 +124,7 @@ def shorten(message: str) -> str:
 
 
 def write_profile(settings: Settings, environment: Mapping[str, str]) -> Path | None:
-    """Write profiles.yml for people who call dbt themselves; None where theirs was left alone.
+    """Write profiles.yml for people who call dbt themselves; None if their own was left alone.
 
     It is profiles.yml.example with the server's address as defaults, so PG* variables still win.
     Readable by its owner only: it holds the password of the embedded server.
@@ -147,7 +147,7 @@ def write_profile(settings: Settings, environment: Mapping[str, str]) -> Path | 
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """PG* variables exactly as given, and none of the caller's, while dbt runs."""
+    """While dbt runs: exactly these PG* variables, none of the caller's."""
     before = dict(os.environ)
     for name in list(os.environ):
         if name.startswith("PG") or name in ("DBT_PROFILES_DIR", "DBT_TARGET", "DBT_ENGINE_TARGET"):

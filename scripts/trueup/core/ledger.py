@@ -1,6 +1,6 @@
-"""The tool's own tables: making them, and finding out that they are missing.
+"""The ledger, trueup's own tables: create them, check that they exist.
 
-The models of models/ledger say what the tables are; here are only their names.
+The models of models/ledger define the tables.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ REMEDY = "`trueup ledger init` makes it"
 
 
 def init(settings: Settings) -> None:
-    """Make the ledger, or add to it what it lacks; what is recorded in it stays.
+    """Create the ledger, or add missing tables and columns; its rows stay.
 
-    Raises TrueupError when dbt could not make a table, with dbt's reason for the first one.
+    Raises TrueupError if dbt could not create a table, with dbt's first reason.
     """
     environment = connection.dbt_environment(settings)
     outcome = dbt.run(settings, environment, "run", "--select", "tag:ledger")
@@ -45,7 +45,7 @@ def init(settings: Settings) -> None:
         first = outcome.failures[0]
         raise TrueupError(
             f"the ledger could not be made: {first.name}: {first.message}",
-            f"The whole story is in {settings.state / 'logs' / 'dbt.log'}",
+            f"The full log is in {settings.state / 'logs' / 'dbt.log'}",
         )
 
 
@@ -57,7 +57,7 @@ def schema(settings: Settings) -> str:
 def check(
     connected: psycopg.Connection[Any], schema: str, settings: Settings | None = None
 ) -> None:
-    """TrueupError when the ledger, or a table or view of it, is not there.
+    """TrueupError if the ledger, or a table or view of it, does not exist.
 
     settings: whose models say which columns there must be; None = only relations are looked for.
     """

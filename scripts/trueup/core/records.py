@@ -1,4 +1,4 @@
-"""What machines read: the rows of named statements as documents have them, and JSON."""
+"""Rows of named statements as dicts, and JSON for machines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from trueup.core.connection import Connection
 from trueup.core.statements import Statement
 
-# a terminal obeys them as it obeys those below U+0020, which JSON always escapes
+# terminals obey these controls, too; JSON itself escapes only those below U+0020
 CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 
 def as_json(document: Any, indent: int | None = 2) -> str:
-    """All JSON that the command writes for others: letters stay readable, controls are escaped."""
+    """JSON for machines; letters stay readable, control characters are escaped."""
     text = json.dumps(document, ensure_ascii=False, default=str, indent=indent)
     return text.translate(CONTROLS)
 

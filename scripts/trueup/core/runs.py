@@ -1,4 +1,4 @@
-"""The runs of the ledger: finding one, reading what it is, asking it to pause or to end."""
+"""The runs of the ledger: find one, read it, ask it to pause or to cancel."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from trueup.core.statements import Statement
 
 MIGRATE, ROLLBACK = "migrate", "rollback"  # kinds of runs
 NO_TENANT = "none"  # among tenants: the rows of no tenant
-# planned → running → completed, or one of the others; all but the last group can be resumed.
+# planned → running → one of the others; a run with a status of UNFINISHED can be resumed.
 PLANNED = ("planned",)
 UNFINISHED = ("running", "paused", "interrupted", "failed", "completed_with_failures")
-# where no run is named, these are chosen before others
+# without a run id these are chosen before others
 OPEN = UNFINISHED[:-1]
 FINISHED = ("completed", "cancelled")
 ONLY_SHOWN = "only_shown"  # the option of a dry run's plan: it is closed as soon as it was seen
@@ -69,12 +69,12 @@ def find(
     first: Collection[str] = (),
     kind: str | None = None,
 ) -> Run:
-    """The run that is meant: by its id or the beginning of it, else the newest of these statuses.
+    """A run by its id or the beginning of it; without one, the newest with one of these statuses.
 
-    first: statuses that are chosen before the others where no run is named.
-    kind:  of the run that is chosen where none is named; None for any.
+    first: without an id, statuses that are chosen before the others.
+    kind:  without an id, the kind of run; None for any.
 
-    Raises TrueupError where there is none, or where it is in another status.
+    Raises TrueupError if there is no such run, or if it has another status.
     """
     if wanted is not None and not re.fullmatch(r"[0-9a-f-]{4,36}", wanted.lower()):
         raise TrueupError(
@@ -102,8 +102,8 @@ def find(
     with connected.cursor(row_factory=class_row(Run)) as cursor:
         found = cursor.execute(query, values).fetchall()
     if not found:
-        what = f"no run {wanted}" if wanted else f"no run is {' or '.join(statuses)}"
-        raise TrueupError(what, "`trueup runs` lists them, `trueup plan` makes one.")
+        what = f"no run {wanted}" if wanted else _none_of(statuses)
+        raise TrueupError(what, "`trueup runs` lists all runs, `trueup plan` makes one.")
     if wanted and len(found) > 1:
         raise TrueupError(
             f"{wanted} is the beginning of {found[0].run_id} and of {found[1].run_id}",
@@ -118,7 +118,7 @@ def find(
 
 
 def unfinished(connected: Connection, schema: str) -> list[Run]:
-    """Plans that were not begun and runs that did not come to their end, oldest first."""
+    """Plans that were not started and runs that did not finish, oldest first."""
     query = sql.SQL("select {} from {} where status = any(%s) order by planned_at").format(
         sql.SQL(COLUMNS), sql.Identifier(schema, "migration_runs")
     )
@@ -158,7 +158,7 @@ def recent(connected: Connection, schema: str, limit: int) -> list[dict[str, Any
 def request(
     connected: Connection, schema: str, run: Run, status: str, statuses: Collection[str]
 ) -> str | None:
-    """Ask the runner to pause or to cancel; returns who works on the run, None where nobody does.
+    """Ask the runner to pause or to cancel; returns its name, or None if no runner is alive.
 
     The runner obeys within one batch. Locks the run, see `lock`.
     """
@@ -174,9 +174,9 @@ def request(
 
 
 def lock(connected: Connection, schema: str, run: Run, statuses: Collection[str]) -> None:
-    """Until the end of the transaction nobody takes the run, or ends it.
+    """Until the transaction ends, no other session can start or end the run.
 
-    Raises TrueupError where it has come to another status since it was read.
+    Raises TrueupError if its status has changed since it was read.
     """
     query = sql.SQL("select status from {} where run_id = %s for no key update").format(
         sql.Identifier(schema, "migration_runs")
@@ -184,15 +184,15 @@ def lock(connected: Connection, schema: str, run: Run, statuses: Collection[str]
     for (status,) in connected.execute(query, [run.run_id]).fetchall():
         if status not in statuses:
             raise TrueupError(
-                f"run {run.short_id} is {status} by now; allowed: {', '.join(statuses)}",
+                f"run {run.short_id} is {status} now; allowed: {', '.join(statuses)}",
                 "Nothing was changed. `trueup runs` lists them all.",
             )
 
 
 def is_pruned(connected: Connection, schema: str, run_id: UUID) -> bool:
-    """Whether a run has lost its baselines, without which it cannot be verified any more.
+    """Whether `trueup ledger prune` removed the run's baselines, so that it cannot be verified.
 
-    A run that changed rows had counted them before.
+    A run that changed rows has baselines until then.
     """
     query = sql.SQL(
         "select exists (select from {changes} where run_id = %(run_id)s)"
@@ -206,11 +206,11 @@ def is_pruned(connected: Connection, schema: str, run_id: UUID) -> bool:
 
 
 def statements(run: Run) -> dict[str, Statement]:
-    """The run's own statements; TrueupError where they are not what was planned."""
+    """The run's own statements; TrueupError if they differ from the plan."""
     if statements_digest(run.statements) != run.sql_sha256:
         raise TrueupError(
-            f"the statements of run {run.short_id} are not those that were planned",
-            "Somebody changed the ledger. `trueup cancel` this run and `trueup plan` anew.",
+            f"the statements of run {run.short_id} differ from its plan",
+            "The ledger was edited. Cancel this run with `trueup cancel`, then make a new plan.",
         )
     return {
         name: Statement(name, tuple(each["parameters"]), each["sql"])
@@ -230,9 +230,22 @@ def statements_digest(found: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
+def _none_of(statuses: Collection[str]) -> str:
+    """No run has one of these statuses, said as what the user can do with such a run."""
+    if tuple(statuses) == PLANNED:
+        return "there is no plan that was not started yet"
+    if set(statuses) <= set(UNFINISHED):
+        return "there is no unfinished run"
+    return (
+        "there is no plan and no unfinished run"
+        if "planned" in statuses
+        else ("no run has started yet")
+    )
+
+
 def _way_out(run: Run) -> str:
     if run.status in PLANNED:
-        return f"`trueup apply {run.short_id}` begins it."
+        return f"`trueup apply {run.short_id}` starts it."
     if run.status in UNFINISHED:
-        return f"`trueup resume {run.short_id}` goes on, `trueup cancel {run.short_id}` closes it."
+        return f"`trueup resume {run.short_id}` continues it, `trueup cancel` closes it."
     return "`trueup plan` makes a new one."

@@ -23,7 +23,7 @@ from trueup.core.settings import Settings
 
 HEADER = re.compile(r"^-- name: (\w+)\(((?:[\w, ]|\n--  )*)\)[ \t]*\n", re.MULTILINE)
 TARGET = "statements"  # folder below the state folder
-MARK = "sources.sha256"  # beside the compiled files: what they are made from, and what they are
+MARK = "sources.sha256"  # digests of the sources and of the compiled files
 # What the compiled text is made from, apart from the files of analyses and macros: vars, and what
 # decides the names of the relations.
 VARIABLES = (
@@ -52,7 +52,7 @@ class Statement(NamedTuple):
 
 
 def read(path: Path) -> dict[str, Statement]:
-    """The statements of one compiled file, by name; TrueupError where two have the same."""
+    """The statements of one compiled file by name; TrueupError if two have the same name."""
     parts = HEADER.split(path.read_bytes().decode())
     found: dict[str, Statement] = {}
     for name, words, sql in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
@@ -75,7 +75,7 @@ def statement(settings: Settings, name: str) -> Statement:
 
 
 def statements(settings: Settings) -> dict[str, Statement]:
-    """All named statements, compiled anew only when what they are made from has changed.
+    """All named statements; compiled again only if their sources have changed.
 
     Compared by content: a file that git or a copy has put back with an old time is seen, too.
     Compiling needs no database. Raises TrueupError when the project does not compile.
@@ -86,7 +86,7 @@ def statements(settings: Settings) -> dict[str, Statement]:
     done = [folder / name for name in sources]
     mark = folder / MARK
     made_from = digest(settings)
-    # never compiled, out of date, left half done by a kill, or touched by hand
+    # never compiled, out of date, half done because of a kill, or edited by hand
     if not mark.exists() or mark.read_text("utf-8") != _mark(made_from, done):
         mark.unlink(missing_ok=True)
         outcome = dbt.run(settings, {}, "compile", "--select", "resource_type:analysis",

@@ -342,8 +342,8 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
     stored = _digest(connected, schema, run.run_id, run.options, run.vocabulary_version)
     if stored != run.plan_sha256:
         raise TrueupError(
-            f"the decisions of run {run.short_id} are not those that were planned",
-            "Somebody changed the ledger. `trueup cancel` this run and `trueup plan` anew.",
+            f"the decisions of run {run.short_id} differ from its plan",
+            "The ledger was edited. Cancel this run with `trueup cancel`, then make a new plan.",
         )
     hours = defaults(settings)["plan_valid_hours"]
     old = datetime.now(timezone.utc) - run.planned_at > timedelta(hours=hours)

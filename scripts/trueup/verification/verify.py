@@ -266,7 +266,7 @@ def _places(
         raise TrueupError(
             f"run {target.short_id} cannot be verified: stage_migration_control has lost its row of"
             f" {', '.join(lost)}",
-            "Somebody changed the ledger. Compare it with the backup.",
+            "The ledger was edited. Compare it with the backup.",
         )
     places = [(table, column) for table, column, _ in rows]
     _refuse_unknown("--table", asked.tables, {table for table, _ in places}, target)

@@ -32,9 +32,9 @@ def add(
 ) -> tuple[Path, str]:
     """Write one alias row, keep the file sorted; return the file and the line that was added.
 
-    One at a time: whoever comes second waits, and sees what the first has decided. Raises
-    TrueupError, and writes nothing, for a value or match type that does not exist, for a text
-    without a key, and for a spelling that is decided already.
+    Only one process at a time; a second one waits and then sees the first one's row. Raises
+    TrueupError, and writes nothing, for an unknown value or match type, for a text without a key,
+    and for a spelling that is already decided.
     """
     if alias_text.strip().casefold() == "null":
         alias_text = "(null)"  # dbt reads the word as NULL; brackets are folded away in the key
@@ -58,7 +58,7 @@ def add(
 
 @contextmanager
 def _one_at_a_time(settings: Settings) -> Iterator[None]:
-    """A lock that the kernel releases when its process ends, however it ends."""
+    """A lock that the kernel releases when its process ends, even by a kill."""
     settings.state.mkdir(exist_ok=True)
     with (settings.state / "aliases.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -125,7 +125,7 @@ def _check_free(settings: Settings, vocabulary: config.Vocabulary, alias_text: s
     if len(key) < 2:
         raise TrueupError(
             f"{alias_text!r} cannot be an alias: its key {key!r} has fewer than two characters",
-            "A single letter or a text of dashes says nothing certain; it stays unknown.",
+            "Single letters and punctuation are too ambiguous to be aliases.",
         )
     for wanted in dict.fromkeys([key, bare_key]):
         if len(wanted) >= 2 and wanted in taken:

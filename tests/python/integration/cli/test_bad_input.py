@@ -84,7 +84,7 @@ TYPOS = {
     "vocabulary": (
         "vocabulary: stage", "vocabulary: stagee", f"{WHERE}vocabulary 'stagee'", "allowed: stage",
     ),
-    "no entry": (VOCABULARY, "- {", "dbt_project.yml", "is no YAML"),
+    "no entry": (VOCABULARY, "- {", "dbt_project.yml", "is not YAML"),
 }  # fmt: skip
 
 

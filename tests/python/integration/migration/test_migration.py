@@ -184,7 +184,7 @@ def test_the_command_from_plan_to_status(built: App) -> None:
     assert code == 0, err
     assert "[WARN] Found" in out and "Nothing has been changed" in out
     code, out, err = migration.done(built, "apply")
-    assert code == 2 and "nobody is there to answer" in err
+    assert code == 2 and "there is no terminal" in err
     code, out, err = migration.done(built, "apply", "--yes", "--sleep-ms", "0")
     assert code == 0, err + out
     assert "[INFO] Processing batch 1/" in out and '"rowsUpdated":' in out
@@ -194,7 +194,7 @@ def test_the_command_from_plan_to_status(built: App) -> None:
     code, out, err = migration.done(built, "runs")
     assert code == 0 and "completed" in out
     code, out, err = migration.done(built, "apply", "--yes")
-    assert code == 2 and "no run is planned" in err
+    assert code == 2 and "there is no plan that was not started yet" in err
 
 
 def test_ctrl_c_finishes_the_batch_and_resume_goes_on(built: App) -> None:
@@ -824,7 +824,7 @@ def test_a_plan_with_nothing_to_change_is_carried_out(built: App) -> None:
     assert code == 0 and "nothing to change" in out, err
     assert _run_statuses(built) == ["completed", "completed"]
     code, _, err = migration.done(built, "apply", "--yes")
-    assert code == 2 and "no run is planned" in err
+    assert code == 2 and "there is no plan that was not started yet" in err
 
 
 def test_notes_and_the_last_pause(built: App) -> None:

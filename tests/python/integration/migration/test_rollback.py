@@ -409,7 +409,7 @@ def test_a_scope_that_the_run_does_not_have_is_refused(built: App) -> None:
         code, out, err = migration.done(built, "rollback", run, *arguments, "--yes")
         assert code == 2 and "has changed no row of this scope" in err, out + err
     code, out, err = migration.done(built, "rollback", run)
-    assert code == 2 and "nobody is there to answer: Roll back run" in err, out + err
+    assert code == 2 and "there is no terminal: Roll back run" in err, out + err
     code, _, err = migration.done(built, "rollback", "--yes")
     assert code == 2 and "RUN" in err
     assert built.query(f"select count(*) from {LEDGER}.migration_runs") == [(1,)]
@@ -964,7 +964,7 @@ def test_a_rollback_that_was_not_begun_is_nobodys_to_apply(built: App) -> None:
     made = migrate(built, DEALS)
     planned = take_back(built, made.run_id)
     code, _, err = migration.done(built, "apply", "--yes")
-    assert code == 2 and "no run is planned" in err, err
+    assert code == 2 and "there is no plan that was not started yet" in err, err
     assert built.query(
         f"select status from {LEDGER}.migration_runs where run_id = %s", planned.run_id
     ) == [("planned",)]
@@ -977,4 +977,4 @@ def test_a_dry_runs_plan_is_taken_by_nobody(built: App) -> None:
     with migration.connect(built) as connected:
         plan.make(built.settings, connected, DEALS, migration.PACE, is_kept=False)
     code, _, err = migration.done(built, "apply", "--yes")
-    assert code == 2 and "no run is planned" in err, err
+    assert code == 2 and "there is no plan that was not started yet" in err, err

@@ -204,7 +204,7 @@ def test_a_dry_run_removes_nothing_and_says_what(history: tuple[App, dict[str, A
     assert all(table in out for table in (*prune.TABLES, *KEPT)) and "Nothing has been" in out
     # without a yes: the same, and exit code 2
     code, _, err = migration.done(app, *OLD)
-    assert (code, "nobody is there to answer" in err) == (2, True), err
+    assert (code, "there is no terminal" in err) == (2, True), err
     assert contents(app) == before
 
 
