@@ -235,7 +235,7 @@ def test_a_row_in_the_ledger_pauses_a_run_and_the_command_cancels_one(built: App
         ("update trueup_ledger.migration_runs set sources_sha256 = 'x'", "have changed since"),
         ("update trueup_ledger.migration_runs set statements ="
          " jsonb_set(statements, '{begin_batch,sql}', '\"select 1\"')",
-         "not those that were planned"),
+         "differ from its plan"),
         ("update trueup_ledger.migration_value_map set value_after = 'exit' where map_id = 1",
          "the decisions of run"),
         ("insert into trueup_ledger.migration_value_map (run_id, table_name, column_name, map_id,"
