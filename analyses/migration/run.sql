@@ -55,36 +55,30 @@ from
     ) as decisions (map_id, value_before, value_after, match_type, rows_planned);
 
 -- name: run_columns(run_id)
--- What the run works on, and how far: the frozen bound. Runs of earlier versions have it as the end
--- of their last range only.
-with bounds as (
+-- What the run works on, and how far: the frozen bound.
+with first_batches as (
     select
         batches.table_name,
         batches.column_name,
-        batches.range_end,
-        min(batches.batch_id) over (
-            partition by batches.table_name, batches.column_name
-        ) as first_batch,
-        row_number() over (
-            partition by batches.table_name, batches.column_name
-            order by batches.range_no desc
-        ) as place
+        min(batches.batch_id) as batch_id
     from {{ ref('stage_migration_batches') }} as batches
     where batches.run_id = $1
+    group by
+        batches.table_name,
+        batches.column_name
 )
 
 select
-    bounds.table_name,
-    bounds.column_name,
-    coalesce(control.range_end, bounds.range_end) as range_end
-from bounds
-left join {{ ref('stage_migration_control') }} as control
+    first_batches.table_name,
+    first_batches.column_name,
+    control.range_end
+from first_batches
+inner join {{ ref('stage_migration_control') }} as control
     on
         control.run_id = $1
-        and bounds.table_name = control.table_name
-        and bounds.column_name = control.column_name
-where bounds.place = 1
-order by bounds.first_batch;
+        and first_batches.table_name = control.table_name
+        and first_batches.column_name = control.column_name
+order by first_batches.batch_id;
 
 -- name: value_map(run_id, table_name, column_name)
 -- The planned changes of a column.

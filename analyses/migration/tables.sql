@@ -242,7 +242,11 @@ with indexes as (
         pg_am.amname,
         format('%I.%I', pg_namespace.nspname, pg_class.relname) as qualified,
         pg_relation_size(pg_index.indexrelid) as bytes,
-        coalesce(pg_constraint.conname is not null, false) as is_constraint
+        -- A rule of the application, which has to stay whatever it costs.
+        pg_index.indisunique
+        or pg_index.indisreplident
+        or pg_constraint.conname is not null as is_rule,
+        starts_with(pg_class.relname, 'trueup_pending__') as is_pending
     from pg_catalog.pg_index
     inner join pg_catalog.pg_class on pg_index.indexrelid = pg_class.oid
     inner join pg_catalog.pg_namespace on pg_class.relnamespace = pg_namespace.oid
@@ -279,7 +283,15 @@ select
     indexes.qualified,
     indexes.amname as method,
     indexes.bytes,
-    indexes.is_constraint,
+    case
+        when indexes.is_rule then 'expect more WAL and growth'
+        else
+            'drop index concurrently ' || indexes.qualified
+            || case
+                when indexes.is_pending then ' after the run'
+                else ' for the run, if that is allowed'
+            end
+    end as remedy,
     -- int2vector counts from 0
     coalesce(
         array_agg(contained.attname order by contained.position)
@@ -308,7 +320,8 @@ group by
     indexes.qualified,
     indexes.amname,
     indexes.bytes,
-    indexes.is_constraint,
+    indexes.is_rule,
+    indexes.is_pending,
     indexes.indnkeyatts
 order by indexes.qualified;
 

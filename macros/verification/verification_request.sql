@@ -1,9 +1,9 @@
 {#-
     What is verified, as the CTE `request`, first in every statement of `trueup verify`; no comma at
-    the end. One row: of the run, run_id, kind, status, options, findings, audit_digest,
-    finished_at and has_digest (one must have been recorded at its end); tenants, those
-    that are looked at (NULL: all; a NULL in it: the rows of no tenant); table_names (NULL: all);
-    is_quiesced; epsilon; sample_size; seed; most, offenders that are shown (NULL: all).
+    the end. One row: of the run, run_id, kind, status, options, findings, audit_digest
+    and finished_at; tenants, those that are looked at (NULL: all; a NULL in it: the rows of no
+    tenant); table_names (NULL: all); is_quiesced; epsilon; sample_size; seed; most, offenders that
+    are shown (NULL: all).
 
     verification_request()      in a named statement: the run and the options are parameters
     verification_request(true)  in a dbt test: the newest migration that has come to its end, and
@@ -31,8 +31,6 @@ request as {{ trueup.computed_once() }} (
         runs.findings,
         runs.audit_digest,
         runs.finished_at,
-        -- the run is of a trueup that records one
-        jsonb_exists(runs.statements, 'note_audit_digest') as has_digest,
         coalesce(
             {{ 'cast(null as text[])' if is_test else 'cast($2 as text[])' }},
             case

@@ -9,7 +9,6 @@ from contextlib import nullcontext, suppress
 from typing import Any, NoReturn
 
 import click
-import psycopg
 
 from trueup.cli.base import FORMAT, LIMIT, YES, Command, examples
 from trueup.cli.base import ask as _ask
@@ -398,6 +397,8 @@ def carry_out(
     schema = ledger.schema(settings)
     with connection.connect(settings) as connected:
         places = runner.columns(connected, schema, run)
+        indexes = runner.pending_indexes(connected, run, places)
+    drops = [drop for row in indexes.values() for drop in row["drop_statements"]]
     left_alone = 0
     try:
         with run_terminal.reporter(form, verbose, places, run.run_id) as report:
@@ -430,30 +431,10 @@ def carry_out(
             run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
     except BrokenPipeError:
         _nobody_reads(f"run {run.short_id} is {outcome.status}")
-    whole = run.kind == ledger_runs.MIGRATE and run.options["tenants"] is None
-    if outcome.status == "completed" and whole:
-        try:
-            _drop_indexes(settings, places)
-        except (TrueupError, psycopg.Error) as error:
-            click.echo(f"{error}\n`trueup index drop` drops what has served.", err=True)
+    if drops and outcome.status == "completed":
+        words = "The index of rows that need work costs HOT updates. If no other run needs it:"
+        click.echo("\n".join([words, *drops]), err=True)
     sys.exit(0 if outcome.status == "completed" else 1)
-
-
-def _drop_indexes(settings: Any, places: Any) -> None:
-    """The indexes of `trueup index create` have served, and cost every later update its HOT."""
-    from trueup.core import config, connection
-    from trueup.migration import indexes
-
-    def connect(name: str) -> Any:
-        return connection.connect(settings, autocommit=True, application_name=name)
-
-    tables = [place.table_name for place in places]
-    columns = [place.column_name for place in places]
-    with connection.connect(settings, autocommit=True) as connected:
-        own = indexes.own(connected, config.app_schema(settings))
-    for index in indexes.in_scope(own, tables, columns):
-        indexes.drop(connect, index, lambda words: click.echo(words, err=True))
-        click.echo(f"{index.qualified} has served and is dropped.", err=True)
 
 
 def refuse_on_dry_run(**options: Any) -> None:

@@ -91,7 +91,7 @@ def check(
     ]
     if lacking:
         raise TrueupError(
-            f"the ledger in database {database} is of an older trueup: "
+            f"the ledger in database {database} is not complete: "
             f"its schema {schema} lacks {', '.join(lacking)}",
             "`trueup ledger init` adds it",
         )

@@ -21,14 +21,14 @@ from typing import Any
 from psycopg import IsolationLevel, sql
 from psycopg.types.json import Jsonb
 
-from trueup.core import config, ledger, runs, statements
+from trueup.core import config, ledger, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.runs import MIGRATE
 from trueup.core.settings import Settings
 from trueup.core.statements import Rows, Statement, column_statement
-from trueup.findings import FAIL, Finding
-from trueup.migration import brakes, indexes, tables
+from trueup.findings import FAIL, OK, Finding
+from trueup.migration import brakes, tables
 
 EXAMPLES = 5  # rows shown per column
 MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
@@ -167,7 +167,7 @@ def defaults(settings: Settings) -> dict[str, int]:
     """The var `migration`: what options of plan and apply are where nobody says otherwise."""
     found = config.project_variables(settings).get("migration")
     needed = ("batch_size", "stripes", "sleep_ms", "target_ms", "workers", "max_quarantined",
-              "lease_seconds", "lock_timeout_ms", "plan_valid_hours")  # fmt: skip
+              "lease_seconds", "lock_timeout_ms", "plan_valid_hours", "index_rows")  # fmt: skip
     if not isinstance(found, dict) or any(not isinstance(found.get(n), int) for n in needed):
         raise TrueupError(
             f"vars.migration of dbt_project.yml is {found!r:.60}; "
@@ -287,10 +287,8 @@ def make(
         range_end = next((row[0] for row in bound.run(connected)), None)
         column = _column(connected, found, run_id, entry, options, pace, stripes, why, range_end)
         columns.append(column)
-        proposed = indexes.proposal(
-            table_facts, column.rows, column.rows_pending, indexes.most_share(settings)
-        )
-        findings += [proposed] if proposed else []
+        if column.rows_planned:
+            findings += _proposed_index(settings, connected, found, run_id, column)
         insert_control(connected, schema, run_id, entry, pace, range_end)
     _check_tenants(connected, schema, run_id, tenants)
     digest = seal(connected, schema, run_id, options, versions, findings)
@@ -444,6 +442,35 @@ def _column(
     )
 
 
+def _proposed_index(
+    settings: Settings,
+    connected: Connection,
+    found: Mapping[str, Statement],
+    run_id: uuid.UUID,
+    column: ColumnPlan,
+) -> list[Finding]:
+    """How to make an index of the rows that need work, if they are few of many."""
+    limits = defaults(settings)
+    share = limits.get("index_share")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+        raise TrueupError(
+            f"vars.migration.index_share of dbt_project.yml is {share!r}; "
+            "allowed: a share of the rows, above 0 and up to 1",
+            "docs/configuration.md explains every entry.",
+        )
+    statement = found[column_statement("pending_index", column.table_name, column.column_name)]
+    (row,) = records.rows(
+        connected, statement, run_id=run_id, row_total=column.rows,
+        pending_total=column.rows_pending, least_rows=limits["index_rows"], most_share=share,
+    )  # fmt: skip
+    subject = f"{column.table_name}.{column.column_name}"
+    return (
+        [Finding(subject, OK, row["message"], row["create_statement"])]
+        if row["create_statement"]
+        else []
+    )
+
+
 def _stripes(pace: Pace, default: int, pays: bool, why: str) -> tuple[int, str]:
     if pace.stripes is not None:
         return pace.stripes, "as asked for"
@@ -465,7 +492,7 @@ def _own_statements(
 ) -> dict[str, Any]:
     """What apply will need, as the ledger keeps it."""
     purposes = ("apply_batch", "keys_to_change", "quarantine", "remaining_values",
-                "reopen_batches", "missed_rows", "skip_to")  # fmt: skip
+                "reopen_batches", "missed_rows", "skip_to", "pending_index")  # fmt: skip
     own = books(found)
     for entry in managed:
         table, column = entry["table"], entry["column"]

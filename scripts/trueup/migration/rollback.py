@@ -288,7 +288,7 @@ def _make(
         "columns": list(dict.fromkeys(entry["column"] for entry in managed)),
         "tenants": tenants or None,
         "batch_size": reverted.options["batch_size"],
-        "by_tenant": reverted.options.get("by_tenant", False),
+        "by_tenant": reverted.options["by_tenant"],
         "values_before": list(scope.values_before) or None,
         "reverts_batch_id": scope.batch_id,
         "planned_xid": plan.oldest_transaction(connected),
@@ -334,7 +334,7 @@ def _make(
 def _bounds(
     connected: Connection, schema: str, reverted: runs.Run
 ) -> dict[tuple[str, str], list[str] | None]:
-    """The frozen bound of each column of the run; None where an earlier version recorded none."""
+    """The frozen bound of each column of the run; None of an empty table."""
     query = sql.SQL("select table_name, column_name, range_end from {} where run_id = %s").format(
         sql.Identifier(schema, "stage_migration_control")
     )

@@ -14,12 +14,12 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from trueup.core import config, connection, ledger, runs, statements
+from trueup.core import connection, ledger, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.runs import MIGRATE
 from trueup.core.settings import Settings
-from trueup.migration import brakes, engine, indexes, plan
+from trueup.migration import brakes, engine, plan
 from trueup.migration.session import begin_scan
 
 Report = Callable[[engine.Event], None]
@@ -38,7 +38,7 @@ def order(settings: Settings, run: runs.Run) -> engine.Order:
         max_quarantined=run.options.get("max_quarantined", known["max_quarantined"]),
         lease_seconds=known["lease_seconds"],
         lock_timeout_ms=known["lock_timeout_ms"],
-        by_tenant=run.options.get("by_tenant", False),
+        by_tenant=run.options["by_tenant"],
         compare_others=run.options.get("compare_others", False),
     )
 
@@ -178,8 +178,7 @@ def close(
         statuses=list(statuses),
         notes=None,
     )
-    # an older trueup made plans without it
-    if status in runs.FINISHED and "note_audit_digest" in own:
+    if status in runs.FINISHED:
         begin_scan(own, connected)
         own["note_audit_digest"].run(connected, run_id=run.run_id)
 
@@ -273,7 +272,12 @@ def work(
 
     with connection.connect(settings, writes=False) as connected:
         places = columns(connected, ledger.schema(settings), run)
-        indexed = _indexed(settings, connected, ordered, places)
+        indexes = pending_indexes(connected, run, places)
+        indexed = {
+            place: row["canonical_values"]
+            for place, row in indexes.items()
+            if row["canonical_values"]
+        }
 
     def report_change(change: brakes.Change) -> None:
         words = "Waiting for" if change.is_on else "Going on:"
@@ -332,29 +336,22 @@ def columns(connected: Connection, schema: str, run: runs.Run) -> list[Place]:
     return [Place(*row) for row in connected.execute(query, [run.run_id])]
 
 
-def _indexed(
-    settings: Settings,
-    connected: Connection,
-    ordered: engine.Order,
-    places: Collection[Place],
-) -> dict[tuple[str, str], list[str]]:
-    """The canonical values of columns with an index of ours, which batches may use then."""
-    if ordered.kind != MIGRATE:
-        return {}  # a rollback begins where the index ends
+def pending_indexes(
+    connected: Connection, run: runs.Run, places: Collection[Place]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """The row of the statement pending_index by table and column of a migration.
+
+    None of a rollback, which looks for canonical values: the index leaves them out.
+    """
+    if run.kind != MIGRATE:
+        return {}
+    own = runs.statements(run)
+    asked = {"run_id": run.run_id, "row_total": None, "pending_total": None, "least_rows": None,
+             "most_share": None}  # fmt: skip
     found = {}
-    app_schema = config.app_schema(settings)
     for table, column, *_ in places:
-        value_map = ordered.statements["value_map"].run(
-            connected, run_id=ordered.run_id, table_name=table, column_name=column
-        )
-        values = indexes.pending_values(
-            connected,
-            app_schema,
-            {"table": table, "column": column},
-            planned=[before for before, _, _ in value_map],
-        )
-        if values is not None:
-            found[table, column] = values
+        statement = own[statements.column_statement("pending_index", table, column)]
+        (found[table, column],) = records.rows(connected, statement, **asked)
     return found
 
 

@@ -9,7 +9,6 @@ them with writes=False: what only an in-place migration needs is a warning. `tru
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +30,6 @@ LEAST_DEADLOCK_MS = 250  # a batch waits up to 200 ms for a lock: at most 0.8 of
 SHORT_STATEMENT_MS = 600_000  # models and verification read whole tables
 UPDATED_LEDGER = ("migration_runs", "stage_migration_batches", "stage_migration_control")
 SHOWN = 3  # names in a list before it says how many more there are
-PENDING_INDEX = "trueup_pending"  # begins the name of an index of ours: see indexes.py
 
 Record = TypeVar("Record")
 Named = Mapping[str, Statement]
@@ -57,12 +55,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Index:
-    """An index and the columns it contains in each way; bytes: its size."""
+    """An index and the columns it contains in each way; bytes: its size.
+
+    remedy: what to do if an update of one of these columns has to write to it
+    """
 
     qualified: str
     method: str
     bytes: int
-    is_constraint: bool
+    remedy: str
     key_columns: tuple[str, ...]
     included_columns: tuple[str, ...]
     expression_columns: tuple[str, ...]
@@ -77,11 +78,6 @@ class Index:
             "predicate": self.predicate_columns,
         }
         return next((role for role, columns in roles.items() if column in columns), None)
-
-    def is_pending(self, column: str) -> bool:
-        """Whether it is the one that `trueup index create` has made for this column."""
-        name = self.qualified.rpartition(".")[2]
-        return name.startswith(f"{PENDING_INDEX}__") and self.role(column) == "predicate"
 
 
 @dataclass(frozen=True)
@@ -580,12 +576,7 @@ def _slow(facts: TableFacts, server: ServerFacts, *, by_trigger: bool) -> Iterat
         yield (
             WARN,
             f"{blocker.words} ({_size(index.bytes)}): no HOT update",
-            f"trueup index drop --table {shlex.quote(facts.table)}"
-            f" --column {shlex.quote(facts.column_name)}, after the run"
-            if index.is_pending(facts.column_name)
-            else f"drop index concurrently {index.qualified} for the run, where that is allowed"
-            if index.role(facts.column_name) and not index.is_constraint
-            else "expect more WAL and growth",
+            index.remedy if index.role(facts.column_name) else "expect more WAL and growth",
         )
 
 

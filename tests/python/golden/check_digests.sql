@@ -142,13 +142,7 @@ judged_batches as (
         not batch_digests.is_known
         or batch_digests.is_uneven
         or batch_digests.rows_updated <> batch_digests.rows_audited as is_miscounted,
-        -- where an older trueup ended the run nothing was written down at all
         ended_runs.has_ended
-        and (
-            ended_runs.has_digest
-            or ended_runs.audit_digest is not null
-            or batch_digests.recorded_digest is not null
-        )
         and coalesce(batch_digests.recorded_digest <> batch_digests.audit_digest, true)
             as is_altered
     from batch_digests
@@ -160,7 +154,6 @@ counted_batches as (
         count(*) filter (where judged_batches.is_known) as batch_total,
         coalesce(sum(judged_batches.rows_updated), 0) as rows_updated,
         coalesce(sum(judged_batches.rows_audited), 0) as rows_audited,
-        bool_or(judged_batches.recorded_digest is not null) as has_recorded,
         count(*) filter (
             where judged_batches.is_miscounted or judged_batches.is_altered
         ) as offender_count
@@ -171,16 +164,8 @@ judged_runs as (
     select
         ended_runs.*,
         counted_batches.*,
-        case
-            when not ended_runs.has_ended or ended_runs.audit_digest = ended_runs.digest_now
-                then null
-            when
-                ended_runs.has_digest
-                or ended_runs.audit_digest is not null
-                or counted_batches.has_recorded
-                then 'fail'
-            else 'info'
-        end as run_status
+        ended_runs.has_ended
+        and coalesce(ended_runs.audit_digest <> ended_runs.digest_now, true) as is_altered
     from ended_runs
     cross join counted_batches
 ),
@@ -227,21 +212,16 @@ found_offenders as (
     select
         cast(null as bigint) as batch_id,
         jsonb_build_object(
-            'status', judged_runs.run_status,
+            'status', 'fail',
             'message',
             'run ' || left(cast(judged_runs.run_id as text), 8)
-            || case
-                when judged_runs.run_status = 'info'
-                    then ': its audit digest was not recorded (run of an older trueup)'
-                else
-                    ': its audit, batches or value map are not those of its end, digest '
-                    || coalesce(judged_runs.audit_digest, 'removed')
-            end,
+            || ': its audit, batches or value map are not those of its end, digest '
+            || coalesce(judged_runs.audit_digest, 'removed'),
             'digest_recorded', judged_runs.audit_digest,
             'digest_now', judged_runs.digest_now
         ) as offender
     from judged_runs
-    where judged_runs.run_status is not null
+    where judged_runs.is_altered
 ),
 
 shown_offenders as (
@@ -257,7 +237,7 @@ results as (
     select
         'audit_consistency' as check_id,
         case
-            when judged_runs.offender_count > 0 or judged_runs.run_status = 'fail' then 'fail'
+            when judged_runs.offender_count > 0 or judged_runs.is_altered then 'fail'
             else 'pass'
         end as status,
         cast(judged_runs.rows_updated as text) || ' rows audited in '
@@ -277,7 +257,7 @@ results as (
             cast('[]' as jsonb)
         ) as offenders,
         judged_runs.offender_count
-        + case when judged_runs.run_status is null then 0 else 1 end as offender_count
+        + case when judged_runs.is_altered then 1 else 0 end as offender_count
     from judged_runs
 )
 

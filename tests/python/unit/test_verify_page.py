@@ -231,7 +231,7 @@ def test_facts_of_the_run_and_of_the_verification_are_there() -> None:
         assert fact in read.text
 
 
-def test_a_run_of_before_the_digest_says_so() -> None:
+def test_a_run_that_goes_on_has_no_digest_yet() -> None:
     data = document()
     data["run"].update(audit_digest=None, git_commit=None, finished_at=None)
     _, read = build(data)

@@ -474,6 +474,9 @@ def test_indexes_that_contain_the_column(place: Place, statement: str, role: str
     assert finding.status == WARN
     # The server agrees: an update of the column is HOT exactly without this index.
     assert hot_updates(place) == 0
+    if "unique" in statement:  # a rule of the application: nobody is told to drop it
+        assert "drop" not in finding.remedy
+        return
     place.do("begin", finding.remedy.partition(" for the run")[0].replace(" concurrently", ""),
              "commit")  # fmt: skip
     assert hot_updates(place) == 1

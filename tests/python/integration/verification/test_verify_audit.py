@@ -271,45 +271,6 @@ def test_a_change_that_was_edited_names_batch_and_row(migrated: Migrated) -> Non
     assert f", now '{after}', and not touched since batch {batch}" in of_row["message"]
 
 
-def test_a_run_of_an_older_trueup_is_no_fault(migrated: Migrated) -> None:
-    """And a run that did record its digest is not one of an older trueup because it is gone."""
-    migrated.query(f"{BATCHES} audit_digest = null")
-    migrated.query(f"update {LEDGER}.migration_runs set audit_digest = null")
-    check = migrated.checks()["audit_consistency"]
-    assert check.status == "fail" and "digest removed" in check.messages
-    without_digest(migrated.app, migrated.made.run_id)
-    check = migrated.checks()["audit_consistency"]
-    assert (check.status, [each["status"] for each in check.offenders]) == ("pass", ["info"])
-    assert "not recorded (run of an older trueup)" in check.messages
-    assert check.expected[0].endswith("digest not recorded")
-
-
-def without_digest(app: App, run_id: Any) -> None:
-    """The plan is as an older trueup made it."""
-    app.query(
-        f"update {LEDGER}.migration_runs set statements = statements - 'note_audit_digest'"
-        " where run_id = %s", run_id,
-    )  # fmt: skip
-    ((stored,),) = app.query(
-        f"select statements from {LEDGER}.migration_runs where run_id = %s", run_id
-    )
-    app.query(
-        f"update {LEDGER}.migration_runs set sql_sha256 = %s where run_id = %s",
-        runs.statements_digest(stored), run_id,
-    )  # fmt: skip
-
-
-def test_a_plan_of_an_older_trueup_is_carried_out(built: App) -> None:
-    made, other = (migration.make_plan(built, DEALS) for _ in range(2))
-    for each in (made, other):
-        without_digest(built, each.run_id)
-    outcome = migration.apply(built, made)
-    assert (outcome.status, outcome.audit_digest) == ("completed", None)
-    assert "not recorded" in verified(built, made.run_id)["audit_consistency"].messages
-    code, out, err = migration.done(built, "cancel", str(other.run_id), "--yes")
-    assert code == 0, out + err
-
-
 def stopped_after(batches: int) -> tuple[engine.Stop, Any]:
     """Somebody presses Ctrl-C once, after so many batches."""
     stop = engine.Stop()

@@ -1,5 +1,5 @@
--- Named statements of upkeep: `trueup ledger prune` and `trueup index create`. Two underscores in
--- every name: they belong to no run, so no plan stores them.
+-- Named statements of `trueup ledger prune`. Two underscores in every name: they belong to no run,
+-- so no plan stores them.
 {%- set old_runs %}
 runs as (
     select * from {{ ref('migration_runs') }}
@@ -114,6 +114,30 @@ old_runs as {{ computed_once() }} (
 } %}
 {%- set kept = ['stage_normalization_changes', 'migration_quarantine', 'migration_conflicts'] %}
 
+-- name: prune__unfinished(ended_before)
+-- Runs and plans from before that moment that were not closed: pruning leaves them alone.
+select count(*) as run_count
+from {{ ref('migration_runs') }} as runs
+where
+    runs.status not in ('completed', 'cancelled')
+    and runs.planned_at < cast($1 as timestamptz);
+
+-- name: prune__missing_rights()
+-- The tables of which this role may not delete rows, by owner.
+select
+    pg_get_userbyid(pg_class.relowner) as owner_name,
+    string_agg(cast(pg_class.relname as text), ', ' order by pg_class.relname) as table_names
+from pg_catalog.pg_class
+where
+    pg_class.oid = any(array[
+        {%- for table in thinned %}
+        to_regclass('{{ ref(table) }}')
+        {{- ',' if not loop.last }}
+        {%- endfor %}
+    ])
+    and not has_table_privilege(pg_class.oid, 'delete')
+group by pg_class.relowner;
+
 -- name: prune__runs(ended_before)
 -- The runs that pruning concerns: what did nothing goes altogether, the others lose what only their
 -- planning and verification needed.
@@ -124,7 +148,7 @@ select
     old_runs.kind,
     old_runs.status,
     old_runs.finished_at,
-    old_runs.is_empty
+    old_runs.is_empty as is_removed_whole
 from old_runs
 order by old_runs.finished_at;
 
@@ -195,26 +219,4 @@ counted_tables as (
     {%- endfor %}
 )
 
-select
-    counted_tables.table_name,
-    counted_tables.rows_removed
-from counted_tables;
-{%- for entry in managed_columns() %}
-
--- name: {{ statement_name('pending_index', entry) }}(index_name, canonical_values)
-{%- set names = [] %}
-{%- for name in entry.key %}{% do names.append(quoted(name)) %}{% endfor %}
--- The text of `create index`, which takes no parameters: the keys of the rows whose value is not
--- canonical. Its condition reads as that of apply_batch, so that the planner knows it again.
-select
-    'create index concurrently ' || quote_ident($1)
-    || {{ literal(' on ' ~ application_table(entry)) }}
-    || {{ literal(' (' ~ (names | join(', ')) ~ ')') }}
-    || {{ literal(' where ' ~ binary_text(quoted(entry.column)) ~ ' <> all (array[') }}
-    || string_agg(
-        quote_literal(canonical_values.canonical_value), ', ' order by canonical_values.position
-    )
-    || '])' as statement_text
-from unnest(cast($2 as text[])) with ordinality
-    as canonical_values (canonical_value, position);
-{%- endfor %}
+select * from counted_tables;
