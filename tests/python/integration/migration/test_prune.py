@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from integration.conftest import App
-from integration.core.test_ledger import Ledger
+from integration.core.test_ledger import Ledger, empty  # noqa: F401  a fixture
 from integration.migration.test_migration_shapes import operator  # noqa: F401  a fixture
 from support import migration
 from support.fire import LEDGER
@@ -117,32 +117,32 @@ def test_real_runs(built: App) -> None:
                        " using (id) where d.stage is distinct from b.stage") == [(0,)]  # fmt: skip
 
 
-def test_which_runs_are_old(built: App) -> None:
+def test_which_runs_are_old(empty: Ledger, shared_built: App) -> None:  # noqa: F811
     """Runs of every kind, oldest first, as the ledger has them: only two did nothing at all."""
-    made, ended = Ledger(built), datetime.now(timezone.utc) - timedelta(days=100)
+    ended = datetime.now(timezone.utc) - timedelta(days=100)
     places: dict[str, Any] = {"table_name": "deals", "column_name": "stage"}
     ids: dict[str, str] = {}
 
     def add(name: str, status: str = "completed", days: int = 0, **values: Any) -> dict[str, Any]:
         ids[name] = f"00000000-0000-0000-0000-{len(ids):012}"
         of_run = {"run_id": ids[name]}
-        made.run(**of_run, status=status, planned_at=ended + timedelta(minutes=len(ids)),
+        empty.run(**of_run, status=status, planned_at=ended + timedelta(minutes=len(ids)),
                  finished_at=ended + timedelta(days=days), **values)  # fmt: skip
-        made.add("migration_baselines", {**of_run, **places, "rows": 1, "nulls": 0, "blanks": 0,
+        empty.add("migration_baselines", {**of_run, **places, "rows": 1, "nulls": 0, "blanks": 0,
                                          "row_counts": "{}"})  # fmt: skip
         return {**of_run, **places}
 
     add("empty, cancelled", "cancelled")
     add("empty, completed")
     refused = {**add("refused a row"), "batch_id": 1, "row_key": "1"}
-    made.add("migration_quarantine", {**refused, "sqlstate": "22000", "error_message": "no"})
-    made.add("migration_conflicts", {**add("left a conflict", kind="rollback"), "batch_id": 1,
+    empty.add("migration_quarantine", {**refused, "sqlstate": "22000", "error_message": "no"})
+    empty.add("migration_conflicts", {**add("left a conflict", kind="rollback"), "batch_id": 1,
                                      "row_key": "1", "value_before": "x", "value_written": "y",
                                      "reason": "edited"})  # fmt: skip
-    made.batch(**add("failed rows"), rows_failed=1)
+    empty.batch(**add("failed rows"), rows_failed=1)
     add("rolled back")
     add("a rollback", kind="rollback", reverts_run_id=ids["rolled back"])
-    made.add("stage_migration_control", {**add("leased", "cancelled"), "target_ms": 50,
+    empty.add("stage_migration_control", {**add("leased", "cancelled"), "target_ms": 50,
                                          "sleep_ms": 0, "workers": 1,
                                          "lease_until": "infinity"})  # fmt: skip
     add("being rolled back")
@@ -153,20 +153,18 @@ def test_which_runs_are_old(built: App) -> None:
     add("ended later", "cancelled", days=11)
     add("newest", "cancelled")
 
-    with migration.connect(built) as connected:
-        seen = prune.look(built.settings, connected, "90d")
-        prune.remove(built.settings, connected, seen)
-        connected.commit()
-    after = contents(built)
+    seen = prune.look(shared_built.settings, empty.connection, "90d")
+    prune.remove(shared_built.settings, empty.connection, seen)
+    after = contents(shared_built)
 
     def names(table: str) -> set[str]:
         there = {str(run_id) for run_id, _ in after[table]}
         return {name for name, run_id in ids.items() if run_id in there}
 
-    empty = {"empty, cancelled", "empty, completed"}
+    gone = {"empty, cancelled", "empty, completed"}
     thinned = {"refused a row", "left a conflict", "failed rows", "rolled back", "a rollback"}
-    assert names("migration_runs") == ids.keys() - empty
-    assert names("migration_baselines") == ids.keys() - empty - thinned
+    assert names("migration_runs") == ids.keys() - gone
+    assert names("migration_baselines") == ids.keys() - gone - thinned
 
 
 def test_it_is_for_the_owner_of_the_ledger(operator: App, built: App) -> None:  # noqa: F811
