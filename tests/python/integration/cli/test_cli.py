@@ -26,8 +26,7 @@ from trueup.core import dbt
 from trueup.local import server
 
 COMMANDS = ("", "demo", "up", "down", "doctor", "try", "unmapped", "alias", "alias add", "ledger",
-            "ledger init", "ledger prune", "ledger drop", "index", "index create",
-            "index drop")  # fmt: skip
+            "ledger init", "ledger prune")  # fmt: skip
 VALUE = ["value", "rows", "resolution", "stage", "match", "suggestion"]
 SECONDS = 180  # a command that takes longer hangs
 REAL = PROJECT.parent / "shared" / "data" / "indian_startup_funding.csv"

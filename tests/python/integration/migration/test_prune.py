@@ -80,7 +80,7 @@ def test_real_runs(built: App) -> None:
     assert code == 0 and "1 run ended before" in out and "Nothing has been removed" in out, err
     assert "1 unfinished run planned before" in out and "trueup cancel" in out
     code, _, err = migration.done(built, *PRUNE)
-    assert (code, "nobody is there to answer" in err) == (2, True), err
+    assert (code, "there is no terminal" in err) == (2, True), err
     assert contents(built) == before
 
     code, out, err = migration.done(built, *PRUNE, "--yes", "--format", "json")
