@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,8 +14,6 @@ import psycopg
 from trueup.core.errors import FREE_DISK, TrueupError, first_line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-LITTLE_DISK = 64 * 1024**2  # bytes; PostgreSQL extends its log by a quarter of it
 
 FORMAT = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True
@@ -46,7 +43,7 @@ class Group(click.Group):
         except psycopg.errors.DiskFull as error:
             _stop(first_line(error), FREE_DISK)
         except psycopg.Error as error:
-            _stop(*_refused(error))
+            _stop(f"the database refused: {first_line(error)}", "Run `trueup doctor`.")
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             _stop(f"{where}{error.strerror or error}", None)
@@ -81,18 +78,6 @@ def ask(yes: bool, question: str) -> None:
         )
     if not click.confirm(question, default=False):
         raise TrueupError("nothing was changed, because the answer was no")
-
-
-def _refused(error: psycopg.Error) -> tuple[str, str]:
-    """Message and remedy; a server that went down may have had no disk left to say why."""
-    from trueup.local import server
-
-    message = f"the database refused: {first_line(error)}"
-    home = server.home(settings().state)
-    if (home / "pgdata").exists() and shutil.disk_usage(home).free < LITTLE_DISK:
-        free = shutil.disk_usage(home).free // server.MEGABYTE
-        return (f"{message}; {home} has only {free} MB free", FREE_DISK)
-    return (message, "Run `trueup doctor`.")
 
 
 def _stop(message: str, remedy: str | None) -> None:

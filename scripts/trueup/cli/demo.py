@@ -1,103 +1,58 @@
-"""`trueup demo`: the main job on a sample database, from nothing to a summary."""
+"""`trueup demo`: the main job on a sample database, by the commands that a user would type."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import os
+import re
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
-from trueup.cli import demo_migration
-from trueup.core import config, connection, dbt
+import click
+from psycopg import sql
+
+from trueup.core import config, connection, dbt, ledger, runs
 from trueup.core.settings import Settings
 from trueup.local import sample
+from trueup.migration import runner
 from trueup.show import page, terminal
 from trueup.vocabulary import value_page, value_tables, values
 
-SHOWN = 8  # unknown values in the summary
-PAGE = "demo.html"  # in the state folder
+PAGE = "demo.html"  # these pages are in the state folder
+VERIFICATION = "demo-verification.html"
+RUN = "demo-run.html"
+CONFIGURED = re.compile("PG.*|DATABASE_URL|TRUEUP_ENV|LOG_FORMAT")  # variables
 
 
 def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> int:
-    """Load, build, show, migrate, roll back. Returns the exit code.
-
-    0, or 1 where a model or test failed, or the migration was not as promised: a row was missed, a
-    check failed, or the rollback did not bring back all but the edit of a user.
+    """Load, build, show, migrate, roll back. Returns the exit code of the first step that failed.
 
     companies: rows of the largest table; one deal to five of them, one investment to twenty.
     Always works on the embedded server: a demo never touches a configured one.
     """
+    for name in filter(CONFIGURED.fullmatch, list(os.environ)):
+        del os.environ[name]  # for the commands below
     settings = dataclasses.replace(settings, conninfo=None, environment="development")
-    out = terminal.console()
-    with connection.connect(settings) as connected:
-        server = connection.describe(connected, settings)
-        out.print(server)
-        with terminal.progress("sample") as report:
-            rows = sample.load(
-                connected,
-                companies=companies,
-                deals=companies // 5,
-                investments=companies // 20,
-                dirty_share=dirty_share,
-                seed=seed,
-                cascade=True,  # what hangs on it are dbt's views, made again right away
-                progress=report,
-            )
-    counts = ", ".join(f"{count:,} {name}" for name, count in rows.items())
-    out.print(f"sample: {counts}", soft_wrap=True)
+    facts = _load(settings, companies, dirty_share, seed)
     environment = connection.dbt_environment(settings)
     own_profile = dbt.write_profile(settings, environment) is None
-    with terminal.progress("build") as report:
-        # the newest run in the ledger may have changed a sample that is gone by now
-        outcome = dbt.run(
-            settings, environment, "build", "--exclude", "tag:verification", progress=report
-        )
-    with connection.connect(settings, writes=False) as connected:
-        if outcome.failures:
-            show_failures(connected, outcome)
-            return 1
-        done = sum(outcome.counts.values())
-        out.print(
-            f"dbt build: {done} models, snapshots and tests passed in {outcome.seconds:.0f} s\n"
-        )
-        found = values.everything(connected, values.VOCABULARY)
-    show(found)
-    path = settings.state / PAGE
+    if not _build(settings, environment):
+        return 1
     command = f"trueup demo --companies {companies} --dirty-share {dirty_share:g} --seed {seed}"
-    origin = value_page.Origin(
-        name="Sample application",
-        facts=[("server", server.partition(" · ")[2]), ("sample", f"made up: {counts}")],
-        command=command,
-        all_values="the model int_values",
-        alias_seed=config.seed_name(settings, values.VOCABULARY),
-        documents=[
-            f"{entry['table']}.{entry['column']}"
-            for entry in config.project_variables(settings).get("managed_documents") or []
-        ],
-    )
-    page.write(path, value_page.build(found, origin, datetime.now(timezone.utc)))
-    went_well, more = demo_migration.run(settings)
-    for number, (about, each) in enumerate({"what the values mean": path, **more}.items()):
-        head = "" if number else "Pages:"
-        out.print(f"{head:6} {about:22} {os.path.relpath(each)}", soft_wrap=True)
+    path = os.path.relpath(_show_values(settings, facts, command))
+    if code := _call("", "unmapped", "--limit", "8") or _migrate(settings):
+        return code
+    click.echo(f"\nWhat the values mean, as a page: {path}")
     if own_profile:
-        out.print("profiles.yml was not made by trueup and was left alone.")
-    out.print(
-        "The server keeps running. `dbt build` works in this folder, `trueup unmapped` lists what\n"
-        "waits for a decision, `trueup alias add` decides it, `trueup down` stops the server."
+        click.echo("profiles.yml was not made by trueup and was left alone.")
+    click.echo(
+        "The server keeps running. `dbt build` works in this folder, `trueup unmapped` lists the\n"
+        "undecided values, `trueup alias add` decides one, `trueup down` stops the server."
     )
-    return 0 if went_well else 1
-
-
-def show(found: values.Found) -> None:
-    """The summary: what the values mean, how clean the columns are, what is left to decide."""
-    out = terminal.console()
-    value_tables.show_flow(out, found.values, found.stages)
-    out.print()
-    value_tables.show_coverage(out, found.coverage)
-    out.print()
-    value_tables.show_unmapped(out, found.unmapped, SHOWN)
-    out.print()
+    return 0
 
 
 def show_failures(connected: values.Connection, outcome: dbt.Outcome) -> None:
@@ -108,3 +63,131 @@ def show_failures(connected: values.Connection, outcome: dbt.Outcome) -> None:
         if failure.relation and failure.message.startswith("Got ")
     }
     terminal.show_failures(terminal.console(stderr=True), outcome, stored)
+
+
+def _load(
+    settings: Settings, companies: int, dirty_share: float, seed: int
+) -> list[tuple[str, str]]:
+    """Make the sample; what the page says about it."""
+    with connection.connect(settings) as connected:
+        server = connection.describe(connected, settings)
+        click.echo(server)
+        with terminal.progress("sample") as report:
+            rows = sample.load(
+                connected,
+                companies=companies,
+                deals=companies // 5,
+                investments=companies // 20,
+                dirty_share=dirty_share,
+                seed=seed,
+                cascade=True,  # the views of dbt on it are made again by the build
+                progress=report,
+            )
+    counts = ", ".join(f"{count:,} {name}" for name, count in rows.items())
+    click.echo(f"sample: {counts}")
+    return [("server", server.partition(" · ")[2]), ("sample", f"made up: {counts}")]
+
+
+def _build(settings: Settings, environment: dict[str, str]) -> bool:
+    """Build the models; whether all of them and all tests passed."""
+    click.echo("\n$ dbt build")
+    with terminal.progress("build") as report:
+        # the newest run in the ledger may have changed a sample that is gone
+        outcome = dbt.run(
+            settings, environment, "build", "--exclude", "tag:verification", progress=report
+        )
+    if outcome.failures:
+        with connection.connect(settings, writes=False) as connected:
+            show_failures(connected, outcome)
+        return False
+    done = sum(outcome.counts.values())
+    click.echo(f"{done} models, snapshots and tests passed in {outcome.seconds:.0f} s\n")
+    return True
+
+
+def _show_values(settings: Settings, facts: list[tuple[str, str]], command: str) -> Path:
+    """What the values mean, how clean the columns are, what is left to decide; also as a page."""
+    with connection.connect(settings, writes=False) as connected:
+        found = values.everything(connected, values.VOCABULARY)
+    out = terminal.console()
+    value_tables.show_flow(out, found.values, found.stages)
+    out.print()
+    value_tables.show_coverage(out, found.coverage)
+    documents = config.project_variables(settings).get("managed_documents") or []
+    origin = value_page.Origin(
+        name="Sample application",
+        facts=facts,
+        command=command,
+        all_values="the model int_values",
+        alias_seed=config.seed_name(settings, values.VOCABULARY),
+        documents=[f"{entry['table']}.{entry['column']}" for entry in documents],
+    )
+    path = settings.state / PAGE
+    page.write(path, value_page.build(found, origin, datetime.now(timezone.utc)))
+    return path
+
+
+def _migrate(settings: Settings) -> int:
+    """Change the columns in place and take that back; the exit code of the first failure."""
+    schema = ledger.schema(settings)
+    with connection.connect(settings) as connected:
+        for old in runs.unfinished(connected, schema):  # of a sample that is gone
+            runner.close(connected, schema, old, "cancelled")
+    verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
+    quiet = ("--sleep-ms", "0")  # nobody else works on the sample
+    if code := _call(r" will change |, and rolled back|predicted: |^Plan ",
+                     "plan", "--rehearse", *quiet):  # fmt: skip
+        return code
+    with connection.connect(settings, writes=False) as connected:
+        made = runs.recent(connected, schema, 1)[0]
+    if not made["rows_planned"]:
+        return 0
+    run_id = str(made["run_id"])[:8]
+    for shown, *arguments in (
+        (r"^(?!\[INFO\])", "apply", run_id, "--yes"),
+        (r"^[✓!✗] |^\[|^written", "verify", run_id, "--output", verification),
+        ("", "report", run_id, "--output", report),
+    ):
+        if code := _call(shown, *arguments):
+            return code
+    _edit(settings, run_id)
+    return _call(" will get |conflicts?:|edited$|^row |^Roll|^Run ", "rollback", run_id, "--yes",
+                 *quiet)  # fmt: skip
+
+
+def _edit(settings: Settings, run_id: str) -> None:
+    """Change a row that the run has changed, as a user of the application would."""
+    with connection.connect(settings) as connected:
+        log = sql.Identifier(ledger.schema(settings), "stage_normalization_log")
+        query = sql.SQL(
+            "select table_name, column_name, cast(row_id as bigint) from {}"
+            " where cast(run_id as text) like %s order by 1 desc, 2 desc, 3 limit 1"
+        )
+        ((table, column, key),) = connected.execute(query.format(log), [f"{run_id}%"]).fetchall()
+        statement = sql.SQL("update {} set {} = {} where id = {}").format(
+            sql.Identifier(config.app_schema(settings), table),
+            sql.Identifier(column),
+            "as the user wants it",
+            key,
+        )
+        click.echo(f"\nA user edits a row:\n{statement.as_string(connected)}")
+        connected.execute(statement)
+
+
+def _call(shown: str, *arguments: str) -> int:
+    """Run a command and print the lines of its output that match; all of them if it fails."""
+    from trueup.cli.main import main
+
+    click.echo(f"\n$ trueup {' '.join(arguments)}")
+    output, code = io.StringIO(), 0
+    try:
+        with contextlib.redirect_stdout(output):
+            main.main(list(arguments), prog_name="trueup", standalone_mode=False)
+    except SystemExit as end:
+        code = int(end.code or 0)
+    lines = [line.rstrip() for line in output.getvalue().splitlines()[1:]]  # the first: the server
+    kept = [line for line in lines if code or re.search(shown, line)]
+    click.echo("\n".join(kept))
+    if len(kept) < len(lines):
+        click.echo(f"  ({len(lines) - len(kept)} more lines)")
+    return code

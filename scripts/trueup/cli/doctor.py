@@ -12,8 +12,9 @@ from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.findings import FAIL as FAIL
 from trueup.findings import OK, WARN, Finding
-from trueup.local import server
 from trueup.migration import brakes, plan, tables
+
+DISK_MB = 400  # a new embedded server and its sample
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -54,10 +55,14 @@ def _environment(settings: Settings) -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    free = shutil.disk_usage(folder).free
-    status = OK if free >= server.NEW_DATA_BYTES else FAIL
-    remedy = "" if status == OK else f"free {server.NEW_DATA_BYTES // server.MEGABYTE} MB"
-    return Finding("disk", status, f"{free // server.MEGABYTE:,} MB free at the project", remedy)
+    free = shutil.disk_usage(folder).free // 1024**2
+    is_little = free < DISK_MB
+    return Finding(
+        "disk",
+        FAIL if is_little else OK,
+        f"{free:,} MB free at the project",
+        f"free {DISK_MB} MB" if is_little else "",
+    )
 
 
 def _has_models(connected: connection.Connection) -> bool:

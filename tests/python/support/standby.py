@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -41,22 +40,21 @@ def standby(
     """
     found = server.running(of)
     assert found is not None, "the primary does not run"
-    server._make_state(state)
+    state.mkdir(mode=0o711)
     shutil.copy(of / "password", state / "password")
-    place = server._place(state)
-    server._make_home(place)
-    place.pgdata.mkdir(mode=0o700)
-    if place.runner:
-        os.chown(place.pgdata, place.runner.uid, place.runner.gid)
+    place = server.home(state)
+    place.mkdir(mode=0o711, exist_ok=True)
+    pgdata = server.new_folder(place)
     source = psycopg.conninfo.make_conninfo(
         found.conninfo(), user=server.SUPERUSER, dbname=None, application_name=name
     )
     try:
-        code, output = server._run(
-            place.runner, server._binaries(place) / "pg_basebackup",
-            *("-d", source, "-D", str(place.pgdata), "-X", "stream", "-c", "fast", "-R", "-N"),
+        code, said = server.run(
+            place, "pg_basebackup",
+            *("-d", source, "-D", str(pgdata), "-X", "stream", "-c", "fast", "-R", "-N"),
         )  # fmt: skip
-        assert code == 0, output
+        assert code == 0, said
+        pgdata.rename(place / "pgdata")
         yield server.start(state, options={**FOLLOWS, **options})
     finally:
         remove_server(state)

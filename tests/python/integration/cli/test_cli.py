@@ -19,10 +19,12 @@ import psycopg
 import pytest
 
 import trueup as package
-from integration.conftest import PROJECT, App, copy_project
+from integration.conftest import PROJECT, App, copy_made, copy_project
 from support import command
 from support.command import environment, remove_server, trueup
+from trueup.cli import demo
 from trueup.core import dbt
+from trueup.core.settings import Settings
 from trueup.local import server
 
 COMMANDS = ("", "demo", "up", "down", "doctor", "try", "unmapped", "alias", "alias add", "ledger",
@@ -139,103 +141,100 @@ def test_up_and_down_and_a_profile_of_ones_own(project: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "was not running\n")
 
 
-def test_demo_twice_and_then_dbt_by_itself(project: Path) -> None:
-    first = trueup(project, "demo", "--companies", "2000")
-    assert first.returncode == 0, first.stderr
-    assert re.search(r"^trueup · embedded PostgreSQL 1\d\.", first.stdout)
-    for rows in ("2,000 portfoliocompanies", "400 deal_opportunities", "100 investments"):
-        assert rows in first.stdout
-    assert "dbt build: " in first.stdout and "passed in " in first.stdout
-    for word in ("series-c+", "portfoliocompanies.current_stage", "to be decided", "trueup down"):
-        assert word in first.stdout
-    query = "select md5(string_agg(mart::text, ',' order by mart.company_id))" \
-            " from trueup.fct_portfolio_company_stages as mart"  # fmt: skip
-    found = ask(project, query)
-    assert len(found) == 1
-    check_that_all_came_back(project, first.stdout)
+def test_a_demo_and_then_dbt_by_itself(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every managed value is back to what it was before the run, except the user's edit."""
+    found: list[dict[str, list[tuple[Any, ...]]]] = []
+    migrate = demo._migrate
 
-    second = trueup(project, "demo", "--companies", "2000")
-    assert second.returncode == 0, second.stderr
-    assert ask(project, query) == found  # the same sample, the same result
-    check_that_all_came_back(project, second.stdout)
-    kinds = "select kind, status from trueup_ledger.migration_runs order by planned_at"
-    assert ask(project, kinds) == 2 * [("migrate", "completed"), ("rollback", "completed")]
+    def watched(settings: Settings) -> int:
+        found.append(managed_values(project))
+        code = migrate(settings)
+        found.append(managed_values(project))
+        return code
 
-    program = Path(sys.executable).parent / "dbt"
+    monkeypatch.setattr(demo, "_migrate", watched)
+    server.start(project / ".trueup", options={"fsync": "off", "full_page_writes": "off"})
+    copy_made(project / ".trueup")
+    configured = "postgresql://127.0.0.1:1/elsewhere"  # a demo never goes there
+    done = trueup(project, "demo", "--companies", "2000", DATABASE_URL=configured)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("trueup · embedded PostgreSQL ")
+    commands = re.findall(r"^\$ (?:trueup )?(\w+)", done.stdout, re.MULTILINE)
+    assert commands == ["dbt", "unmapped", "plan", "apply", "verify", "report", "rollback"]
+    for name in (demo.PAGE, demo.VERIFICATION, demo.RUN):
+        assert (project / ".trueup" / name).exists() and name in done.stdout
+    (key,) = re.findall(r"^update .* where id = (\d+)", done.stdout, re.MULTILINE)
+
+    before, after = found
+    assert [len(each) for each in before.values()] == [2000, 2000, 400, 100]
+    changed = {
+        (place, was, now)
+        for place in before
+        for was, now in zip(before[place], after[place], strict=True)
+        if was != now
+    }
+    ((place, was, now),) = changed
+    assert (place, was[0], now) == ("portfoliocompanies.stage", int(key), (int(key), EDIT))
+    runs = "select kind, status, (options ->> 'tenants') is null from trueup_ledger.migration_runs"
+    assert sorted(ask(project, runs)) == [
+        ("migrate", "completed", True), ("rollback", "completed", True)
+    ]  # fmt: skip
+    rows = (
+        "select sum(rows_updated)::int from trueup_ledger.stage_migration_batches group by run_id"
+    )
+    restored, changed_rows = sorted(count for (count,) in ask(project, rows))
+    assert restored == changed_rows - 1 > 1000
+
     by_itself = subprocess.run(
-        [program, "build"], cwd=project, env=environment(), stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=SECONDS, check=False,
+        [Path(sys.executable).parent / "dbt", "build", "--select", "dim_stages"], cwd=project,
+        env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=SECONDS, check=False,
     )  # fmt: skip
     assert by_itself.returncode == 0, by_itself.stdout
-    assert " ERROR=0 " in by_itself.stdout  # the verification of the run may warn
     assert stat.S_IMODE((project / "profiles.yml").stat().st_mode) == 0o600
 
 
-def check_that_all_came_back(project: Path, printed: str) -> None:
-    """The demo has migrated, and taken back all but the edit of a user; what it says is so."""
-    assert "[INFO] Verification PASSED" in printed
-    foreseen, took = re.findall(r"(?:the rehearsal foresaw|the run took) +([\d,]+) ", printed)
-    assert foreseen == took
-    (back,) = re.findall(r"Rollback of run .*: ([\d,]+) rows restored in .*, 1 left alone", printed)
-    assert int(back.replace(",", "")) == int(took.replace(",", "")) - 1
-    (words,) = re.findall(r"A user edits row (\d+) of .*made (.*) of (.*), now it is (.*)", printed)
-    key, written, before, now = words
-    row = rf"portfoliocompanies\.stage {key} +{re.escape(before)} +{written} +{now} +edited"
-    assert re.search(row, printed)
-    # the marts were built before the run
-    differing = """
-        select application.id, application.stage, mart.stage_raw
-        from public.portfoliocompanies as application
-        inner join trueup.fct_portfolio_company_stages as mart on application.id = mart.company_id
-        where
-            application.stage is distinct from mart.stage_raw
-            or application.current_stage is distinct from mart.current_stage_raw
-    """
-    assert ask(project, differing) == [(int(key), now, before)]
-    others = """
-        select 1
-        from public.deal_opportunities as application
-        inner join trueup.fct_deal_stages as mart on application.id = mart.deal_id
-        where application.stage is distinct from mart.stage_raw
-    """
-    assert ask(project, others) == []
-    (undo,) = re.findall(r"`trueup rollback (\w+)` would undo the undo", printed)
-    rollbacks = (
-        "select cast(run_id as text) from trueup_ledger.migration_runs"
-        " where kind = 'rollback' order by planned_at desc limit 1"
-    )
-    assert ask(project, rollbacks)[0][0].startswith(undo)
+EDIT = "as the user wants it"
 
 
-def test_a_demo_of_one_row_or_of_clean_values(project: Path) -> None:
-    one = trueup(project, "demo", "--companies", "1", "--dirty-share", "1")
-    assert one.returncode == 0, one.stderr
-    clean = trueup(project, "demo", "--companies", "5", "--dirty-share", "0")
-    assert clean.returncode == 0, clean.stderr
-    assert "Nothing to change, and nothing to roll back." in clean.stdout
+def managed_values(project: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Keys and values of each managed column, by key."""
+    columns = (("portfoliocompanies", "stage"), ("portfoliocompanies", "current_stage"),
+               ("deal_opportunities", "stage"), ("investments", "round"))  # fmt: skip
+    return {
+        f"{table}.{column}": ask(project, f"select id, {column} from public.{table} order by id")
+        for table, column in columns
+    }
+
+
+def test_a_demo_shows_all_of_a_step_that_fails(
+    shared_built: App, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shared_built.project)
+    monkeypatch.setenv("DATABASE_URL", shared_built.url)
+    assert demo._call("no such line", "verify", "ffff") == 2
+    shown = capsys.readouterr()
+    assert shown.out.startswith("\n$ trueup verify ffff\n") and "ffff" in shown.err
+
+
+@pytest.mark.proofs
+def test_demos_again_with_one_row_and_with_clean_values(project: Path) -> None:
+    for more in (["2000"], ["2000"], ["1", "--dirty-share", "1"], ["5", "--dirty-share", "0"]):
+        done = trueup(project, "demo", "--companies", *more)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing to change" in done.stdout and "$ trueup apply" not in done.stdout
     unfinished = "select 1 from trueup_ledger.migration_runs where status <> 'completed'"
     assert ask(project, unfinished) == []
 
 
-@pytest.mark.parametrize(
-    ("text_file", "safe", "unsafe", "told"),
-    [
-        ("analyses/migration/revert.sql", "= restored_rows.value_written\n    returning",
-         "is not null\n    returning", "✗ rollback"),
-        ("macros/migration/recorded_changes.sql", "batches.rows_updated + coalesce(",
-         "batches.rows_updated + 1 + coalesce(", "Verification FAILED"),
-    ],
-)  # fmt: skip
-def test_a_demo_that_breaks_its_word_fails(
-    project: Path, text_file: str, safe: str, unsafe: str, told: str
-) -> None:
-    """A rollback that overwrites the edit, batches that miscount: the demo looks, and says so."""
-    path = project / text_file
-    text = path.read_text()
-    assert safe in text
-    path.write_text(text.replace(safe, unsafe))
+@pytest.mark.proofs
+def test_a_demo_fails_if_its_verification_does(project: Path) -> None:
+    path = project / "macros" / "migration" / "recorded_changes.sql"
+    text, sound = path.read_text(), "batches.rows_updated + coalesce("
+    assert sound in text
+    path.write_text(text.replace(sound, "batches.rows_updated + 1 + coalesce("))
     done = trueup(project, "demo", "--companies", "200")
-    assert (done.returncode, told in done.stdout) == (1, True), done.stdout[-3000:] + done.stderr
+    assert (done.returncode, "Verification FAILED" in done.stdout) == (1, True), done.stdout
 
 
 LOADING = """
@@ -244,6 +243,7 @@ where application_name = 'trueup' and backend_xid is not null
 """
 
 
+@pytest.mark.proofs
 def test_a_demo_that_is_killed_can_be_started_again(project: Path, begin: Begin) -> None:
     """Killed while the server is made, the sample is loaded, the models are built."""
 
@@ -266,6 +266,7 @@ def test_a_demo_that_is_killed_can_be_started_again(project: Path, begin: Begin)
     assert ask(project, counted) == [(200,)]
 
 
+@pytest.mark.proofs
 def test_two_checkouts_at_once_do_not_collide(project: Path, another: Path, begin: Begin) -> None:
     processes = [
         begin(project, "demo", "--companies", "300"),

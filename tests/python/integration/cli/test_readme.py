@@ -30,6 +30,7 @@ def trueup(project: Path, *arguments: str) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.splitlines()) + "\n"
 
 
+@pytest.mark.proofs
 def test_the_demo_prints_what_the_readme_says(tmp_path: Path) -> None:
     """Each part of the two blocks, in this order; `...` stands for lines that are left out."""
     project = copy_project(tmp_path)

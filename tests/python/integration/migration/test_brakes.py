@@ -780,7 +780,7 @@ def test_a_stuck_statement_counts_as_blind(operator: Connect, statements: Statem
 @pytest.fixture
 def moved(built: App, primary: server.Address, place: Path) -> App:
     """The built sample on the primary, where a standby can follow it."""
-    binaries = server._binaries(server._place(place))
+    binaries = server.binaries(server.home(place))
     dump = built.settings.state / "dump"
     target = psycopg.conninfo.make_conninfo(
         primary.conninfo("postgres"), user=server.SUPERUSER, dbname=built.database
