@@ -30,12 +30,8 @@ from trueup.migration.report_records import (
     Column,
     Durations,
     Listed,
-    Point,
-    Rate,
     Report,
-    Tenant,
 )
-from trueup.show.flows import Target, Value
 
 BREAK_SECONDS = 60.0  # without a batch: not drawn as time that was worked
 POINTS = 1500  # batches that stand in a report one by one
@@ -73,11 +69,11 @@ def make(
     (durations,) = _records(Durations, connected, found["report__durations"], **worked)
     (audit,) = _records(Audit, connected, found["report__audit"], **one)
     read: dict[str, Any] = {
-        "targets": _records(Target, connected, found["report__targets"], **one),
-        "values": _records(Value, connected, found["report__values"], **one, most=LISTED),
-        "tenants": _records(Tenant, connected, found["report__tenants"], **one, most=LISTED),
-        "points": _records(Point, connected, found["report__points"], **worked, most=POINTS),
-        "rates": _records(Rate, connected, found["report__rates"], **worked, most=PARTS),
+        "targets": records.rows(connected, found["report__targets"], **one),
+        "values": records.rows(connected, found["report__values"], **one, most=LISTED),
+        "tenants": records.rows(connected, found["report__tenants"], **one, most=LISTED),
+        "points": records.rows(connected, found["report__points"], **worked, most=POINTS),
+        "rates": records.rows(connected, found["report__rates"], **worked, most=PARTS),
         "quarantine": _listed(connected, found["report__quarantine"], **one, most=LISTED),
         "failures": _listed(connected, found["report__failures"], **one, most=LISTED),
         "conflicts": _listed(connected, found["report__conflicts"], **one, most=LISTED),

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from trueup.core.runs import ROLLBACK
-from trueup.show.flows import Target, Value
 
 PASSED, FAILED, OPEN = "passed", "failed", "open"
 MET, NOT_MET = "met", "not met"
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,25 +52,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Tenant:
-    """Rows of a tenant (None: of no tenant) in one column; tenants: how many the column has.
-
-    row_total, rows_empty, rows_planned, rows_left: None where nothing was counted.
-    """
-
-    table_name: str
-    column_name: str
-    tenant: str | None
-    tenants: int
-    row_total: int | None
-    rows_empty: int | None
-    rows_changed: int
-    rows_conflicting: int
-    rows_planned: int | None
-    rows_left: int | None
-
-
-@dataclass(frozen=True)
 class Durations:
     """Of completed batches, in milliseconds; the rest is of all that ended, failed ones too.
 
@@ -87,44 +69,11 @@ class Durations:
 
 
 @dataclass(frozen=True)
-class Point:
-    """A batch by the time it ended: seconds of work since the run began."""
-
-    batch_id: int
-    table_name: str
-    column_name: str
-    status: str
-    rows_updated: int
-    rows_in_batch: int
-    completed_at: datetime
-    worked_seconds: float
-    break_seconds: float
-    duration_ms: float
-
-
-@dataclass(frozen=True)
-class Rate:
-    """What was done from one second of work to another."""
-
-    from_seconds: float
-    to_seconds: float
-    batches: int
-    rows_updated: int
-    rows_read: int
-
-    @property
-    def rows_per_second(self) -> float:
-        """Rows changed, per second."""
-        seconds = self.to_seconds - self.from_seconds
-        return self.rows_updated / seconds if seconds > 0 else 0.0
-
-
-@dataclass(frozen=True)
 class Listed:
     """So many rows, the first of them at length."""
 
     total: int
-    rows: list[dict[str, Any]]
+    rows: list[Row]
 
 
 @dataclass(frozen=True)
@@ -187,7 +136,11 @@ class SignOff:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything, in the order of the document."""
+    """Everything, in the order of the document. A Row is one of the statement report__<name>.
+
+    tenants: a tenant's row_total, rows_empty, rows_planned and rows_left are None if not counted
+    points:  batches by the seconds of work until they ended
+    """
 
     made_at: datetime
     trueup_version: str
@@ -196,19 +149,19 @@ class Report:
     database: dict[str, Any]
     totals: dict[str, int]
     columns: list[Column]
-    targets: list[Target]
-    values: list[Value]
-    tenants: list[Tenant]
+    targets: list[Row]
+    values: list[Row]
+    tenants: list[Row]
     durations: Durations
-    points: list[Point]
-    rates: list[Rate]
+    points: list[Row]
+    rates: list[Row]
     server_work: ServerWork
     predictions: list[Prediction]
     quarantine: Listed
     failures: Listed
     conflicts: Listed
     audit: Audit
-    sample: list[dict[str, Any]]
+    sample: list[Row]
     verification: dict[str, Any]
     sign_off: list[SignOff]
 

@@ -1,159 +1,104 @@
-"""What became what in the columns of a run, for the pages of a report and of a verification."""
+"""The columns of a run, for the pages of a report and of a verification."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trueup.show import figures, page
-from trueup.show.figures import Flow
+from trueup.show import figures
+from trueup.show.figures import Line, Part, Row, Target
+from trueup.show.terminal import counted
 from trueup.show.words import KINDS, LEFT
 
-DRAWN = 14  # spellings in the flow of a column, besides one per target
+SPELLINGS = 200  # of a column that changed; of those that stay
 EMPTY = ("null", "blank")
 
 
 @dataclass(frozen=True)
-class Target:
-    """The spellings of one canonical value, or those that stay for one reason (left_because).
-
-    In a rollback the canonical value is what the spellings came back from.
-    """
-
-    table_name: str
-    column_name: str
-    gathered_value: str | None
-    left_because: str | None
-    spellings: int
-    spellings_changed: int
-    rows_planned: int
-    rows_changed: int
-
-
-@dataclass(frozen=True)
-class Value:
-    """A value of the run's map; value_after is None where it stays."""
-
-    table_name: str
-    column_name: str
-    value_before: str | None
-    value_after: str | None
-    match_type: str
-    is_planned: bool
-    rows_planned: int
-    rows_changed: int
-    gathered_value: str | None
-    left_because: str | None
-
-
-@dataclass(frozen=True)
 class ColumnPicture:
-    """What became what in one column: flows in both shapes, and the same as tables.
+    """What became what in one column: as a flow, and as tables of values.
 
-    changed, left: values listed; *_more: how many are not
+    *_more: how many values are not listed
     """
 
     name: str
     headline: str
-    flows: list[Flow]
-    changed: list[Value]
+    flow: list[Target]
+    changed: Sequence[Row]
     changed_more: int
-    left: list[Value]
+    left: Sequence[Row]
     left_more: int
 
 
-def picture(
-    name: str,
-    targets: Sequence[Target],
-    values: Sequence[Value],
-    rows_done: int,
-    most: int,
-    is_rollback: bool = False,
-) -> ColumnPicture:
-    """The picture of the column called `name`. No flows where it has no rows.
+def place(row: Row) -> str:
+    """table.column"""
+    return f"{row['table_name']}.{row['column_name']}"
 
-    targets, values: of this column; rows_done: rows that were changed or restored
-    most: spellings in each table
+
+def parts(column: Row) -> list[Part]:
+    """All rows of a run's column, as the plan counted them, by what became of them."""
+    names = ("rows_planned", "rows_updated", "rows_left", "null_total", "blank_total")
+    planned, done, left, null, blank = (column[name] or 0 for name in names)
+    total, empty = column["row_total"], null + blank
+    before = 0 if total is None else max(total - empty - planned - left, 0)
+    return [
+        Part("canonical before", before, "now"),
+        Part("changed", done, "change"),
+        Part("left as planned", left, "stays"),
+        Part("promised, not changed", max(planned - done, 0), "unknown"),
+        Part("empty", empty, "missing"),
+    ]
+
+
+def picture(
+    column: Row, targets: Sequence[Row], values: Sequence[Row], is_rollback: bool = False
+) -> ColumnPicture:
+    """The picture of one column. Its flow is empty if no row of it moved or stays.
+
+    targets: the spellings of one canonical value, or those that stay for one reason
+    (left_because); in a rollback the canonical value is what the spellings came back from.
+    values: of the run's map, the commonest first. Both may be of other columns, too.
     """
-    moved = [target for target in targets if target.left_because is None and target.rows_changed]
-    kept = [target for target in targets if target.left_because not in (None, *EMPTY)]
-    changed = [value for value in values if value.is_planned]
-    left = [value for value in values if value.left_because not in (None, *EMPTY)]
-    spellings = sum(target.spellings_changed for target in moved)
-    if moved and is_rollback:
-        headline = (
-            f"{page.plural(rows_done, 'row')} came back to {page.plural(spellings, 'spelling')}"
-        )
-    elif moved:
-        headline = (
-            f"{page.plural(spellings, 'spelling')} in {page.plural(rows_done, 'row')}"
-            f" became {page.plural(len(moved), 'canonical value')}"
-        )
-    else:
-        headline = f"nothing was {'restored' if is_rollback else 'changed'}"
-    decided = sum(target.spellings for target in targets if target.left_because is None)
-    staying = sum(target.spellings for target in kept)
+    name = place(column)
+    targets = [row for row in targets if place(row) == name and row["left_because"] not in EMPTY]
+    values = [row for row in values if place(row) == name]
+    changed = [row for row in values if row["is_planned"]]
+    left = [row for row in values if row["left_because"] not in (None, *EMPTY)]
+    decided = sum(row["spellings"] for row in targets if row["left_because"] is None)
+    staying = sum(row["spellings"] for row in targets if row["left_because"] is not None)
     return ColumnPicture(
         name=name,
-        headline=headline,
-        flows=_flows([*moved, *kept], values, is_rollback),
-        changed=changed[:most],
-        changed_more=decided - len(changed[:most]),
-        left=left[:most],
-        left_more=staying - len(left[:most]),
+        headline=_headline(column, targets, is_rollback),
+        flow=figures.flow(_target(row, values, is_rollback) for row in targets),
+        changed=changed[:SPELLINGS],
+        changed_more=decided - len(changed[:SPELLINGS]),
+        left=left[:SPELLINGS],
+        left_more=staying - len(left[:SPELLINGS]),
     )
 
 
-def _flows(targets: Sequence[Target], values: Sequence[Value], back: bool) -> list[Flow]:
-    """The same flow for a desk and for a phone; spellings are on the left in both directions."""
-    changed = [value for value in values if value.left_because is None]
-    commonest = sorted(changed, key=lambda value: -value.rows_changed)[:DRAWN]
-    drawn = {id(value) for value in commonest}
-    found = []
-    for shape in (figures.WIDE, figures.NARROW):
-        laid = [
-            figures.Target(
-                page.short(_title(target), shape.right_columns),
-                _kind(target),
-                list(_streams(target, values, drawn, shape, back)),
-            )
-            for target in targets
-        ]
-        found.append(figures.flow(laid, shape))
-    return found if any(target.rows for target in laid) else []
+def _headline(column: Row, targets: Sequence[Row], is_rollback: bool) -> str:
+    moved = [row for row in targets if row["left_because"] is None and row["rows_changed"]]
+    if not moved:
+        return f"nothing was {'restored' if is_rollback else 'changed'}"
+    rows = counted(column["rows_updated"], "row")
+    spellings = counted(sum(row["spellings_changed"] for row in moved), "spelling")
+    if is_rollback:
+        return f"{rows} came back to {spellings}"
+    return f"{spellings} in {rows} became {counted(len(moved), 'canonical value')}"
 
 
-def _title(target: Target) -> str | None:
-    if target.left_because is None:
-        return target.gathered_value
-    return LEFT.get(target.left_because, (target.left_because, ""))[0]
-
-
-def _kind(target: Target) -> str:
-    return "change" if target.left_because is None else KINDS.get(target.left_because, "stays")
-
-
-def _streams(
-    target: Target, values: Sequence[Value], drawn: set[int], shape: figures.Shape, back: bool
-) -> Iterator[figures.Stream]:
-    """The spellings chosen and the commonest one; the rest as one stream."""
-    stays = target.left_because is not None
+def _target(row: Row, values: Sequence[Row], is_rollback: bool) -> Target:
+    because = row["left_because"]
+    kind = "change" if because is None else KINDS.get(because, "stays")
+    rows, spellings = (
+        ("rows_changed", "spellings_changed") if because is None else ("rows_planned", "spellings")
+    )
+    text = "value_after" if is_rollback else "value_before"
     own = [
-        value
+        Line(value[text], value[rows], kind)
         for value in values
-        if (value.gathered_value, value.left_because)
-        == (target.gathered_value, target.left_because)
+        if (value["gathered_value"], value["left_because"]) == (row["gathered_value"], because)
     ]
-    spellings = target.spellings if stays else target.spellings_changed
-    rows = target.rows_planned if stays else target.rows_changed
-    for number, value in enumerate(own):
-        count = value.rows_planned if stays else value.rows_changed
-        if count and (number == 0 or id(value) in drawn or spellings == 1):
-            text = value.value_after if back else value.value_before
-            yield figures.Stream(page.short(text, shape.left_columns), count, _kind(target))
-            spellings -= 1
-            rows -= count
-    if rows > 0:
-        more = f"{page.number(max(spellings, 1))} more"
-        label = f"{more} spellings" if len(more) + 10 <= shape.left_columns else more
-        yield figures.Stream(label, rows, _kind(target))
+    title = row["gathered_value"] if because is None else LEFT.get(because, (because, ""))[0]
+    return Target(title, kind, row[rows], row[spellings], own)

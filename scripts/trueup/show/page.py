@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import unicodedata
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import jinja2
 from trueup.core import files
 from trueup.core.errors import TrueupError
 from trueup.show import terminal
+from trueup.show.terminal import visible
 
-SHOWN = 48  # letters of a value
+SHOWN = 48  # letters of a value, as terminal.visible cuts it
+TYPED = 4000  # of a line that cannot be printed as it is
 
 
 def render(template: str, **data: Any) -> str:
@@ -41,22 +44,6 @@ def check_writable(path: Path) -> None:
         raise _unwritable(path, f"the folder {folder} is read-only")
 
 
-def short(value: str | None, columns: int) -> str:
-    """A value as terminal.visible shows it, no wider than so many columns of fixed width."""
-    text = terminal.visible(value, columns)
-    if sum(map(_columns, text)) <= columns:
-        return text
-    kept, room = "", columns - 1
-    for letter in text:
-        room -= _columns(letter)
-        if room < 0:
-            break
-        kept += letter
-    # half a code point (‹U+20…) would name another one
-    opened = kept.rfind("‹U+")
-    return (kept[:opened] if opened > kept.rfind("›") else kept) + "…"
-
-
 def number(value: int) -> str:
     """1415 → 1,415, as on the terminal."""
     return f"{value:,}"
@@ -67,9 +54,34 @@ def percent(part: int, whole: int) -> str:
     return terminal.percent(part, whole).replace(" %", "\u202f%")
 
 
-def plural(count: int, noun: str) -> str:
-    """plural(1, 'row') → 1 row; plural(1415, 'row') → 1,415 rows."""
-    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+def cut(text: str | None, columns: int = 200) -> str:
+    """A sentence as terminal.visible shows it; what is not there stays empty."""
+    return visible(text, columns) if text else ""
+
+
+def printable(text: str) -> str:
+    """A text to be copied: its lines stay lines, and nothing in them is invisible."""
+    return "\n".join(
+        line if line.isprintable() else visible(line, TYPED) for line in text.split("\n")
+    )
+
+
+def when(time: datetime | str | None) -> str:
+    """2026-11-20T20:00:00.123456+00:00 → 2026-11-20 20:00:00 UTC."""
+    if time is None:
+        return "not yet"
+    time = datetime.fromisoformat(time) if isinstance(time, str) else time
+    return f"{time:%Y-%m-%d %H:%M:%S %Z}"
+
+
+def examples(values: Iterable[str | None]) -> list[str]:
+    """The first four different values, short."""
+    return list(dict.fromkeys(visible(value, 24) for value in values))[:4]
+
+
+def _or_dash(words: Callable[[float], str]) -> Callable[[float | None], str]:
+    """A dash for what was not measured."""
+    return lambda value: "–" if value is None else words(value)
 
 
 @cache
@@ -83,18 +95,19 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(
+        bytes=_or_dash(terminal.bytes_text),
+        counted=terminal.counted,
+        cut=cut,
+        duration=_or_dash(terminal.duration),
+        examples=examples,
+        ms=_or_dash(lambda value: terminal.duration(value / 1000)),
         number=number,
-        visible=lambda value: short(value, SHOWN),
-        plural=plural,
-        # coordinates of figures: a tenth of a pixel is enough
-        px=lambda value: f"{value:.1f}".removesuffix(".0"),
+        printable=printable,
+        visible=visible,
+        when=when,
     )
     environment.globals.update(percent=percent, SHOWN=SHOWN)
     return environment
-
-
-def _columns(letter: str) -> int:
-    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
 def _unwritable(path: Path, reason: str) -> TrueupError:

@@ -47,17 +47,26 @@ def progress(title: str) -> Iterator[Any]:
         )
 
 
-def visible(value: str | None, width: int = 48) -> str:
+def visible(value: str | None, columns: int = 48) -> str:
     """A value as one line on which everything can be seen; NULL and blanks are told apart.
 
     Characters that print nothing stand as their code point: 'Se\u200bed' → Se‹U+200B›ed.
+    A text of more than so many columns is cut and ends with …; no code point is cut in two.
     """
     if value is None:
         return "NULL"
-    shown = "".join(_visible_letter(letter) for letter in value[: width + 1])
-    if value.strip() != value or not value:
-        shown = f"'{shown}'"
-    return shown if len(value) <= width else shown[:width] + "…"
+    pieces: list[str] = []
+    room = columns
+    for letter in value:
+        pieces.append(_visible_letter(letter))
+        room -= _width(pieces[-1])
+        if room < 0:
+            while room < 1:
+                room += _width(pieces.pop())
+            pieces.append("…")
+            break
+    shown = "".join(pieces)
+    return f"'{shown}'" if value.strip() != value or not value else shown
 
 
 def bar(share: float, width: int = BAR) -> str:
@@ -83,6 +92,29 @@ def counted(number: int, word: str) -> str:
     """A number and what it counts: 1 row, 2,000 rows, 3 batches, 2 indexes."""
     ending = "" if number == 1 else "es" if word.endswith(("ch", "x")) else "s"
     return f"{number:,} {word}{ending}"
+
+
+def bytes_text(count: float) -> str:
+    """An amount of bytes as PostgreSQL's pg_size_pretty writes it: 153 bytes, 9216 kB, 64 MB."""
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    while abs(count) >= 10_240 and len(units) > 1:
+        count, units = count / 1024, units[1:]
+    return f"{count:.0f} {units[0]}"
+
+
+def duration(seconds: float) -> str:
+    """A time for reading, in its two greatest units: 0.0046 → 4.6 ms, 90 → 1 min 30 s."""
+    if 0 < seconds < 0.9995:
+        milliseconds = seconds * 1000
+        return f"{milliseconds:.2g} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"
+    if seconds < 10 and seconds != int(seconds):
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    units = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"),
+             (whole % 60, "s")]  # fmt: skip
+    first = next((number for number, (count, _) in enumerate(units) if count), len(units) - 1)
+    parts = [f"{count} {name}" for count, name in units[first : first + 2] if count]
+    return " ".join(parts) or "0 s"
 
 
 def show_failures(out: Console, outcome: Outcome, rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -112,6 +144,10 @@ def _visible_letter(letter: str) -> str:
     if unicodedata.category(letter)[0] in "CZ" or unicodedata.combining(letter):
         return f"‹U+{ord(letter):04X}›"
     return letter
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def show_finding(out: Console, status: str, subject: str, found: str, remedy: str) -> None:

@@ -1,32 +1,25 @@
-"""The page of `trueup demo` and `trueup try`: what the models found, as data for its template."""
+"""The page of `trueup demo` and `trueup try`: chooses what of it is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from trueup import __version__
 from trueup.core import config
-from trueup.show import figures, page, terminal
-from trueup.show.figures import Flow, Part, Strip
+from trueup.show import figures, page
+from trueup.show.figures import Line, Part, Row, Target
+from trueup.show.terminal import counted, visible
 from trueup.show.words import KINDS, KNOWN, LEFT
 from trueup.vocabulary import value_tables
 from trueup.vocabulary.values import Coverage, Found, TenantCoverage, Unmapped, Value
 
 # What a page shows at most; the rest is counted and said to be left out.
-DRAWN = 12  # spellings in the flow, besides the canonical values and one per target
-EXAMPLES = 4
-SPELLINGS = 200  # of one target
-QUEUE = 25  # values that wait, at first sight
-QUEUE_ALL = 400
-KEYS = 72  # letters of sample keys
+QUEUE = 400  # values that wait
 SEED_LINES = 300
 SEED_LINE = 300  # letters; what is longer is no alias
-REASONS = 12
 COLUMNS = 24
-STRIPED = 120  # tenants of one column, as bars
-TENANTS = 300  # tenants of one column, as a table
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,7 @@ class Group:
     title: str
     label: str
     meaning: str
-    kind: str
+    kind: str  # of a figure's part
     values: list[Value]
 
     @property
@@ -65,39 +58,8 @@ class Group:
         return sum(value.rows for value in self.values if value.resolution == "canonical")
 
     @property
-    def examples(self) -> list[str]:
-        others = (value for value in self.values if value.resolution != "canonical")
-        shown = dict.fromkeys(page.short(value.value, 24) for value in others)
-        return list(shown)[:EXAMPLES]
-
-    @property
-    def listed(self) -> list[Value]:
-        return self.values[:SPELLINGS]
-
-    @property
-    def unlisted(self) -> list[Value]:
-        return self.values[SPELLINGS:]
-
-
-@dataclass(frozen=True)
-class Column:
-    """Coverage of one column, and its tenants where it has any."""
-
-    name: str
-    total: Coverage
-    parts: list[Part]
-    document: bool
-    tenants: list[TenantCoverage] = field(default_factory=list)  # lowest coverage first
-    none: TenantCoverage | None = None  # the rows of no tenant
-    strip: Strip | None = None
-
-
-@dataclass(frozen=True)
-class Waiting(Unmapped):
-    """A value of the queue; places: columns it stands in, look_at: keys with their table once."""
-
-    places: int
-    look_at: str
+    def examples(self) -> list[str | None]:
+        return [value.value for value in self.values if value.resolution != "canonical"]
 
 
 @dataclass(frozen=True)
@@ -118,8 +80,12 @@ def build(found: Found, origin: Origin, made_at: datetime) -> str:
         if (values := [value for value in found.values if value.stage == stage.stage])
     ]
     left = list(_left(found))
-    columns = _columns(found, origin)
-    queue = [_waiting(row, origin) for row in found.unmapped]
+    columns = [
+        (f"{row.table_name}.{row.column_name}", row, parts(vars(row)))
+        for row in found.coverage[:COLUMNS]
+    ]
+    tenants = map(_tenant, sorted(found.tenants, key=_coverage))
+    strips = {strip.name: strip for strip in figures.strips(tenants, lambda row: parts(row)[:-1])}
     return page.render(
         "report.html.j2",
         origin=origin,
@@ -129,35 +95,32 @@ def build(found: Found, origin: Origin, made_at: datetime) -> str:
         vocabulary_version=found.vocabulary_version,
         headline=headline(total, left, found.vocabulary),
         flow_headline=_flow_headline(found, total, len(canonical)),
-        coverage_headline=_coverage_headline(columns),
+        coverage_headline=_coverage_headline(found.coverage),
         stays_headline=_stays_headline(left),
         total=total,
-        parts=parts(total),
+        parts=parts(vars(total)),
         spellings=len(found.values),
         understood=sum(1 for value in found.values if value.stage is not None),
-        columns=columns[:COLUMNS],
-        columns_left_out=len(columns) - len(columns[:COLUMNS]),
-        flows=_flows([*canonical, *left]) if total.rows else [],
+        columns=columns,
+        column_count=len(found.coverage),
+        flow=figures.flow(map(_target, [*canonical, *left])),
         canonical=canonical,
-        unused=[stage.stage for stage in found.stages if not _has(canonical, stage.stage)],
+        unused=[stage.stage for stage in found.stages
+                if stage.stage not in {group.title for group in canonical}],
         left=left,
         stays=_stays(left, found.reasons),
-        reasons=REASONS,
-        seed_lines=SEED_LINES,
-        queue=queue[:QUEUE],
-        queue_more=queue[QUEUE:QUEUE_ALL],
-        waiting=len(queue),
-        suggested=sum(1 for row in queue if row.suggested_value),
-        queue_columns=len(columns) > 1,
-        queue_tenants=any(row.tenant_count for row in queue),
+        strips=[strips[name] for name, *_ in columns if name in strips],
+        queue=[(row, value_tables.sample_keys(row, origin.unit))
+               for row in found.unmapped[:QUEUE]],
+        waiting=len(found.unmapped),
+        suggested=sum(1 for row in found.unmapped if row.suggested_value),
+        has_tenants=any(row.tenant_count for row in found.unmapped),
         ready=_seed_lines(row for row in found.unmapped if row.suggested_value),
         open=_seed_lines(row for row in found.unmapped if not row.suggested_value),
         no_key=sum(1 for row in found.unmapped if row.seed_line is None),
         seed_columns=",".join(config.ALIAS_COLUMNS),
-        tenants_listed=TENANTS,
-        tenants_striped=STRIPED,
-        has_tenants=any(column.strip for column in columns),
-    )
+        seed_lines=SEED_LINES,
+    )  # fmt: skip
 
 
 def headline(total: Coverage, left: Sequence[Group], vocabulary: str) -> str:
@@ -165,11 +128,7 @@ def headline(total: Coverage, left: Sequence[Group], vocabulary: str) -> str:
     if not total.rows:
         return "There are no rows, so there is nothing to decide"
     if not total.filled:
-        return (
-            f"All {page.plural(total.rows, 'row')} are empty"
-            if total.rows > 1
-            else ("The only row is empty")
-        )
+        return f"All {total.rows:,} rows are empty" if total.rows > 1 else "The only row is empty"
     if total.canonical == total.filled:
         return "Every filled row is canonical already"
     after = page.percent(total.resolved, total.filled)
@@ -183,41 +142,28 @@ def headline(total: Coverage, left: Sequence[Group], vocabulary: str) -> str:
             first += f", up from {page.percent(total.canonical, total.filled)}"
     if total.unknown:
         verb = "waits" if total.unknown == 1 else "wait"
-        return f"{first}; {page.number(total.unknown)} {verb} for a decision"
+        return f"{first}; {total.unknown:,} {verb} for a decision"
     if total.left:
         most = max((group for group in left if group.kind == "stays"), key=lambda each: each.rows)
         what = KNOWN[most.title].format(vocabulary=vocabulary)
-        return f"{first}; {page.number(most.rows)} {'is' if most.rows == 1 else 'are'} {what}"
+        return f"{first}; {most.rows:,} {'is' if most.rows == 1 else 'are'} {what}"
     return first
 
 
-def parts(rows: Coverage) -> list[Part]:
-    """Coverage as the parts of a bar; they add up to all rows."""
+def parts(row: Row) -> list[Part]:
+    """A row of coverage as the parts of a bar; they add up to all rows."""
     return [
-        Part("canonical already", rows.canonical, "now"),
-        Part("to be changed", rows.resolved - rows.canonical, "change"),
-        Part("known, stays", rows.left, "stays"),
-        Part("unknown", rows.unknown, "unknown"),
-        Part("empty", rows.missing, "missing"),
+        Part("canonical already", row["canonical"], "now"),
+        Part("to be changed", row["resolved"] - row["canonical"], "change"),
+        Part("known, stays", row["left"], "stays"),
+        Part("unknown", row["unknown"], "unknown"),
+        Part("empty", row["missing"], "missing"),
     ]
 
 
-def _sum(rows: Iterable[Coverage]) -> Coverage:
-    found = list(rows)
-    return Coverage(
-        table_name="",
-        column_name="",
-        rows=sum(row.rows for row in found),
-        canonical=sum(row.canonical for row in found),
-        resolved=sum(row.resolved for row in found),
-        left=sum(row.left for row in found),
-        unknown=sum(row.unknown for row in found),
-        missing=sum(row.missing for row in found),
-    )
-
-
-def _has(groups: Sequence[Group], title: str) -> bool:
-    return any(group.title == title for group in groups)
+def _sum(rows: Sequence[Coverage]) -> Coverage:
+    names = ("rows", "canonical", "resolved", "left", "unknown", "missing")
+    return Coverage("", "", *(sum(getattr(row, name) for row in rows) for name in names))
 
 
 def _left(found: Found) -> Iterator[Group]:
@@ -250,69 +196,12 @@ def _stays(left: Sequence[Group], reasons: dict[str, str]) -> list[tuple[Group, 
     return found
 
 
-def _flows(groups: Sequence[Group]) -> list[Flow]:
-    """The same flow for a desk and for a phone."""
-    others = [
-        value for group in groups for value in group.values if value.resolution != "canonical"
+def _target(group: Group) -> Target:
+    lines = [
+        Line(value.value, value.rows, "now" if value.resolution == "canonical" else group.kind)
+        for value in group.values
     ]
-    commonest = sorted(others, key=lambda value: -value.rows)[:DRAWN]
-    drawn = {id(value) for value in commonest}
-    flows = []
-    for shape in (figures.WIDE, figures.NARROW):
-        targets = [
-            figures.Target(
-                page.short(group.title, shape.right_columns),
-                "now" if group.label else group.kind,
-                list(_streams(group, drawn, shape)),
-            )
-            for group in groups
-        ]
-        flows.append(figures.flow(targets, shape))
-    return flows
-
-
-def _streams(group: Group, drawn: set[int], shape: figures.Shape) -> Iterator[figures.Stream]:
-    """The canonical value, the spellings chosen and the commonest one; the rest as one stream."""
-    rest = []
-    first = True
-    for value in group.values:
-        canonical = value.resolution == "canonical"
-        if canonical or first or id(value) in drawn:
-            first = first and canonical
-            kind = "now" if canonical else group.kind
-            yield figures.Stream(page.short(value.value, shape.left_columns), value.rows, kind)
-        else:
-            rest.append(value)
-    if len(rest) == 1:
-        yield figures.Stream(
-            page.short(rest[0].value, shape.left_columns), rest[0].rows, group.kind
-        )
-    elif rest:
-        more = f"{page.number(len(rest))} more"
-        label = f"{more} spellings" if len(more) + 10 <= shape.left_columns else more
-        yield figures.Stream(label, sum(value.rows for value in rest), group.kind)
-
-
-def _columns(found: Found, origin: Origin) -> list[Column]:
-    """Every column with its tenants, the biggest column first."""
-    columns = []
-    for total in found.coverage:
-        name = f"{total.table_name}.{total.column_name}"
-        rows = [
-            row
-            for row in found.tenants
-            if (row.table_name, row.column_name) == (total.table_name, total.column_name)
-        ]
-        tenants = sorted((row for row in rows if row.tenant is not None), key=_coverage)
-        none = next((row for row in rows if row.tenant is None), None)
-        strip = None
-        if tenants:
-            bars = [_filled_parts(row) for row in tenants[:STRIPED]]
-            strip = figures.strip(bars, _filled_parts(none) if none else None)
-        columns.append(
-            Column(name, total, parts(total), name in origin.documents, tenants, none, strip)
-        )
-    return columns
+    return Target(group.title, group.kind, group.rows, len(lines), lines)
 
 
 def _coverage(row: TenantCoverage) -> tuple[float, str]:
@@ -320,34 +209,36 @@ def _coverage(row: TenantCoverage) -> tuple[float, str]:
     return row.resolved / row.filled if row.filled else 2.0, row.tenant or ""
 
 
-def _filled_parts(row: TenantCoverage) -> list[Part]:
-    return [part for part in parts(row) if part.kind != "missing"]
-
-
-def _waiting(row: Unmapped, origin: Origin) -> Waiting:
-    keys = value_tables.sample_keys(row, origin.unit)
-    return Waiting(**vars(row), places=row.found_in.count(", ") + 1, look_at=page.short(keys, KEYS))
+def _tenant(row: TenantCoverage) -> Row:
+    """A row with what is shown of it; shares are of what is filled."""
+    return {
+        **vars(row),
+        "filled": row.filled,
+        "now": page.percent(row.canonical, row.filled),
+        "after": page.percent(row.resolved, row.filled),
+        "change": row.resolved - row.canonical,
+    }
 
 
 def _flow_headline(found: Found, total: Coverage, canonical: int) -> str:
     """How many spellings are understood, and how many rows that leaves as they are."""
     understood = sum(1 for value in found.values if value.stage is not None)
-    spellings = page.plural(len(found.values), "spelling")
+    spellings = counted(len(found.values), "spelling")
     left = total.rows - total.resolved
     if not understood:
         return f"None of {spellings} means a canonical value; every row keeps what it has"
     verb = "means" if understood == 1 else "mean"
-    first = f"{page.number(understood)} of {spellings} {verb}"
-    first = f"{first} one of {page.plural(canonical, 'canonical value')}"
+    first = f"{understood:,} of {spellings} {verb}"
+    first = f"{first} one of {counted(canonical, 'canonical value')}"
     if not left:
         return first
     keep = "keeps what it has" if left == 1 else "keep what they have"
-    return f"{first}; {page.plural(left, 'row')} {keep}"
+    return f"{first}; {counted(left, 'row')} {keep}"
 
 
-def _coverage_headline(columns: Sequence[Column]) -> str:
+def _coverage_headline(columns: Sequence[Coverage]) -> str:
     """From which share to which, over the columns that hold anything."""
-    filled = [column.total for column in columns if column.total.filled]
+    filled = [column for column in columns if column.filled]
     if not filled:
         return "No column holds a value"
     shares = sorted(filled, key=lambda total: total.resolved / total.filled)
@@ -364,18 +255,16 @@ def _stays_headline(left: Sequence[Group]) -> str:
     for kind, why in words.items():
         rows = sum(group.rows for group in left if group.kind == kind)
         if rows:
-            clauses.append(f"{page.number(rows)} {why}")
+            clauses.append(f"{rows:,} {why}")
     total = sum(group.rows for group in left)
     verb = "stays as it is" if total == 1 else "stay as they are"
-    return f"{page.plural(total, 'row')} {verb}: {', '.join(clauses)}"
+    return f"{counted(total, 'row')} {verb}: {', '.join(clauses)}"
 
 
 def _seed_lines(rows: Iterable[Unmapped]) -> SeedLines:
     """The lines that can be copied from a page: one line each, nothing invisible in them."""
     lines = [row.seed_line for row in rows if row.seed_line is not None]
     fit = [
-        line
-        for line in lines
-        if len(line) <= SEED_LINE and terminal.visible(line, SEED_LINE) == line
+        line for line in lines if len(line) <= SEED_LINE and visible(line, 2 * SEED_LINE) == line
     ][:SEED_LINES]
     return SeedLines("\n".join(fit), len(fit), len(lines) - len(fit))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
-SVG = {"path", "rect"}  # may close themselves
+SVG = {"path"}  # may close itself
 
 
 class Page(HTMLParser):

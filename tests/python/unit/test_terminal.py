@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from trueup.core.dbt import Failure, Outcome
@@ -30,18 +33,41 @@ from trueup.show import terminal
         ("\U000e0041", "‹U+E0041›"),
         ("种子轮", "种子轮"),
         ("a" * 48, "a" * 48),
-        ("a" * 49, "a" * 48 + "…"),
+        ("a" * 49, "a" * 47 + "…"),
+        ("种" * 25, "种" * 23 + "…"),
+        ("a" * 45 + "\u200b" * 2, "a" * 45 + "…"),
     ],
 )
 def test_visible(value: str | None, shown: str) -> None:
     assert terminal.visible(value) == shown
 
 
-def test_visible_never_breaks_the_line_or_prints_what_cannot_be_seen() -> None:
-    for point in (*range(0x250), *range(0x2000, 0x2070), 0x85, 0xFEFF, 0xE0001):
-        shown = terminal.visible(chr(point))
-        assert shown.isprintable(), hex(point)
-        assert len(shown.splitlines()) == 1, hex(point)
+@given(st.text(max_size=300), st.integers(1, 60))
+def test_visible_fits_and_prints_nothing_that_cannot_be_seen(text: str, columns: int) -> None:
+    shown = terminal.visible(text, columns)
+    width = sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in shown)
+    assert width <= columns + 2  # quotes of a value with white space at its ends
+    assert shown.isprintable() and len(shown.splitlines()) == 1
+    assert not any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in shown)
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(0, "0 bytes"), (10_239, "10239 bytes"), (10_240, "10 kB"), (1_551_360, "1515 kB"),
+     (64 * 1024**2, "64 MB"), (5 * 1024**5, "5120 TB"), (-20_480, "-20 kB")],
+)  # fmt: skip
+def test_bytes_are_written_as_the_server_does(count: int, shown: str) -> None:
+    assert terminal.bytes_text(count) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (0.00042, "0.42 ms"), (0.0046, "4.6 ms"), (0.05, "50 ms"), (0.85, "850 ms"),
+     (0.9999, "1.0 s"), (1, "1 s"), (1.25, "1.2 s"), (59.7, "1 min"), (90, "1 min 30 s"),
+     (3600, "1 h"), (46_800, "13 h"), (90_061, "1 d 1 h")],
+)  # fmt: skip
+def test_times_are_readable(seconds: float, text: str) -> None:
+    assert terminal.duration(seconds) == text
 
 
 @pytest.mark.parametrize("value", ["[bold]x[/]", "[/]", "\\[x]"])

@@ -1,101 +1,14 @@
-"""Figures over time and the judgement of a run's report: numbers in, coordinates and words out."""
+"""The judgement of a run's report: numbers in, words out."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from trueup.migration.report_judgement import predictions, server_work, verdict
 from trueup.migration.report_records import Column, Durations, Prediction, ServerWork, Updates
-from trueup.show import figures
-
-BOXES = st.sampled_from([figures.WIDE_BOX, figures.NARROW_BOX])
-SECONDS = st.floats(0, 10**7)
-MILLISECONDS = st.floats(0, 10**7)
-
-
-def label(value: float) -> str:
-    return f"{value:g}"
-
-
-@given(
-    st.lists(st.tuples(SECONDS, MILLISECONDS), max_size=50),
-    st.dictionaries(st.sampled_from(["p50", "p95", "target"]), MILLISECONDS),
-    BOXES,
-)
-def test_dots_levels_and_ticks_stay_in_their_box(
-    found: list[tuple[float, float]], levels: dict[str, float], box: figures.Box
-) -> None:
-    dots = [figures.Dot(seconds, value, "change") for seconds, value in found]
-    last = max((seconds for seconds, _ in found), default=0.0)
-    drawn = figures.dots(dots, levels, [(last / 2, "1 h")], last, box, label)
-    places = re.findall(r"M(-?[\d.]+) (-?[\d.]+)h0", drawn.paths.get("change", ""))
-    assert len(places) == len(found)
-    for x, y in places:
-        assert 0 <= float(x) <= box.width and -0.1 <= float(y) <= box.height + 0.1
-    heights = [*drawn.levels.values(), *(y for y, _ in drawn.ys)]
-    assert all(-0.1 <= y <= box.height + 0.1 for y in heights)
-    assert 2 <= len(drawn.ys) <= 16
-    assert all(0 <= x <= box.width + 0.1 for x, _ in [*drawn.xs, *drawn.breaks])
-    for (one, value), (other, more) in pairwise(
-        sorted(((value, float(y)) for (_, value), (_, y) in zip(found, places, strict=True)))
-    ):
-        assert value >= more - 0.11, (one, other)  # what took longer is higher
-
-
-def test_a_slow_batch_does_not_flatten_the_others() -> None:
-    usual = [figures.Dot(n, 10, "change") for n in range(20)]
-    slow = figures.Dot(20, 5000, "change")
-    drawn = figures.dots([*usual, slow], {}, [], 20, figures.WIDE_BOX, label)
-    assert [text for _, text in drawn.ys] == ["10", "100", "1000", "10000"]
-    drawn = figures.dots(usual, {"p50": 10}, [], 20, figures.WIDE_BOX, label)
-    assert [text for _, text in drawn.ys] == ["0", "2", "4", "6", "8", "10"]
-    assert drawn.levels == {"p50": 0.0}
-
-
-@given(st.lists(st.floats(0, 10**9), min_size=1, max_size=80), BOXES)
-def test_steps_stay_in_their_box_and_follow_each_other(
-    values: list[float], box: figures.Box
-) -> None:
-    found = [figures.Step(n, n + 1, value) for n, value in enumerate(values)]
-    drawn = figures.steps(found, [], len(values), box, label)
-    corners = re.findall(r"[ML]([\d.]+) (-?[\d.]+)H([\d.]+)", drawn.line)
-    assert len(corners) == len(values)
-    for (_, y, end), (start, _, _) in pairwise(corners):
-        assert end == start and -0.1 <= float(y) <= box.height + 0.1
-    top = max(values)
-    if top >= 0.001:
-        heights = [box.height - float(y) for _, y, _ in corners]
-        assert max(heights) > box.height * 0.6  # the room is used
-        for value, height in zip(values, heights, strict=True):
-            assert height / max(heights) == pytest.approx(value / top, abs=0.02)
-    assert drawn.area.startswith(f"M0 {box.height}L") and drawn.area.endswith("z")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (0.00042, "0.42 ms"), (0.0046, "4.6 ms"), (0.05, "50 ms"), (0.85, "850 ms"),
-     (0.9999, "1.0 s"), (1, "1 s"), (1.25, "1.2 s"), (59.7, "1 min"), (90, "1 min 30 s"),
-     (3600, "1 h"), (46_800, "13 h"), (90_061, "1 d 1 h")],
-)  # fmt: skip
-def test_times_are_readable(seconds: float, text: str) -> None:
-    assert figures.duration(seconds) == text
-
-
-@given(st.floats(0, 10**8), BOXES)
-def test_the_time_axis_has_few_round_labels(seconds: float, box: figures.Box) -> None:
-    found = figures.dots([], {}, [], seconds, box, label).xs
-    assert len(found) <= max(box.ticks, 5) + 1
-    assert all(after - before > 20 for (before, _), (after, _) in pairwise(found))
-
-
-# ------------------------------------------------------------------------------------- judgement
 
 COLUMN = Column(
     table_name="t", column_name="c", status="completed", notes=None, brake=None, target_ms=50,
