@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from trueup.core import ledger
+from trueup.core import ledger, records
 from trueup.core.statements import Statement
 from trueup.findings import FAIL, OK, WARN, Finding
 from trueup.migration.brakes import Mark
@@ -348,14 +348,9 @@ def _rows(
     named: Named, connected: psycopg.Connection[Any], statement: str, **values: object
 ) -> list[dict[str, Any]]:
     """The rows of a statement by column name, arrays as tuples."""
-    cursor = named[statement].run(connected, **values)
-    names = [column.name for column in cursor.description or ()]
     return [
-        {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in zip(names, row, strict=True)
-        }
-        for row in cursor.fetchall()
+        {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+        for row in records.rows(connected, named[statement], **values)
     ]
 
 

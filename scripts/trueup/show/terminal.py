@@ -22,9 +22,9 @@ BAR = 24  # columns of a bar
 def console(stderr: bool = False) -> Console:
     """A console on stdout or stderr, of fixed width when nobody is looking."""
     stream = sys.stderr if stderr else sys.stdout
-    return Console(
-        file=stream, width=None if stream.isatty() else WIDTH, highlight=False, soft_wrap=False
-    )
+    width = None if stream.isatty() else WIDTH
+    # no emoji: a name such as :key: is printed as it is
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False, emoji=False)
 
 
 @contextmanager

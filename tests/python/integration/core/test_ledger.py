@@ -296,12 +296,6 @@ def test_what_stands_in_the_way_is_told(app: App, monkeypatch: pytest.MonkeyPatc
     assert "migration_runs" not in relations(app)
 
 
-def test_no_command_without_a_server(app: App) -> None:
-    url = app.url.replace(f"/{app.database}", "/nowhere")
-    done = trueup(app.project, "ledger", "init", DATABASE_URL=url)
-    assert (done.returncode, "cannot connect" in done.stderr) == (2, True)
-
-
 # ------------------------------------------------------------------------------------------ reading
 
 
