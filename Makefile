@@ -61,7 +61,7 @@ lock: $(INSTALLED) ## resolve requirements.lock anew from pyproject.toml
 	rm -rf $(VENV)/lock
 
 clean: ## stop the server, remove everything that was made (the embedded database too)
-	-@[ ! -x $(BIN)/trueup ] || $(BIN)/trueup down
+	-@[ ! -x $(BIN)/trueup ] || $(BIN)/trueup down --remove-data
 	rm -rf $(VENV) .trueup compiled docs-site target logs profiles.yml
 
 # A set-up that was interrupted leaves no stamp and is made anew.

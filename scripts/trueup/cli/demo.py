@@ -10,6 +10,7 @@ import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import click
 from psycopg import sql
@@ -90,7 +91,7 @@ def _load(
 
 def _build(settings: Settings, environment: dict[str, str]) -> bool:
     """Build the models; whether all of them and all tests passed."""
-    click.echo("\n$ dbt build")
+    click.echo("\n$ dbt build --exclude tag:verification")
     with terminal.progress("build") as report:
         # the newest run in the ledger may have changed a sample that is gone
         outcome = dbt.run(
@@ -135,35 +136,34 @@ def _migrate(settings: Settings) -> int:
             runner.close(connected, schema, old, "cancelled")
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
     quiet = ("--sleep-ms", "0")  # nobody else works on the sample
-    if code := _call(r" will change |, and rolled back|predicted: |^Plan ",
-                     "plan", "--rehearse", *quiet):  # fmt: skip
+    planned = r" will change |, and rolled back|^Plan "
+    if code := _call(planned, "plan", "--rehearse", *quiet):
         return code
     with connection.connect(settings, writes=False) as connected:
         made = runs.recent(connected, schema, 1)[0]
     if not made["rows_planned"]:
         return 0
-    run_id = str(made["run_id"])[:8]
     for shown, *arguments in (
-        (r"^(?!\[INFO\])", "apply", run_id, "--yes"),
-        (r"^[✓!✗] |^\[|^written", "verify", run_id, "--output", verification),
-        ("", "report", run_id, "--output", report),
+        (r"^(?!\[INFO\])", "apply", "--yes"),
+        (r"^[✓!✗] |^\[|^written", "verify", "--output", verification),
+        ("", "report", "--output", report),
     ):
         if code := _call(shown, *arguments):
             return code
-    _edit(settings, run_id)
-    return _call(" will get |conflicts?:|edited$|^row |^Roll|^Run ", "rollback", run_id, "--yes",
-                 *quiet)  # fmt: skip
+    _edit(settings, made["run_id"])
+    restored = " will get |conflicts?:|edited$|^row |^Roll|^Run "
+    return _call(restored, "rollback", str(made["run_id"])[:8], "--yes", *quiet)
 
 
-def _edit(settings: Settings, run_id: str) -> None:
+def _edit(settings: Settings, run_id: UUID) -> None:
     """Change a row that the run has changed, as a user of the application would."""
     with connection.connect(settings) as connected:
         log = sql.Identifier(ledger.schema(settings), "stage_normalization_log")
         query = sql.SQL(
             "select table_name, column_name, cast(row_id as bigint) from {}"
-            " where cast(run_id as text) like %s order by 1 desc, 2 desc, 3 limit 1"
+            " where run_id = %s order by 1 desc, 2 desc, 3 limit 1"
         )
-        ((table, column, key),) = connected.execute(query.format(log), [f"{run_id}%"]).fetchall()
+        ((table, column, key),) = connected.execute(query.format(log), [run_id]).fetchall()
         statement = sql.SQL("update {} set {} = {} where id = {}").format(
             sql.Identifier(config.app_schema(settings), table),
             sql.Identifier(column),

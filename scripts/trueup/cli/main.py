@@ -113,12 +113,17 @@ def profile() -> None:
 
 
 @main.command()
-@examples("trueup down")
-def down() -> None:
-    """Stop the embedded PostgreSQL of this checkout. Its data stays."""
+@click.option("--remove-data", is_flag=True, help="Remove its databases, too.")
+@examples("""
+trueup down
+trueup down --remove-data
+""")
+def down(remove_data: bool) -> None:
+    """Stop the embedded PostgreSQL of this checkout; its data stays without --remove-data."""
     from trueup.local import server
 
-    stopped = server.stop(read_settings().state)
+    state = read_settings().state
+    stopped = server.remove(state) if remove_data else server.stop(state)
     click.echo("stopped" if stopped else "was not running")
 
 

@@ -110,6 +110,13 @@ def stop(state: Path) -> bool:
     return True
 
 
+def remove(state: Path) -> bool:
+    """Stop the server and remove its data, wherever it is; False if none was running."""
+    stopped, place = stop(state), home(state)
+    shutil.rmtree(place / "pgdata" if place == Path(state).resolve() else place, ignore_errors=True)
+    return stopped
+
+
 def running(state: Path) -> Address | None:
     """Where the server of this state folder listens; None if it does not answer."""
     state = Path(state).resolve()

@@ -64,10 +64,8 @@ def begin(project: Path, *arguments: str, **environ: str) -> subprocess.Popen[st
 def remove_server(state: Path) -> None:
     """Stop the embedded server of that state folder and remove all it has written."""
     if state.exists():
-        server.stop(state)
-        home = server.home(state)
+        server.remove(state)
         shutil.rmtree(state, ignore_errors=True)
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _exit_code(arguments: tuple[str, ...]) -> int:

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 
 from integration.conftest import App, copy_project
 from support.browser import assert_readable, needs_chromium
+from support.command import remove_server
 from support.page_reader import check
 from trueup.local import server
 from trueup.vocabulary import value_page, values
@@ -37,10 +37,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     state = folder / ".trueup"
     server.start(state, options={"fsync": "off", "full_page_writes": "off"})
     yield folder
-    server.stop(state)
-    home = server.home(state)
-    shutil.rmtree(state, ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
+    remove_server(state)
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def test_the_demo_prints_what_the_readme_says(tmp_path: Path) -> None:
     try:
         rest = trueup(project, "demo")
     finally:
-        server.stop(project / ".trueup")
+        server.remove(project / ".trueup")
     for block in BLOCKS[:2]:
         for part in block.split("...\n"):
             assert part in rest

@@ -273,6 +273,8 @@ def test_root_in_a_closed_checkout(closed: Path) -> None:
     ask(address, "create table old (id int)")
     shutil.rmtree(closed)  # as with a new clone at the same path
     assert ask(server.start(closed, options=FAST), "select to_regclass('old')") is None
+    assert server.remove(closed) is True
+    assert not home.exists()  # as `make clean` leaves it
 
 
 @as_root

@@ -71,7 +71,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[server.Address
     try:
         yield server.start(state, options={"fsync": "off"})
     finally:
-        server.stop(state)
+        server.remove(state)
 
 
 def _database(address: server.Address, name: str) -> str:
