@@ -102,7 +102,8 @@ def _build(settings: Settings, environment: dict[str, str]) -> bool:
             show_failures(connected, outcome)
         return False
     done = sum(outcome.counts.values())
-    click.echo(f"{done} models, snapshots and tests passed in {outcome.seconds:.0f} s\n")
+    took = terminal.duration(round(outcome.seconds))
+    click.echo(f"{done} models, snapshots and tests passed in {took}\n")
     return True
 
 

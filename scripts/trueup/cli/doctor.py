@@ -13,8 +13,9 @@ from trueup.core.settings import Settings
 from trueup.findings import FAIL as FAIL
 from trueup.findings import OK, WARN, Finding
 from trueup.migration import brakes, plan, tables
+from trueup.show.terminal import bytes_text
 
-DISK_MB = 400  # a new embedded server and its sample
+DISK_BYTES = 400 * 1024**2  # a new embedded server and its sample
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -55,13 +56,13 @@ def _environment(settings: Settings) -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    free = shutil.disk_usage(folder).free // 1024**2
-    is_little = free < DISK_MB
+    free = shutil.disk_usage(folder).free
+    is_little = free < DISK_BYTES
     return Finding(
         "disk",
         FAIL if is_little else OK,
-        f"{free:,} MB free at the project",
-        f"free {DISK_MB} MB" if is_little else "",
+        f"{bytes_text(free)} free at the project",
+        f"free {bytes_text(DISK_BYTES)}" if is_little else "",
     )
 
 

@@ -22,6 +22,7 @@ from trueup.core import config, connection
 from trueup.core.errors import TrueupError, first_line
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement
+from trueup.show.terminal import bytes_text, duration
 
 # The statement of a brake is brake_<name>; its unit is the last word of the name.
 NAMES = (
@@ -144,11 +145,10 @@ def amount(name: str, value: float) -> str:
     """A number in the unit of its brake: 64 MB, 10 s, 200 ms, 42 files."""
     unit = name.rpartition("_")[2]
     if unit == "bytes":
-        units = ["bytes", "kB", "MB", "GB", "TB"]
-        while value >= 1024 and len(units) > 1:
-            value, units = value / 1024, units[1:]
-        unit = units[0]
-    return f"{value:.4g} {'s' if unit == 'seconds' else unit}"
+        return bytes_text(value)
+    if unit in ("seconds", "ms"):
+        return duration(value / (1000 if unit == "ms" else 1))
+    return f"{value:.4g} {unit}"
 
 
 class Brakes:
@@ -286,7 +286,8 @@ class Brakes:
             seconds = time.monotonic() - self._heard
             silence = None
             if seconds > BLIND_SECONDS or not self._first.is_set():
-                silence = f"the brakes have seen nothing for {seconds:.0f} s: {self._error}"
+                blind = duration(round(seconds))
+                silence = f"the brakes have seen nothing for {blind}: {self._error}"
             if bool(silence) != self._is_silent and not self._allow_blind:
                 reason = silence or "the brakes see again"
                 self._changes.append(Change("brakes", bool(silence), reason))

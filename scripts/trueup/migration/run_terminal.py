@@ -24,7 +24,16 @@ from trueup.migration import rehearsal
 from trueup.migration.engine import Event, Left, Outcome
 from trueup.migration.plan import ColumnPlan, Plan, Value
 from trueup.migration.runner import Place
-from trueup.show.terminal import BAR, console, counted, new_table, percent, show_finding, visible
+from trueup.show.terminal import (
+    BAR,
+    bytes_text,
+    console,
+    counted,
+    new_table,
+    percent,
+    show_finding,
+    visible,
+)
 
 SHOWN = 8  # values, tenants per table
 WHOLE = 1000  # characters of a value where all are shown
@@ -358,7 +367,7 @@ def bars(places: Sequence[Place]) -> Iterator[Report]:
                 rows[current] += event.data.get("rowsUpdated", 0)
                 progress.update(tasks[current], advance=1, description=speed())
             elif event.kind == "pulse" and event.data["walPerSecond"] is not None:
-                log = f", log {event.data['walPerSecond'] / 1024**2:,.1f} MB/s"
+                log = f", log {bytes_text(event.data['walPerSecond'])}/s"
             elif event.kind in ("second_look", "brake_on"):
                 say(escape(event.message))
             elif event.kind == "brake_off" and current in began:

@@ -15,11 +15,13 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg import sql
 
 from trueup.core import ledger, records
 from trueup.core.statements import Statement
 from trueup.findings import FAIL, OK, WARN, Finding
 from trueup.migration.brakes import Mark
+from trueup.show.terminal import bytes_text, duration
 
 OLDEST, NEWEST = 15, 18  # PostgreSQL, supported
 
@@ -190,7 +192,7 @@ class Snapshot:
     def label(self) -> str:
         """The snapshot in words: session psql (process 71, idle in transaction, open for 93 s)."""
         if self.age_seconds is not None:
-            age = f"open for {self.age_seconds:.0f} s"
+            age = f"open for {duration(self.age_seconds)}"
         elif self.is_remote:
             age = f"{self.age_transactions:,} transactions old"
         else:
@@ -570,7 +572,7 @@ def _slow(facts: TableFacts, server: ServerFacts, *, by_trigger: bool) -> Iterat
             continue
         yield (
             WARN,
-            f"{blocker.words} ({_size(index.bytes)}): no HOT update",
+            f"{blocker.words} ({bytes_text(index.bytes)}): no HOT update",
             index.remedy if index.role(facts.column_name) else "expect more WAL and growth",
         )
 
@@ -751,9 +753,9 @@ def _snapshots(server: ServerFacts, mark: Mark | None) -> Iterator[Part]:
     for snapshot in old[:SHOWN]:
         remedy = ""
         if snapshot.kind == "prepared transaction":
-            remedy = f"commit or roll back prepared {_literal(snapshot.name)}"
+            remedy = f"commit or roll back prepared {sql.quote(snapshot.name)}"
         elif snapshot.kind == "replication slot" and not snapshot.is_active:
-            remedy = f"select pg_drop_replication_slot({_literal(snapshot.name)})"
+            remedy = f"select pg_drop_replication_slot({sql.quote(snapshot.name)})"
         elif snapshot.is_remote:
             remedy = "end the oldest query of that standby"
         elif snapshot.age_seconds is None:
@@ -784,7 +786,10 @@ def _replicas(server: ServerFacts, marks: Mapping[str, Mark]) -> Iterator[Part]:
         if replica.lag_bytes is None or replica.lag_seconds is None:
             yield OK, f"{replica.name} is no standby yet ({replica.state})", ""
             continue
-        lag = f"{replica.name} is {_size(replica.lag_bytes)}, {replica.lag_seconds:.1f} s behind"
+        lag = (
+            f"{replica.name} is {bytes_text(replica.lag_bytes)}, {duration(replica.lag_seconds)}"
+            " behind"
+        )
         lags = replica.lag_bytes > most_bytes or replica.lag_seconds > most_seconds
         yield WARN if lags else OK, lag, "wait until it has caught up" if lags else ""
     if not server.replicas:
@@ -797,13 +802,13 @@ def _slots(server: ServerFacts, mark: Mark | None) -> Iterator[Part]:
         yield (
             WARN,
             f"slot {slot.name} ({'active' if slot.is_active else 'inactive'}) keeps "
-            f"{_size(slot.kept_bytes or 0)} of log",
+            f"{bytes_text(slot.kept_bytes or 0)} of log",
             "wait until its reader has caught up"
             if slot.is_active
-            else f"select pg_drop_replication_slot({_literal(slot.name)})",
+            else f"select pg_drop_replication_slot({sql.quote(slot.name)})",
         )
     if not keeping:
-        most = f" keeps more than {_size(int(mark.stop))} of log" if mark else " is looked at"
+        most = f" keeps more than {bytes_text(int(mark.stop))} of log" if mark else " is looked at"
         yield OK, f"none of {len(server.slots)}{most}", ""
 
 
@@ -835,20 +840,12 @@ def _size_of(facts: TableFacts) -> str:
     rows = (
         "unknown rows" if facts.estimated_rows is None else f"about {facts.estimated_rows:,} rows"
     )
-    parts = [f"{facts.kind}, {rows}, {_size(facts.bytes)}"]
+    parts = [f"{facts.kind}, {rows}, {bytes_text(facts.bytes)}"]
     if facts.partitions:
         parts.append(f"{facts.partitions} partitions")
     if facts.views:
         parts.append(f"read by {_listed(facts.views)}")
     return "; ".join(parts)
-
-
-def _size(count: int) -> str:
-    """12345 → 12 kB"""
-    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
-    while size >= 1024 and len(units) > 1:
-        size, units = size / 1024, units[1:]
-    return f"{size:.0f} {units[0]}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -860,7 +857,3 @@ def _listed(names: Sequence[str]) -> str:
 def _quoted(facts: TableFacts, names: Iterable[str]) -> str:
     quoted = {column.name: column.quoted for column in facts.columns}
     return ", ".join(quoted[name] for name in names)
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

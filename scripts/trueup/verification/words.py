@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from psycopg import sql
 
 from trueup.core import runs
 from trueup.core.runs import ROLLBACK
@@ -123,7 +124,7 @@ def _advice(check: Check, found: Verification) -> tuple[str, list[str]]:
             "Read the reasons and mend the cause. Failed batches are tried again, rows that were"
             " refused are for a new plan.",
             [
-                f"select * from {_quoted(schema)}.stage_migration_failures",
+                f"select * from {_relation(schema, 'stage_migration_failures')}",
                 *_going_on(run),
             ],
         )
@@ -169,7 +170,7 @@ def _advice(check: Check, found: Verification) -> tuple[str, list[str]]:
             " rows; a column that triggers may keep is listed in `kept_by_triggers`.",
             [
                 "select batch_id, others_changed from"
-                f" {_quoted(schema)}.stage_normalization_changes where run_id = '{run.run_id}'"
+                f" {_relation(schema, 'stage_normalization_changes')} where run_id = '{run.run_id}'"
                 " and others_changed <> '{}'",
                 again,
             ],
@@ -215,19 +216,13 @@ def _going_on(run: runs.Run) -> list[str]:
 
 def _log_of(check: Check, schema: str) -> str:
     """The query for what the audit has of the first row that is named."""
-    log = f"{_quoted(schema)}.stage_normalization_log"
+    log = _relation(schema, "stage_normalization_log")
     for each in check.offenders:
         if each.get("row_key") is not None and each.get("table_name") is not None:
-            table, key = _literal(each["table_name"]), _literal(str(each["row_key"]))
+            table, key = (sql.quote(str(each[name])) for name in ("table_name", "row_key"))
             return f"select * from {log} where table_name = {table} and row_id = {key}"
     return f"select * from {log} order by run_at desc limit 100"
 
 
-def _quoted(name: str) -> str:
-    if re.fullmatch("[a-z_][a-z0-9_]*", name):
-        return name
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _relation(schema: str, name: str) -> str:
+    return sql.Identifier(schema, name).as_string()

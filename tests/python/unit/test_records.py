@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +35,18 @@ def test_it_is_written_in_one_place() -> None:
     writers = re.compile(r"echo\(\s*json\.dumps|json\.dumps\(.*indent=")
     files = (PROJECT / "scripts/trueup").rglob("*.py")
     assert [path.name for path in files if writers.search(path.read_text())] == ["records.py"]
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "docs/schemas").iterdir()), ids=lambda p: p.stem)
+def test_every_part_of_a_document_is_described(path: Path) -> None:
+    def undescribed(schema: Any, place: str = "") -> Iterator[str]:
+        if isinstance(schema, dict):
+            for name, each in schema.get("properties", {}).items():
+                if not each.get("description", "").strip():
+                    yield f"{place}.{name}"
+                yield from undescribed(each, f"{place}.{name}")
+            yield from undescribed(schema.get("items"), f"{place}[]")
+
+    schema = json.loads(path.read_text())
+    assert list(undescribed(schema)) == []
+    assert list(undescribed({"items": {"properties": {"a": {"description": " "}}}})) == ["[].a"]

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import unicodedata
+from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.browser import assert_readable, needs_chromium
 from support.page_reader import Page, check
 from support.verification_document import (
     COMPANIES,
@@ -353,6 +355,12 @@ def test_a_hostile_text_is_shown_and_nothing_else(hostile: str) -> None:
     assert_only_shown(word, read, build(everywhere("text under test"))[1])
     invisible = {letter for letter in text if unicodedata.category(letter) in ("Cf", "Cc")}
     assert invisible <= {"\n"}
+
+
+@needs_chromium
+@pytest.mark.parametrize("text", ["W" * 80, "x\u202e <b>" * 10], ids=["wide", "odd"])
+def test_the_page_is_readable_at_every_width(text: str, tmp_path: Path) -> None:
+    assert_readable(check_page.build(everywhere(text)), tmp_path)
 
 
 # ------------------------------------------------------------------------------------------- parts

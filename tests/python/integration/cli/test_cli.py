@@ -22,6 +22,7 @@ import trueup as package
 from integration.conftest import PROJECT, App, copy_made, copy_project
 from support import command
 from support.command import environment, remove_server, trueup
+from support.page_reader import check
 from trueup.cli import demo
 from trueup.core import dbt
 from trueup.core.settings import Settings
@@ -162,7 +163,10 @@ def test_a_demo_and_then_dbt_by_itself(project: Path, monkeypatch: pytest.Monkey
     commands = re.findall(r"^\$ (?:trueup )?(\w+)", done.stdout, re.MULTILINE)
     assert commands == ["dbt", "unmapped", "plan", "apply", "verify", "report", "rollback"]
     for name in (demo.PAGE, demo.VERIFICATION, demo.RUN):
-        assert (project / ".trueup" / name).exists() and name in done.stdout
+        text = (project / ".trueup" / name).read_text("utf-8")
+        assert check(text) and name in done.stdout
+        assert str(project) not in text
+        assert (project / ".trueup" / "password").read_text().strip() not in text
     (key,) = re.findall(r"^update .* where id = (\d+)", done.stdout, re.MULTILINE)
 
     before, after = found

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from integration.conftest import App, copy_project
+from integration.conftest import App, copy_made, copy_project
 from support.browser import assert_readable, needs_chromium
-from support.command import remove_server
+from support.command import Done, remove_server, trueup
 from support.page_reader import check
 from trueup.local import server
 from trueup.vocabulary import value_page, values
@@ -27,8 +23,6 @@ CELLS = [
     "two\nlines", "שלום <b>", "\u202eevil", "🚀", '" onload="alert(1)', "W" * 300,
 ]  # fmt: skip
 
-Done = subprocess.CompletedProcess[str]
-
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -36,6 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = copy_project(tmp_path_factory.mktemp("pages") / "project")
     state = folder / ".trueup"
     server.start(state, options={"fsync": "off", "full_page_writes": "off"})
+    copy_made(state)
     yield folder
     remove_server(state)
 
@@ -57,17 +52,6 @@ def tried(project: Path, deals: Path) -> Done:
     return trueup(
         project, "try", deals.name, "--column", "Stage", "--output", "p.html", "--output", "p.json"
     )
-
-
-def trueup(project: Path, *arguments: str) -> Done:
-    environment = {name: v for name, v in os.environ.items() if not name.startswith("PG")}
-    for name in ("DATABASE_URL", "TRUEUP_ENV", "LOG_FORMAT"):
-        environment.pop(name, None)
-    return subprocess.run(
-        [sys.executable, "-m", "trueup.cli", *arguments],
-        cwd=project, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
 
 
 def test_the_page_of_try_counts_as_the_json_does(project: Path, tried: Done) -> None:
@@ -118,20 +102,16 @@ def test_the_page_of_try_is_safe_and_ready_to_use(project: Path, tried: Done) ->
     assert json.loads((project / "p.json").read_text())["summary"]["rows"] == len(CELLS)
 
 
-@pytest.mark.parametrize("name", ["page.pdf", "page", "page.htm", ".html", "page.html.gz"])
-def test_an_unknown_ending_stops_before_the_work(project: Path, deals: Path, name: str) -> None:
-    done = trueup(project, "try", deals.name, "--column", "Stage", "--output", name)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert f"{name}: the ending decides the format; allowed: .html, .json" in done.stderr
-    assert not (project / name).exists()
-
-
-def test_a_folder_that_is_not_there_stops_before_the_work(project: Path, deals: Path) -> None:
-    done = trueup(project, "try", deals.name, "--column", "Stage", "--output", "nowhere/page.html")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "nowhere/page.html cannot be written: there is no folder" in done.stderr
+def test_a_page_that_cannot_be_written_stops_before_the_work(project: Path, deals: Path) -> None:
+    ending = "the ending decides the format; allowed: .html, .json"
+    for name, reason in (
+        ("page.pdf", ending), ("page", ending), (".html", ending), ("page.html.gz", ending),
+        ("nowhere/page.html", "there is no folder"),
+    ):  # fmt: skip
+        done = trueup(project, "try", deals.name, "--column", "Stage", "--output", name)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert name in done.stderr and reason in done.stderr
+        assert not (project / name).exists()
 
 
 def test_a_failure_leaves_the_old_page(project: Path, deals: Path) -> None:
@@ -147,31 +127,6 @@ def test_a_failure_leaves_the_old_page(project: Path, deals: Path) -> None:
     assert [path for path in sorted(project.iterdir()) if path not in before] in (
         [], [project / "logs"], [project / "target"]
     )  # fmt: skip
-
-
-def test_the_demo_writes_its_page_and_says_so(project: Path) -> None:
-    done = trueup(project, "demo", "--companies", "2000")
-    assert done.returncode == 0, done.stderr
-    shown = re.findall(r"\.trueup/[\w-]+\.html", done.stdout)
-    assert shown == [
-        ".trueup/demo.html", ".trueup/demo-verification.html", ".trueup/demo-run.html"
-    ]  # fmt: skip
-    verified = (project / ".trueup" / "demo-verification.html").read_text(encoding="utf-8")
-    assert "What became what" in verified and str(project) not in verified
-    of_run = (project / ".trueup" / "demo-run.html").read_text(encoding="utf-8")
-    (short,) = re.findall(r"Rollback of run (\w+)", done.stdout)
-    assert short in of_run and "<h2>Sign-off" in of_run and str(project) not in of_run
-    text = (project / ".trueup" / "demo.html").read_text(encoding="utf-8")
-    read = check(text)
-    assert len(text.encode()) < 500_000
-    rows = {row[0]: int(row[1].replace(",", "")) for row in read.tables["Coverage per column"][1:]}
-    assert rows["portfoliocompanies.stage"] == 2000
-    assert [name for name in rows if name.endswith(" *")] == [
-        "fund_strategy_models.stage_allocation *", "fund_baselines.stage_distribution *"
-    ]  # fmt: skip
-    password = (project / ".trueup" / "password").read_text().strip()
-    assert password not in text
-    assert str(project) not in text
 
 
 def test_tenants_add_up_to_their_column(shared_built: App) -> None:

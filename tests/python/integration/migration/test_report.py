@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -162,21 +161,6 @@ def test_the_document_keeps_its_schema(made: Report) -> None:
     for part, wrong in (("totals", {}), ("verdict", {"state": "fine", "sentence": ""}),
                         ("sample", [{}]), ("more", 1)):  # fmt: skip
         assert list(validator(schema).iter_errors({**document, part: wrong})), part
-
-
-def test_every_part_of_the_document_is_described() -> None:
-    def undescribed(schema: Any, path: str = "") -> Iterator[str]:
-        if isinstance(schema, dict):
-            for name, each in schema.get("properties", {}).items():
-                if not each.get("description", "").strip():
-                    yield f"{path}.{name}"
-                yield from undescribed(each, f"{path}.{name}")
-            yield from undescribed(schema.get("items"), f"{path}[]")
-
-    schema = json.loads(SCHEMA.read_text())
-    assert list(undescribed(schema)) == []
-    schema["properties"]["totals"]["properties"]["batches"]["description"] = " "
-    assert list(undescribed(schema)) == [".totals.batches"]
 
 
 def test_rows_by_column_are_those_of_the_tables(

@@ -837,7 +837,7 @@ def test_replicas_and_slots(place: Place, tmp_path: Path) -> None:
         )  # fmt: skip
         assert "954 MB" in finding_of(behind, "replicas").found
         assert finding_of(behind, "replicas").status == WARN
-        assert "keeps 2 GB of log" in finding_of(behind, "slots").found
+        assert "keeps 2048 MB of log" in finding_of(behind, "slots").found
     finally:
         receiver.terminate()
         receiver.wait(20)
