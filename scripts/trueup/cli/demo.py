@@ -135,7 +135,7 @@ def _migrate(settings: Settings) -> int:
             runner.close(connected, schema, old, "cancelled")
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
     quiet = ("--sleep-ms", "0")  # nobody else works on the sample
-    if code := _call(r" will change |, and rolled back|predicted: |^Plan ",
+    if code := _call(r" will change |, and rolled back|Estimated |^Plan ",
                      "plan", "--rehearse", *quiet):  # fmt: skip
         return code
     with connection.connect(settings, writes=False) as connected:
