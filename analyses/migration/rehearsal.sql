@@ -1,9 +1,9 @@
--- Named statements of `trueup plan --rehearse`. Rows of the application are read here, not changed:
--- the one batch that is tried out and rolled back is the plan's own apply_batch. What else changes
--- rows here changes those of a scratch table in the ledger's schema.
+-- Named statements of `trueup plan --rehearse` and `trueup apply --dry-run`. apply_batch changes
+-- one batch of each column in a transaction that is rolled back, and what this has cost tells what
+-- the whole run will cost.
 
 -- name: rehearsal__batch(run_id, table_name, column_name)
--- The batch to try out: the one with the most rows to change.
+-- The batch to try: the one with the most rows to change. rows_read: of all batches of the column.
 select
     batches.batch_id,
     batches.range_start,
@@ -13,84 +13,37 @@ select
     batches.hashed,
     batches.dense,
     batches.fund_id,
-    batches.rows_planned
+    batches.rows_planned,
+    sum(batches.rows_in_batch) over () as rows_read
 from {{ ref('stage_migration_batches') }} as batches
 where
     batches.run_id = $1
     and batches.table_name = $2
     and batches.column_name = $3
-    and batches.status = 'pending'
 order by
     batches.rows_planned desc,
     batches.batch_id asc
 limit 1;
 
--- name: rehearsal__range(run_id, table_name, column_name)
--- The range to copy: the one with the row in the middle of all that will change. And what the whole
--- column has.
-with ranges as (
-    select
-        batches.fund_id,
-        batches.range_start,
-        batches.range_end,
-        batches.stripes,
-        batches.hashed,
-        min(batches.batch_id) as first_batch,
-        count(*) as batch_count,
-        sum(batches.rows_in_batch) as row_count,
-        sum(batches.rows_planned) as planned_count
-    from {{ ref('stage_migration_batches') }} as batches
-    where
-        batches.run_id = $1
-        and batches.table_name = $2
-        and batches.column_name = $3
-    group by
-        batches.fund_id,
-        batches.range_start,
-        batches.range_end,
-        batches.stripes,
-        batches.hashed
-),
-
-placed_ranges as (
-    select
-        ranges.*,
-        sum(ranges.planned_count) over (order by ranges.first_batch) as planned_so_far,
-        sum(ranges.planned_count) over () as planned_total,
-        sum(ranges.row_count) over () as row_total,
-        sum(ranges.batch_count) over () as batch_total
-    from ranges
+-- name: rehearsal__take(batch_id, run_id, table_name, column_name, lease_token)
+-- In the transaction that is rolled back: a batch as if a runner had claimed it. It is none of the
+-- plan's, which is left alone, and may be gone already (a dry run).
+with control as (
+    insert into {{ ref('stage_migration_control') }} (
+        run_id, table_name, column_name, target_ms, sleep_ms, workers
+    )
+    values ($2, $3, $4, 0, 0, 1)
 )
 
-select
-    placed_ranges.range_start,
-    placed_ranges.range_end,
-    placed_ranges.stripes,
-    placed_ranges.hashed,
-    placed_ranges.row_total,
-    placed_ranges.batch_total
-from placed_ranges
-where placed_ranges.planned_so_far * 2 >= placed_ranges.planned_total
-order by placed_ranges.first_batch
-limit 1;
+insert into {{ ref('stage_migration_batches') }} (
+    batch_id, run_id, table_name, column_name, range_no, range_end, status, lease_token
+)
+overriding system value
+values ($1, $2, $3, $4, 0, '{}', 'running', $5);
 
--- name: rehearsal__take(batch_id, lease_token)
--- In the transaction that is rolled back: the batch is ours, as claim_range makes it.
-update {{ ref('stage_migration_batches') }} as batches
-set
-    status = 'running',
-    lease_token = $2,
-    attempts = batches.attempts + 1,
-    started_at = now(),
-    updated_at = now()
-where
-    batches.batch_id = $1
-    and batches.status = 'pending'
-returning batches.batch_id;
-
--- name: rehearsal__writes(table_name, ledger_schema)
--- What this connection has written and not yet reported, by table: asked twice, the difference is
--- what happened in between. is_own: the table of the column, or a partition of it.
+-- name: rehearsal__writes(relation)
+-- The rows that this connection has written since its statistics were last sent, by table: asked
+-- twice, the difference is what was written in between. Partitions count as their table.
 with own_relations as (
     select cast(cast($1 as text) as regclass) as relid
     union
@@ -99,36 +52,201 @@ with own_relations as (
 )
 
 select
-    counters.n_tup_ins,
-    counters.n_tup_upd,
-    counters.n_tup_del,
-    format('%I.%I', counters.schemaname, counters.relname) as qualified,
-    own_relations.relid is not null as is_own
+    actions.name as action,
+    cast(sum(actions.row_count) as bigint) as row_count,
+    case
+        when own_relations.relid is null
+            then format('%I.%I', counters.schemaname, counters.relname)
+        else $1
+    end as relation
 from pg_stat_xact_user_tables as counters
 left join own_relations
     on counters.relid = own_relations.relid
-where
-    counters.n_tup_ins + counters.n_tup_upd + counters.n_tup_del > 0
-    and counters.schemaname <> $2;
+cross join
+    lateral (
+        values
+        ('inserted', counters.n_tup_ins),
+        ('updated', counters.n_tup_upd),
+        ('deleted', counters.n_tup_del)
+    ) as actions (name, row_count)
+where counters.schemaname <> {{ literal(var('ledger_schema', 'trueup_ledger')) }}
+group by
+    action,
+    relation;
 
--- name: rehearsal__audited(run_id, batch_id)
--- How many rows the audit entry is about that was written for its cost.
-select coalesce(sum(cardinality(changes.row_keys)), 0) as row_count
-from {{ ref('stage_normalization_changes') }} as changes
-where
-    changes.run_id = $1
-    and changes.batch_id = $2;
+-- name: rehearsal__predict(relation, tried)
+-- What the whole run will cost, by what the tried batch has cost: two ranges, pauses included.
+--
+-- Time, low: a row takes half as long as in the tried batch, and the workers share all evenly.
+-- Time, high: each batch takes twice as long as the tried one, one worker does it all, and a run
+-- takes a second to begin and to end.
+--
+-- Log, low: no page is written whole. If updates can be HOT, a row costs 72 bytes at least, the
+-- shortest record of such an update; how many will be is not known. If an index rules HOT out, a
+-- row costs three quarters of what it has cost in the tried batch.
+--
+-- Log, high: each row costs what it has cost in the tried batch, each page that an index gains is
+-- written once, and PostgreSQL writes a page whole when it is first changed after a checkpoint. So
+-- each page of the table and of its indexes is counted once, and once more for each checkpoint that
+-- may begin during the run: one in any run, the others by checkpoint_timeout and by the share of
+-- max_wal_size that starts one.
+with tried as (
+    select
+        figures.rows_planned, -- of the whole run
+        figures.rows_read, -- by all its batches
+        figures.batches,
+        figures.batch_size,
+        figures.is_hot_possible,
+        figures.sleep_ms,
+        figures.workers,
+        figures.batch_rows, -- to change in the fullest batch
+        figures.rows_changed, -- in what was tried of it, at the cost that follows
+        figures.duration_ms,
+        figures.wal_bytes,
+        figures.wal_records,
+        figures.page_images
+    from
+        jsonb_to_record(cast($2 as jsonb)) as figures (
+            rows_planned numeric,
+            rows_read numeric,
+            batches numeric,
+            batch_size numeric,
+            is_hot_possible boolean,
+            sleep_ms numeric,
+            workers numeric,
+            batch_rows numeric,
+            rows_changed numeric,
+            duration_ms numeric,
+            wal_bytes numeric,
+            wal_records numeric,
+            page_images numeric
+        )
+),
 
--- name: rehearsal__counters(relation)
--- Of the scratch table: updates and HOT updates that are not yet reported, and its sizes in bytes.
+server as (
+    select
+        cast(current_setting('block_size') as numeric) as page_bytes,
+        case when current_setting('full_page_writes') = 'on' then 1 else 0 end as images_per_page,
+        extract(epoch from cast(current_setting('checkpoint_timeout') as interval))
+            as checkpoint_seconds,
+        pg_size_bytes(current_setting('max_wal_size'))
+        / (1 + cast(current_setting('checkpoint_completion_target') as numeric))
+            as checkpoint_bytes
+),
+
+parts as (
+    select cast(cast($1 as text) as regclass) as relid
+    union
+    select tree.relid
+    from pg_partition_tree(cast(cast($1 as text) as regclass)) as tree
+),
+
+relations as (
+    select
+        parts.relid,
+        0 as is_index
+    from parts
+    union all
+    select
+        pg_index.indexrelid as relid,
+        1 as is_index
+    from parts
+    inner join pg_index on parts.relid = pg_index.indrelid
+),
+
+-- gained_pages: if no update is HOT
+sizes as (
+    select
+        relations.is_index,
+        ceil(pg_relation_size(relations.relid) / server.page_bytes) as pages,
+        ceil(
+            pg_relation_size(relations.relid) / server.page_bytes
+            * tried.rows_planned / greatest(tried.rows_read, tried.rows_planned)
+        ) as gained_pages
+    from relations
+    cross join server
+    cross join tried
+),
+
+-- A row has two versions in the table, and a new entry in each index.
+pages as (
+    select
+        sum(least(sizes.pages, tried.rows_planned * (2 - sizes.is_index))) as changed,
+        sum(sizes.gained_pages) as gained,
+        sum(sizes.gained_pages * sizes.is_index) as gained_by_indexes
+    from sizes
+    cross join tried
+),
+
+-- Bytes without page images, which are not of a row; 8 more per record, because each is rounded up.
+row_costs as (
+    select
+        greatest(
+            (tried.wal_bytes - tried.page_images * server.page_bytes) / tried.rows_changed, 72
+        ) as wal_bytes,
+        8 * tried.wal_records / tried.rows_changed as rounding_bytes,
+        tried.duration_ms / 1000 / tried.rows_changed as duration
+    from tried
+    cross join server
+),
+
+-- The ledger has about a page of log per batch, and some more per run.
+log_parts as (
+    select
+        tried.rows_planned * (row_costs.wal_bytes + row_costs.rounding_bytes)
+        + (pages.gained_by_indexes + tried.batches + 64) * server.page_bytes as record_bytes,
+        pages.changed * server.images_per_page * server.page_bytes as image_bytes,
+        (pages.changed + pages.gained + tried.batches) * server.images_per_page * server.page_bytes
+            as bytes_per_checkpoint
+    from tried
+    cross join server
+    cross join pages
+    cross join row_costs
+),
+
+pauses as (
+    select tried.rows_read * tried.sleep_ms / tried.batch_size / 1000 as duration
+    from tried
+),
+
+durations as (
+    select
+        (tried.rows_planned * row_costs.duration / 2 + pauses.duration) / tried.workers as low,
+        tried.batches * tried.batch_rows * row_costs.duration * 2 + pauses.duration + 1 as high
+    from tried
+    cross join row_costs
+    cross join pauses
+),
+
+checkpoints as (
+    select
+        1 + floor(
+            durations.high / server.checkpoint_seconds
+            + (log_parts.record_bytes + log_parts.image_bytes) / server.checkpoint_bytes
+        ) as checkpoint_count
+    from server
+    cross join log_parts
+    cross join durations
+)
+
 select
-    coalesce(counters.n_tup_upd, 0) as updates,
-    coalesce(counters.n_tup_hot_upd, 0) as hot_updates,
-    pg_relation_size(relations.relid) as heap_bytes,
-    pg_indexes_size(relations.relid) as index_bytes
-from (values (cast(cast($1 as text) as regclass))) as relations (relid)
-left join pg_stat_xact_user_tables as counters
-    on relations.relid = counters.relid;
+    tried.rows_planned,
+    round(durations.low, 1) as seconds_low,
+    round(durations.high, 1) as seconds_high,
+    round(
+        tried.rows_planned
+        * case when tried.is_hot_possible then 72 else row_costs.wal_bytes * 0.75 end
+    ) as wal_bytes_low,
+    round(
+        log_parts.record_bytes
+        + log_parts.image_bytes
+        + log_parts.bytes_per_checkpoint * checkpoints.checkpoint_count
+    ) as wal_bytes_high
+from tried
+cross join row_costs
+cross join log_parts
+cross join durations
+cross join checkpoints;
 
 -- name: rehearsal__store(run_id, rehearsal)
 -- With the plan, for the report to compare with the run.
@@ -165,74 +283,4 @@ inner join {{ application_table(entry) }} as application
     on
         ({{ key_columns(entry.key, 'application') }})
         = ({{ key_from_text(entry.key, 'wanted.row_key') }});
-
--- name: {{ statement_name('rehearsal_copy', entry) }}(range_start, range_end, row_limit)
--- The first rows of a range, with the place that each has on disk: they are copied in that order.
--- The columns that can be copied, as the catalog has them, are named where it says so here.
-select
-    cast(application.tableoid as bigint) as trueup_partition,
-    application.ctid as trueup_place -- other columns
-from {{ application_table(entry) }} as application
-where
-    {{ key_in_range(entry.key, 'application', '$1', '$2') | indent(4) }}
-order by {{ key_columns(entry.key, 'application') }}
-limit cast($3 as bigint);
-
--- name: {{ statement_name('rehearsal_pages', entry) }}(tenants, values_before)
--- Of the scratch table: rows, rows to change, and the pages that these are on; their tenants.
-with scratch_rows as (
-    select
-        {{ value }} = any(cast($2 as text[]))
-        and {{ in_scope(entry.tenant, 'application', '$1') | indent(8) }} as is_planned,
-        {{ tenant_text('application', entry.tenant) }} as tenant,
-        -- a place is (page, number on the page)
-        split_part(cast(application.ctid as text), ',', 1) as page
-    from {{ rehearsal_table(entry) }} as application
-)
-
-select
-    count(*) as row_count,
-    count(*) filter (where scratch_rows.is_planned) as planned_count,
-    count(distinct scratch_rows.page) filter (where scratch_rows.is_planned) as page_count,
-    array_agg(distinct scratch_rows.tenant) filter (where scratch_rows.is_planned) as tenants
-from scratch_rows;
-
--- name: {{ statement_name('rehearsal_update', entry) }}(stripe, stripes, tenants,
---     values_before, values_after, other_columns{{ ', hashed' if is_integer_key(entry.key) }})
--- As apply_batch would, in the scratch table. It has no triggers: the columns that they were seen
--- to change are named where it says so here, and get the value that a trigger gave to another row.
-update {{ rehearsal_table(entry) }} as application
-set
-    {{ quoted(entry.column) }} = value_map.value_after -- other columns
-from
-    jsonb_populate_record(
-        cast(null as {{ rehearsal_table(entry) }}), cast($6 as jsonb)
-    ) as new_values,
-    unnest(cast($4 as text[]), cast($5 as text[])) as value_map (value_before, value_after)
-where
-    {{ stripe_of(entry.key, 'application', '$2', '$7') | indent(4) }} = cast($1 as bigint)
-    and {{ in_scope(entry.tenant, 'application', '$3') | indent(4) }}
-    and {{ value }} = value_map.value_before;
-
--- name: {{ statement_name('rehearsal_audit', entry) }}(run_id, batch_id, stripe,
---     stripes, tenants, values_before, map_ids{{ ', hashed' if is_integer_key(entry.key) }})
--- The audit entry of one such batch; rolled back, its WAL is measured.
-insert into {{ ref('stage_normalization_changes') }} (
-    run_id, batch_id, row_keys, tenants, map_ids, action
-)
-select
-    cast($1 as uuid) as run_id,
-    cast($2 as bigint) as batch_id,
-    array_agg({{ key_text(entry.key, 'application') }}) as row_keys,
-    array_agg({{ tenant_text('application', entry.tenant) }}) as tenants,
-    array_agg(value_map.map_id) as map_ids,
-    'update' as action
-from {{ rehearsal_table(entry) }} as application
-inner join
-    unnest(cast($6 as text[]), cast($7 as smallint[])) as value_map (value_before, map_id)
-    on {{ value }} = value_map.value_before
-where
-    {{ stripe_of(entry.key, 'application', '$4', '$8') | indent(4) }} = cast($3 as bigint)
-    and {{ in_scope(entry.tenant, 'application', '$5') | indent(4) }}
-having count(*) > 0;
 {%- endfor %}

@@ -762,6 +762,43 @@ where
 order by batches.batch_id
 limit cast($2 as bigint);
 
+-- name: report__predictions(run_id, rows_updated, wal_bytes, seconds)
+-- The range that the rehearsal has estimated, all columns together, beside what the run took. No
+-- row if nothing was rehearsed, or if a column has no estimate.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+estimates as (
+    select
+        sum(cast(rehearsed.prediction ->> 'rows_planned' as numeric)) as planned,
+        sum(cast(rehearsed.prediction ->> 'wal_bytes_low' as numeric)) as wal_bytes_low,
+        sum(cast(rehearsed.prediction ->> 'wal_bytes_high' as numeric)) as wal_bytes_high,
+        sum(cast(rehearsed.prediction ->> 'seconds_low' as numeric)) as seconds_low,
+        sum(cast(rehearsed.prediction ->> 'seconds_high' as numeric)) as seconds_high
+    from runs
+    cross join jsonb_to_recordset(runs.rehearsal -> 'columns') as rehearsed (prediction jsonb)
+    where runs.run_id = $1
+    having bool_and(jsonb_typeof(rehearsed.prediction) = 'object')
+)
+
+select
+    compared.what,
+    compared.unit,
+    compared.low,
+    compared.high,
+    compared.actual,
+    compared.actual between compared.low and compared.high as is_in_range
+from estimates
+cross join
+    lateral (
+        values
+        (1, 'rows to change', 'rows', estimates.planned, estimates.planned, cast($2 as numeric)),
+        (2, 'write-ahead log', 'bytes', estimates.wal_bytes_low, estimates.wal_bytes_high, $3),
+        (3, 'duration', 'seconds', estimates.seconds_low, estimates.seconds_high, $4)
+    ) as compared (place, what, unit, low, high, actual)
+order by compared.place;
+
 -- name: report__conflicts(run_id, most)
 -- Rows that a rollback left alone: what it would have restored, what the run wrote, what is there.
 select

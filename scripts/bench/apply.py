@@ -127,11 +127,16 @@ class Bench:
         with self.connect() as connection:
             return plan.make(self.settings, connection, SCOPE, plan.Pace(**wanted))
 
-    def apply(self, run_id: uuid.UUID, **changes: Any) -> engine.Outcome:
+    def apply(
+        self,
+        run_id: uuid.UUID,
+        report: Callable[[engine.Event], None] = lambda event: None,
+        **changes: Any,
+    ) -> engine.Outcome:
         with self.connect() as connection:
             run = runs.find(connection, "trueup_ledger", str(run_id), runs.PLANNED)
         order = dataclasses.replace(runner.order(self.settings, run), **changes)
-        return engine.apply(self.connect, order, lambda event: None, engine.Stop())
+        return engine.apply(self.connect, order, report, engine.Stop())
 
     def measured(self, work: Callable[[], object]) -> dict[str, float]:
         """Seconds, log bytes, HOT share and growth of one piece of work on the table."""
@@ -376,20 +381,90 @@ def sizes(bench: Bench, counts: Sequence[int]) -> list[tuple[int, float]]:
     return found
 
 
-def rehearsed(bench: Bench, plain: bool) -> tuple[float, float, float, float]:
-    """WAL bytes and HOT share that a rehearsal predicted, and those of the run that followed."""
-    bench.reset(plain=plain)
-    known = plan.defaults(bench.settings)
-    pace = plan.Pace(known["batch_size"], 0, known["target_ms"])
-    with bench.connect() as connection:
-        made = plan.make(bench.settings, connection, SCOPE, pace)
-        found = rehearsal.rehearse(bench.settings, connection, made, pace)
-    prediction = found.columns[0].prediction
-    assert prediction is not None and prediction.rows == made.rows_planned
-    bench.root.execute("checkpoint")
-    real = bench.measured(lambda: bench.apply(made.run_id))
-    wal = real["wal"] * real["rows"]
-    return prediction.wal_bytes, wal, 100 * prediction.hot_share, real["hot"]
+class Rehearsed(NamedTuple):
+    """A run whose log is estimated first, of a table of so many rows.
+
+    indexes: further ones; checkpoint: when one is made, before the run or in the middle of it
+    """
+
+    name: str
+    rows: int
+    pace: Mapping[str, Any] = MappingProxyType({})
+    table: Mapping[str, Any] = MappingProxyType({})
+    indexes: tuple[str, ...] = ()
+    fillfactor: int = 100
+    checkpoint: str = ""
+
+
+REHEARSED = (
+    Rehearsed("nothing special", 20_000),
+    Rehearsed("small batches", 20_000, {"batch_size": 500}),
+    Rehearsed("larger, a checkpoint before it", 200_000, checkpoint="before"),
+    Rehearsed("a checkpoint in the middle", 100_000, checkpoint="middle"),
+    Rehearsed("an index on the column", 100_000, indexes=("(stage)",), checkpoint="before"),
+    Rehearsed("two workers", 100_000, {"workers": 2}),
+    Rehearsed("contiguous batches", 50_000, {"stripes": 1}),
+    Rehearsed("by tenant", 50_000, {"by_tenant": True}),
+    Rehearsed("trigger and indexes of the sample", 100_000, table={"plain": False}),
+    Rehearsed("room on the pages", 50_000, fillfactor=70),
+)
+
+
+def rehearsals(bench: Bench) -> Iterator[str]:
+    """The range of the log that a rehearsal estimates, beside the log of the run that follows."""
+    # it would write log of its own, above all of the tables that were just filled
+    bench.root.execute("alter system set autovacuum = off")
+    bench.root.execute("select pg_reload_conf()")
+    yield "| run | rows | log estimated, MB | log, MB | in the range | time estimated, s | s |"
+    yield "|---|---:|---:|---:|---|---:|---:|"
+    inside = 0
+    for case in REHEARSED:
+        bench.root.execute(f"alter table {TABLE} set (fillfactor = {case.fillfactor})")
+        bench.reset(case.rows, **case.table)
+        for index in case.indexes:
+            bench.root.execute(f"create index bench_index on {TABLE} {index}")
+        known = plan.defaults(bench.settings)
+        pace = plan.Pace(**{"batch_size": known["batch_size"], "sleep_ms": 0,
+                            "target_ms": known["target_ms"], **case.pace})  # fmt: skip
+        with bench.connect() as connection:
+            made = plan.make(bench.settings, connection, SCOPE, pace)
+            (column,) = rehearsal.rehearse(bench.settings, connection, made, pace).columns
+        found = column.prediction
+        assert found is not None and found["rows_planned"] == made.rows_planned
+        if case.checkpoint == "before":
+            bench.root.execute("checkpoint")
+        real = bench.measured(
+            lambda made=made, case=case: run_with_checkpoint(  # type: ignore[misc]
+                bench, made, case.checkpoint == "middle"
+            )
+        )
+        wal = real["wal"] * real["rows"]
+        is_inside = found["wal_bytes_low"] <= wal <= found["wal_bytes_high"]
+        inside += is_inside
+        bench.root.execute("drop index if exists public.bench_index")
+        yield (
+            f"| {case.name} | {real['rows']:,.0f} of {case.rows:,}"
+            f" | {found['wal_bytes_low'] / 1e6:.1f} to {found['wal_bytes_high'] / 1e6:.1f}"
+            f" | {wal / 1e6:.1f} | {'yes' if is_inside else 'no'}"
+            f" | {found['seconds_low']} to {found['seconds_high']} | {real['seconds']:.1f} |"
+        )
+    bench.root.execute(f"alter table {TABLE} reset (fillfactor)")
+    bench.root.execute("alter system reset autovacuum")
+    bench.root.execute("select pg_reload_conf()")
+    yield f"in the range: {inside} of {len(REHEARSED)}"
+
+
+def run_with_checkpoint(bench: Bench, made: plan.Plan, in_the_middle: bool) -> None:
+    """Carry out a plan; a checkpoint after half of its batches, if it is asked for."""
+    done = 0
+
+    def report(event: engine.Event) -> None:
+        nonlocal done
+        done += event.kind == "batch_completed"
+        if in_the_middle and event.kind == "batch_completed" and done == made.batches // 2:
+            bench.root.execute("checkpoint")
+
+    bench.apply(made.run_id, report)
 
 
 def second_run(bench: Bench, rounds: int) -> tuple[list[float], list[float]]:
@@ -537,7 +612,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--companies", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["pairs", "rest"])
+    parser.add_argument("--only", choices=["pairs", "rehearsals", "rest"])
     parser.add_argument("--commit", action="store_true", help="keep the ratios of this run")
     options = parser.parse_args(arguments)
     bench = Bench(options.companies, dirty_share=0.66)
@@ -545,26 +620,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         load = os.getloadavg()[0]
         out(f"{options.companies:,} rows, {options.rounds} rounds, load {load:.1f}\n\n")
-        if options.only != "rest":
+        if options.only in (None, "pairs"):
             figures = pairs(bench, options.rounds)
             out("\n".join(report(figures)) + "\n\n")
             found = ratios_of(figures)
             out("\n".join(ratios.judged(found)) + "\n\n")
             if options.commit:
                 ratios.commit(found)
-        if options.only != "pairs":
+        if options.only in (None, "rehearsals"):
+            out("\n".join(rehearsals(bench)) + "\n\n")
+        if options.only in (None, "rest"):
             for count, speed in sizes(bench, [10_000, 100_000, options.companies]):
                 out(f"never analyzed, {count:,} rows: {speed:,.0f} rows/s\n")
             bench.reset(100_000)
             by_row = bench.measured(lambda: row_by_row(bench))
             out(f"row by row from Python, 100,000 rows: {by_row['seconds']:.1f} s\n")
-            for name, plain in (("a table without a trigger", True), ("as the sample is", False)):
-                wal, real_wal, hot, real_hot = rehearsed(bench, plain)
-                out(
-                    f"rehearsal, {name}: WAL {wal / 1e6:.0f} MB predicted,"
-                    f" {real_wal / 1e6:.0f} MB real ({wal / real_wal:.3f});"
-                    f" HOT {hot:.0f} %, {real_hot:.0f} %\n"
-                )
             again, counted = second_run(bench, options.rounds)
             out(f"second run {statistics.median(again):.3f} s, grouped count"
                 f" {statistics.median(counted):.3f} s\n")  # fmt: skip

@@ -137,7 +137,7 @@ def _migrate(settings: Settings) -> int:
             runner.close(connected, schema, old, "cancelled")
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
     quiet = ("--sleep-ms", "0")  # nobody else works on the sample
-    planned = r" will change |, and rolled back|^Plan "
+    planned = r" will change |, and rolled back|Estimated |^Plan "
     if code := _call(planned, "plan", "--rehearse", *quiet):
         return code
     with connection.connect(settings, writes=False) as connected:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -17,10 +17,6 @@ from trueup.core import runs as ledger_runs
 from trueup.core.errors import TrueupError
 from trueup.show import terminal
 
-NO_OPTIONS: dict[str, Any] = {
-    "tables": (), "columns": (), "tenants": (), "batch_size": None, "stripes": None,
-    "sleep_ms": None, "target_ms": None, "pace": None, "by": "key", "workers": None,
-}  # fmt: skip
 PACES = ("conservative", "balanced", "aggressive")  # what they are: the var migration
 
 
@@ -111,7 +107,7 @@ def runner_options(command: Command) -> Command:
 @FORMAT
 @click.option("--all-values", is_flag=True, help="Show every spelling and every tenant.")
 @click.option("--rehearse", is_flag=True,
-              help="Try one batch per column, rolled back; predict what a run costs.")  # fmt: skip
+              help="Try one batch of each column, roll it back, estimate a run.")  # fmt: skip
 @examples("""
 trueup plan
 trueup plan --rehearse
@@ -149,7 +145,7 @@ def plan(form: str, all_values: bool, rehearse: bool, **options: Any) -> None:
 @click.command()
 @RUN
 @click.option("--dry-run", is_flag=True,
-              help="Show RUN, or rehearse a plan that is not kept; change nothing.")  # fmt: skip
+              help="Make and rehearse a plan, and keep nothing of it.")  # fmt: skip
 @click.option("--resume", "resume_", is_flag=True, help="As `trueup resume`.")
 @HASH_OTHERS
 @runner_options
@@ -158,7 +154,6 @@ trueup apply
 trueup apply 3f2a91c0 --yes
 trueup apply --sleep-ms 0 --log-format json
 trueup apply --dry-run
-trueup apply 3f2a91c0 --dry-run
 """)
 def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None:
     """Carry out a plan: RUN, or the newest one that was not begun.
@@ -169,9 +164,8 @@ def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None
     """
 
     if dry_run:
-        refuse_on_dry_run(resume=resume_, **options)
-        _dry_run(run)
-        return
+        refuse_on_dry_run(run=run, resume=resume_, **options)
+        _dry_run()
     statuses = ledger_runs.UNFINISHED if resume_ else ledger_runs.PLANNED
     _work(run, statuses, verb="Resume" if resume_ else "Apply", **options)
 
@@ -283,16 +277,16 @@ def runs(form: str, limit: int) -> None:
 
 def _plan(
     quiet: bool,
-    tables: tuple[str, ...],
-    columns: tuple[str, ...],
-    tenants: tuple[str, ...],
-    batch_size: int | None,
-    stripes: int | None,
-    sleep_ms: int | None,
-    target_ms: int | None,
-    pace: str | None,
-    by: str,
-    workers: int | None,
+    tables: tuple[str, ...] = (),
+    columns: tuple[str, ...] = (),
+    tenants: tuple[str, ...] = (),
+    batch_size: int | None = None,
+    stripes: int | None = None,
+    sleep_ms: int | None = None,
+    target_ms: int | None = None,
+    pace: str | None = None,
+    by: str = "key",
+    workers: int | None = None,
     is_kept: bool = True,
     rehearse: bool = False,
 ) -> tuple[Any, Any]:
@@ -313,23 +307,15 @@ def _plan(
         workers=workers or known["workers"],
     )
     scope = job.Scope(tables, columns, tenants)
-    managed = job.entries(settings, scope)  # a wrong name is said before anything is compiled
+    job.entries(settings, scope)  # a wrong name is said before anything is compiled
     rehearsed = None
-    with (
-        connection.connect(settings, application_name="trueup plan") as connected,
-        rehearsal.alone(settings, managed) if rehearse else nullcontext(),
-    ):
+    with connection.connect(settings, application_name="trueup plan") as connected:
         click.echo(connection.describe(connected, settings), err=quiet)
         with terminal.progress("plan") as progress:
             made = job.make(settings, connected, scope, wanted, progress, is_kept)
-        try:
-            if rehearse:
-                with terminal.progress("rehearse") as progress:
-                    rehearsed = rehearsal.rehearse(settings, connected, made, wanted, progress)
-        finally:
-            if not is_kept and not connected.closed:
-                connected.rollback()
-                runner.dry(connected, ledger.schema(settings), made)
+        if rehearse:
+            with terminal.progress("rehearse") as progress:
+                rehearsed = rehearsal.rehearse(settings, connected, made, wanted, progress, is_kept)
         if is_kept:
             runner.close_empty(connected, ledger.schema(settings), made)
     return made, rehearsed
@@ -363,7 +349,8 @@ def _work(
         totals = runner.totals(connected, run)
         database = connected.info.dbname
         connected.rollback()  # nothing is held while a person thinks
-        rows, batches = _to_do(totals)
+        rows = max(totals["rows_planned"] - totals["rows_updated"], 0)
+        batches = totals["total_batches"] - totals["completed_batches"]
         _ask(
             yes,
             f"{verb} {'rollback' if run.kind == ledger_runs.ROLLBACK else 'run'} {run.short_id}:"
@@ -440,7 +427,7 @@ def carry_out(
 def refuse_on_dry_run(**options: Any) -> None:
     """TrueupError for options of a run that will not take place."""
     if nonsense := [
-        f"--{name.replace('compare', 'hash').replace('_', '-')}"
+        "RUN" if name == "run" else f"--{name.replace('compare', 'hash').replace('_', '-')}"
         for name, value in options.items()
         if name != "yes" and value is not None and value is not False
     ]:
@@ -473,30 +460,18 @@ def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bo
         click.echo(f"Nobody works on run {run.short_id}; it is {status} now.")
 
 
-def _dry_run(wanted: str | None) -> None:
-    from trueup.core import connection, ledger
-    from trueup.migration import run_terminal, runner
+def _dry_run() -> NoReturn:
+    from trueup.migration import run_terminal
 
-    if wanted is None:
-        made, rehearsed = _plan(quiet=False, is_kept=False, rehearse=True, **NO_OPTIONS)
-        _show_plan(made, run_terminal.SHOWN)
-        error = _show_rehearsal(rehearsed)
-        click.echo(f"{_would(made.rows_planned, made.batches)} `trueup plan` makes a plan to keep.")
-        sys.exit(1 if error else 0)
-    settings = read_settings()
-    schema = ledger.schema(settings)
-    with connection.connect(settings, writes=False) as connected:
-        click.echo(connection.describe(connected, settings))
-        ledger.check(connected, schema, settings)
-        run = ledger_runs.find(
-            connected, schema, wanted, (*ledger_runs.PLANNED, *ledger_runs.UNFINISHED)
-        )
-        runner.check(settings, connected, run)
-        totals = runner.totals(connected, run)
-        columns = runner.stored_plan(connected, schema, run)
-    run_terminal.show_stored_plan(terminal.console(), columns)
-    rows, batches = _to_do(totals)
-    click.echo(f"Run {run.short_id} is {run.status}. {_would(rows, batches)}")
+    made, rehearsed = _plan(quiet=False, is_kept=False, rehearse=True)
+    run_terminal.show_plan(terminal.console(), made, run_terminal.SHOWN)
+    error = _show_rehearsal(rehearsed)
+    click.echo(
+        f"{terminal.counted(made.rows_planned, 'row')} would change in"
+        f" {terminal.counted(made.batches, 'batch')}. Nothing has been changed, and no plan was"
+        " kept: `trueup plan` makes one."
+    )
+    sys.exit(1 if error else 0)
 
 
 def _show_plan(made: Any, limit: int | None) -> None:
@@ -517,19 +492,6 @@ def _show_rehearsal(rehearsed: Any) -> bool:
     if verdict := rehearsal_terminal.verdict(rehearsed):
         click.echo(verdict, err=True)
     return verdict is not None
-
-
-def _to_do(totals: dict[str, int]) -> tuple[int, int]:
-    """Rows and batches that a run has left."""
-    rows = max(totals["rows_planned"] - totals["rows_updated"], 0)
-    return rows, totals["total_batches"] - totals["completed_batches"]
-
-
-def _would(rows: int, batches: int) -> str:
-    return (
-        f"{terminal.counted(rows, 'row')} would change in {terminal.counted(batches, 'batch')}."
-        " Nothing has been changed."
-    )
 
 
 def _nobody_reads(what: str) -> NoReturn:

@@ -26,7 +26,6 @@ UNFINISHED = ("running", "paused", "interrupted", "failed", "completed_with_fail
 # without a run id these are chosen before others
 OPEN = UNFINISHED[:-1]
 FINISHED = ("completed", "cancelled")
-ONLY_SHOWN = "only_shown"  # the option of a dry run's plan: it is closed as soon as it was seen
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,7 @@ def find(
             "`trueup runs` lists them.",
         )
     condition = (
-        sql.SQL(
-            "status = any(%(statuses)s) and kind = coalesce(%(kind)s, kind)"
-            " and not options ? %(only_shown)s"
-        )
+        sql.SQL("status = any(%(statuses)s) and kind = coalesce(%(kind)s, kind)")
         if wanted is None
         else sql.SQL("cast(run_id as text) like %(wanted)s")
     )
@@ -96,7 +92,6 @@ def find(
         "statuses": list(statuses),
         "first": list(first),
         "kind": kind,
-        "only_shown": ONLY_SHOWN,
         "wanted": f"{(wanted or '').lower()}%",
     }
     with connected.cursor(row_factory=class_row(Run)) as cursor:

@@ -106,6 +106,7 @@ class ColumnPlan:
 
     tenant_values: what becomes what by tenant, the commonest first
     stripes: batches per range; why says why so many
+    fullest: the batch with the most rows to change, a row of rehearsal__batch; None: no batches
     """
 
     table_name: str
@@ -119,6 +120,7 @@ class ColumnPlan:
     hashed: bool
     why: str
     examples: list[Example] = field(default_factory=list)
+    fullest: dict[str, Any] | None = None
 
     @property
     def rows_planned(self) -> int:
@@ -145,12 +147,15 @@ class ColumnPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A stored plan, for people."""
+    """A plan, for people. options: as the ledger has them; facts: by table and column."""
 
     run_id: uuid.UUID
     plan_sha256: str
+    options: dict[str, Any]
     columns: list[ColumnPlan]
     findings: list[Finding]
+    facts: dict[tuple[str, str], tables.TableFacts]
+    server: tables.ServerFacts
 
     @property
     def rows_planned(self) -> int:
@@ -240,7 +245,7 @@ def make(
 ) -> Plan:
     """Count, decide and store a plan. The connection must not be in autocommit mode.
 
-    is_kept: a plan that is not is only to be seen; nobody takes it who does not name it
+    is_kept: False for a dry run: the transaction is rolled back, and nothing is stored
 
     Raises TrueupError where the ledger is missing or a table cannot be migrated in place.
     """
@@ -270,8 +275,6 @@ def make(
         "by_tenant": pace.by_tenant,
         "planned_xid": oldest_transaction(connected),
     }
-    if not is_kept:
-        options[runs.ONLY_SHOWN] = True
     insert_run(settings, connected, schema, run_id, options, own, versions)
     columns = []
     usual_stripes = defaults(settings)["stripes"]
@@ -292,9 +295,12 @@ def make(
         insert_control(connected, schema, run_id, entry, pace, range_end)
     _check_tenants(connected, schema, run_id, tenants)
     digest = seal(connected, schema, run_id, options, versions, findings)
-    connected.commit()
+    if is_kept:
+        connected.commit()
+    else:
+        connected.rollback()
     connected.isolation_level = None
-    return Plan(run_id, digest, columns, findings)
+    return Plan(run_id, digest, options, columns, findings, facts, server)
 
 
 def examine(
@@ -414,6 +420,7 @@ def _column(
     hashed = False
     batches = 0
     examples: list[Example] = []
+    largest: list[dict[str, Any]] = []
     if any(value.after is not None for value in values):
         tenant_values = [TenantValue(*row) for row in run("plan_tenants")]
         if column_statement("plan_spread", table, column) not in found:
@@ -427,6 +434,8 @@ def _column(
                   by_tenant=pace.by_tenant, range_end=range_end)  # fmt: skip
         batches = cut.rowcount
         examples = [Example(*row) for row in run("plan_examples", examples=EXAMPLES)]
+        largest = records.rows(connected, found["rehearsal__batch"], run_id=run_id,
+                               table_name=table, column_name=column)  # fmt: skip
     return ColumnPlan(
         table_name=table,
         column_name=column,
@@ -439,6 +448,7 @@ def _column(
         hashed=hashed,
         why=why,
         examples=examples,
+        fullest=next(iter(largest), None),
     )
 
 

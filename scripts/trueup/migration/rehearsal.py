@@ -1,40 +1,37 @@
-"""`trueup plan --rehearse`: one batch for real and rolled back, and what the whole run would cost.
+"""`trueup plan --rehearse` and `apply --dry-run`: try one batch, and estimate the whole run.
 
-`rehearsal_batch` runs the batch with the most rows as `trueup apply` would, and rolls it back.
-`rehearsal_scratch` predicts from a copy of one range. The application is left as it was;
-`migration_runs.rehearsal` keeps what was seen, see `as_dict`.
+`tried_batch` runs the batch with the most rows as `trueup apply` would, and rolls it back. The
+statement `rehearsal__predict` estimates the run from what that batch has cost.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from trueup.core import connection, ledger, runs, statements
+from psycopg.types.json import Jsonb
+
+from trueup.core import records, statements
 from trueup.core.connection import Connection
-from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
-from trueup.core.statements import Statement
-from trueup.migration import plan, rehearsal_scratch, tried_batch
-from trueup.migration.rehearsal_scratch import Prediction
+from trueup.migration import plan, tables, tried_batch
 from trueup.migration.tried_batch import Job, Refusal, Tryout
-from trueup.migration.worker import array_text
+
+# of a tried batch, for rehearsal__predict
+COSTS = ("rows_changed", "duration_ms", "wal_bytes", "wal_records", "page_images")
 
 
 @dataclass(frozen=True)
 class ColumnRehearsal:
-    """One column. reason: why there is no prediction; tryout is None where no batch was open."""
+    """One column. prediction: the row of rehearsal__predict; None if no row could be changed."""
 
     table_name: str
     column_name: str
-    tryout: Tryout | None
-    prediction: Prediction | None
-    reason: str | None = None
+    tryout: Tryout
+    prediction: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -45,41 +42,9 @@ class Rehearsal:
     columns: list[ColumnRehearsal]
 
     @property
-    def refusals(self) -> list[tuple[ColumnRehearsal, Refusal]]:
+    def refusals(self) -> list[Refusal]:
         """What would keep the run from doing all that the plan promises."""
-        return [
-            (column, refusal)
-            for column in self.columns
-            if column.tryout
-            for refusal in column.tryout.refusals
-        ]
-
-
-@contextmanager
-def alone(settings: Settings, managed: Iterable[Mapping[str, Any]]) -> Iterator[None]:
-    """Nobody else rehearses these columns meanwhile; TrueupError where somebody does.
-
-    The locks belong to a transaction that does nothing else, on a connection of its own: it holds
-    back neither vacuum nor pruning, it is over when we are killed, and poolers can carry it.
-    """
-    with connection.connect(settings, application_name="trueup rehearsal") as connected:
-        connected.execute(
-            "select set_config(name, '0', true) from pg_settings"
-            " where name in ('idle_in_transaction_session_timeout', 'transaction_timeout')"
-        )
-        for name in sorted({f"{entry['table']}.{entry['column']}" for entry in managed}):
-            query = "select pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
-            row = connected.execute(query, [f"trueup rehearsal {name}"]).fetchone()
-            if not (row and row[0]):
-                raise TrueupError(
-                    f"another rehearsal of {name} is under way",
-                    "Wait for its end. Nothing has been planned.",
-                )
-        connected.execute("select")  # a query with parameters keeps its snapshot until the next one
-        try:
-            yield
-        finally:
-            connected.rollback()
+        return [refusal for column in self.columns for refusal in column.tryout.refusals]
 
 
 def rehearse(
@@ -88,79 +53,72 @@ def rehearse(
     made: plan.Plan,
     pace: plan.Pace,
     progress: plan.Progress = lambda what, done, total: None,
+    is_kept: bool = True,
 ) -> Rehearsal:
-    """Try the plan out, predict what it costs, and store that with the plan.
+    """Try one batch of each column that has rows to change, and estimate what the run costs.
 
-    Columns with nothing to change are left out. The connection must not be in autocommit mode, and
-    the caller must be `alone`.
+    is_kept: the plan is in the ledger, and what was seen is stored with it
+    The connection must not be in autocommit mode.
     """
-    schema = ledger.schema(settings)
-    run = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
-    scope = plan.Scope(tuple(run.options["tables"]), tuple(run.options["columns"]))
-    server, facts, _ = plan.examine(settings, connected, plan.entries(settings, scope))
-    found, own = statements.statements(settings), runs.statements(run)
-    connected.rollback()
+    found = statements.statements(settings)
     columns: list[ColumnRehearsal] = []
-    dirty = [column for column in made.columns if column.batches]
+    dirty = [column for column in made.columns if column.fullest]
     for number, column in enumerate(dirty):
-        progress(f"{column.table_name}.{column.column_name}", number, len(dirty))
         place = (column.table_name, column.column_name)
+        progress(".".join(place), number, len(dirty))
         job = Job(
             connected=connected,
-            run=run,
-            own=own,
             found=found,
             column=column,
-            facts=facts[place],
-            server=server,
-            schema=schema,
+            facts=made.facts[place],
+            tenants=made.options["tenants"],
+            by_tenant=pace.by_tenant,
             lock_timeout_ms=plan.defaults(settings)["lock_timeout_ms"],
-            sleep_ms=pace.sleep_ms,
-            workers=pace.workers,
-            values=_values(connected, own, run.run_id, place),
-            images=server.full_page_writes
-            and column.table_name not in [each.table_name for each in columns],
+            deadlock_timeout_ms=made.server.deadlock_timeout_ms,
         )
         tried = tried_batch.try_out(job)
-        predicted, reason = rehearsal_scratch.predict(job, tried)
-        columns.append(ColumnRehearsal(*place, tried, predicted, reason))
+        is_hot_possible = not tables.hot_blockers(job.facts, made.server)
+        predicted = _predict(job, pace, is_hot_possible, tried)
+        columns.append(ColumnRehearsal(*place, tried, predicted))
     rehearsed = Rehearsal(datetime.now(timezone.utc), columns)
-    text = json.dumps(as_dict(rehearsed), ensure_ascii=False)
-    found["rehearsal__store"].run(connected, run_id=run.run_id, rehearsal=text)
-    connected.commit()
+    if is_kept:
+        text = json.dumps(as_dict(rehearsed), ensure_ascii=False)
+        found["rehearsal__store"].run(connected, run_id=made.run_id, rehearsal=text)
+        connected.commit()
     return rehearsed
 
 
 def as_dict(rehearsed: Rehearsal) -> dict[str, Any]:
     """What migration_runs.rehearsal holds, and `--format json` shows.
 
-    {rehearsed_at, assumes, columns: [{table_name, column_name, tryout, prediction, reason}]}, with
-    the fields of Tryout (without new_values) and of Prediction; either may be null, and reason says
-    why there is no prediction. Bytes, milliseconds and minutes as there.
+    {rehearsed_at, columns: [{table_name, column_name, tryout, prediction}]}, with the fields of
+    Tryout and the columns of rehearsal__predict, which may be null.
     """
-    columns = []
-    for column in rehearsed.columns:
-        shown = dataclasses.asdict(column)
-        if shown["tryout"]:
-            del shown["tryout"]["new_values"]
-        columns.append(shown)
     return {
         "rehearsed_at": rehearsed.rehearsed_at.isoformat(timespec="seconds"),
-        "assumes": "a checkpoint just before the run",
-        "columns": columns,
+        "columns": [dataclasses.asdict(column) for column in rehearsed.columns],
     }
 
 
-def _values(
-    connected: Connection, own: Mapping[str, Statement], run_id: Any, place: tuple[str, str]
-) -> dict[str, str]:
-    """The planned changes of a column."""
-    rows = own["value_map"].run(
-        connected, run_id=run_id, table_name=place[0], column_name=place[1]
-    ).fetchall()  # fmt: skip
-    before, after, map_ids = zip(*rows, strict=True)
-    return {
-        "values_before": array_text(before),
-        "values_after": array_text(after),
-        "map_ids": array_text(map_ids),
+def _predict(
+    job: Job, pace: plan.Pace, is_hot_possible: bool, tried: Tryout
+) -> dict[str, Any] | None:
+    if not tried.rows_changed:
+        return None
+    figures = {
+        "rows_planned": job.column.rows_planned,
+        "rows_read": int(job.batch["rows_read"]),
+        "batches": job.column.batches,
+        "batch_size": pace.batch_size,
+        "is_hot_possible": is_hot_possible,
+        "sleep_ms": pace.sleep_ms,
+        "workers": pace.workers,
+        "batch_rows": tried.rows_planned,
+        **{name: getattr(tried, name) for name in COSTS},
     }
+    (row,) = records.rows(
+        job.connected, job.found["rehearsal__predict"],
+        relation=job.facts.qualified, tried=Jsonb(figures),
+    )  # fmt: skip
+    job.connected.rollback()
+    return row

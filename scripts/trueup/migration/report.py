@@ -21,7 +21,7 @@ from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement
 from trueup.migration import brakes, tables
-from trueup.migration.report_judgement import predictions, server_work, sign_off, verdict
+from trueup.migration.report_judgement import server_work, sign_off, verdict
 from trueup.migration.report_records import (
     MET,
     NOT_MET,
@@ -79,14 +79,18 @@ def make(
         "conflicts": _listed(connected, found["report__conflicts"], **one, most=LISTED),
         "sample": records.rows(connected, found["report__sample"], **one, most=SAMPLE),
     }
+    totals = _totals(columns)
+    work = server_work(columns)
+    predictions = records.rows(
+        connected, found["report__predictions"], **one, rows_updated=totals["rows_updated"],
+        wal_bytes=work.wal_bytes, seconds=durations.worked_seconds,
+    )  # fmt: skip
     connected.rollback()
     checks = verified(target)
     connected.rollback()
     standbys = _standbys(settings, connected, schema)
     address = connection.describe(connected, settings)
     connected.rollback()
-    totals = _totals(columns)
-    work = server_work(columns)
     return Report(
         made_at=more["made_at"],
         trueup_version=__version__,
@@ -103,7 +107,7 @@ def make(
         columns=columns,
         durations=durations,
         server_work=work,
-        predictions=predictions(more["rehearsal"], totals, durations, work),
+        predictions=predictions,
         audit=audit,
         verification=checks,
         sign_off=sign_off(target, totals, audit, checks, len(read["sample"]), standbys),

@@ -15,8 +15,6 @@ from trueup.migration.report_records import (
     PASSED,
     Audit,
     Column,
-    Durations,
-    Prediction,
     ServerWork,
     SignOff,
     Updates,
@@ -104,50 +102,6 @@ def server_work(columns: Iterable[Column]) -> ServerWork:
             found.append(Updates(table, updates, hot))
     written = max(end for _, end in log) - min(start for start, _ in log) if log else -1
     return ServerWork(found, written if written >= 0 else None)
-
-
-def predictions(
-    rehearsal: Any, totals: Mapping[str, int], durations: Durations, work: ServerWork
-) -> list[Prediction]:
-    """What `plan --rehearse` foresaw beside what came; empty where nothing was foreseen.
-
-    rehearsal: as rehearsal.as_dict writes it; a number that a column lacks is left out for all, and
-    so is everything where a column has no prediction.
-    """
-    columns = rehearsal.get("columns") if isinstance(rehearsal, dict) else None
-    found = [each.get("prediction") for each in columns or [] if isinstance(each, dict)]
-    foreseen = [each for each in found if isinstance(each, dict)]
-    if not foreseen or len(foreseen) < len(found):
-        return []
-
-    def total(numbers: Iterable[float | None]) -> float | None:
-        known = [number for number in numbers if number is not None]
-        return sum(known) if len(known) == len(foreseen) else None
-
-    rows = [_number(each.get("rows")) for each in foreseen]
-    shares = [_number(each.get("hot_share")) for each in foreseen]
-    hot = total(
-        None if count is None or share is None else count * share
-        for count, share in zip(rows, shares, strict=True)
-    )
-    low, high = (
-        total(_number(each.get(name)) for each in foreseen)
-        for name in ("minutes_low", "minutes_high")
-    )
-    all_rows = total(rows)
-    updates = sum(each.updates for each in work.tables)
-    real_hot = sum(each.hot_updates for each in work.tables) / updates if updates else None
-    seconds = durations.worked_seconds
-    listed = [
-        Prediction("rows to change", "rows", all_rows, totals["rows_updated"]),
-        Prediction("write-ahead log", "bytes", total(_number(each.get("wal_bytes"))
-                                                     for each in foreseen), work.wal_bytes),
-        Prediction("time, at least", "seconds", None if low is None else low * 60, seconds),
-        Prediction("time, at most", "seconds", None if high is None else high * 60, seconds),
-        Prediction("HOT updates", "share", hot / all_rows if hot is not None and all_rows else None,
-                   real_hot),
-    ]  # fmt: skip
-    return [each for each in listed if each.predicted is not None]
 
 
 def sign_off(

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from trueup.migration.report_records import Prediction, Report
+from trueup.migration.report_records import Report
 from trueup.show import figures, flows, page
 from trueup.show.figures import Part, Plot, Row
 from trueup.show.terminal import bytes_text, duration
@@ -124,12 +124,11 @@ def _reasons(report: Report) -> list[dict[str, Any]]:
     return found
 
 
-def _compared(each: Prediction) -> tuple[str, str, str, str]:
-    """What, predicted, real, and how far the prediction was off."""
-    off = "–"
-    if each.predicted is not None and each.real:
-        off = f"{100 * (each.predicted / each.real - 1):+.1f} %"
-    return each.what, _in_unit(each.predicted, each.unit), _in_unit(each.real, each.unit), off
+def _compared(each: dict[str, Any]) -> tuple[str, str, str, str]:
+    """What, the estimated range, what it was, and whether that is in the range."""
+    low, high, actual = (_in_unit(each[name], each["unit"]) for name in ("low", "high", "actual"))
+    inside = {None: "–", True: "yes", False: "no"}[each["is_in_range"]]
+    return each["what"], low if low == high else f"{low} to {high}", actual, inside
 
 
 def _in_unit(value: float | None, unit: str) -> str:
@@ -137,9 +136,7 @@ def _in_unit(value: float | None, unit: str) -> str:
         return "not recorded"
     if unit == "bytes":
         return bytes_text(value)
-    if unit == "seconds":
-        return duration(value)
-    return f"{100 * value:.1f} %" if unit == "share" else f"{value:,.0f} {unit}"
+    return duration(value) if unit == "seconds" else f"{value:,.0f}"
 
 
 def _as_text(value: Any) -> str:

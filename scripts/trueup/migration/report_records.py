@@ -107,16 +107,6 @@ class ServerWork:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What the rehearsal foresaw, and what came; None where it is not known. unit: rows, ..."""
-
-    what: str
-    unit: str
-    predicted: float | None
-    real: float | None
-
-
-@dataclass(frozen=True)
 class Verdict:
     """passed, failed or open, in one sentence."""
 
@@ -156,7 +146,7 @@ class Report:
     points: list[Row]
     rates: list[Row]
     server_work: ServerWork
-    predictions: list[Prediction]
+    predictions: list[Row]
     quarantine: Listed
     failures: Listed
     conflicts: Listed

@@ -74,30 +74,14 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
 
 def show_plan_summary(out: Console, plan: Plan) -> None:
     """One line per column: rows, what will change, what stays."""
-    show_stored_plan(
-        out,
-        [
-            {
-                **vars(column),
-                "rows_planned": column.rows_planned,
-                "spellings": sum(value.after is not None for value in column.values),
-                "rows_left": sum(value.rows for value in column.values if value.after is None),
-            }
-            for column in plan.columns
-        ],
-    )
-
-
-def show_stored_plan(out: Console, columns: Sequence[Mapping[str, Any]]) -> None:
-    """The same from the ledger."""
     headings = ("column", "rows", "will change", "spellings", "stay, not canonical", "batches")
     table = new_table(*headings, right=range(1, 6))
-    names = ("rows", "rows_planned", "spellings", "rows_left", "batches")
-    for column in columns:
-        table.add_row(
-            escape(f"{column['table_name']}.{column['column_name']}"),
-            *(f"{column[name]:,}" for name in names),
-        )
+    for column in plan.columns:
+        spellings = sum(value.after is not None for value in column.values)
+        left = sum(value.rows for value in column.values if value.after is None)
+        numbers = (column.rows, column.rows_planned, spellings, left, column.batches)
+        name = escape(f"{column.table_name}.{column.column_name}")
+        table.add_row(name, *(f"{number:,}" for number in numbers))
     out.print(table)
 
 

@@ -183,76 +183,12 @@ def close(
         own["note_audit_digest"].run(connected, run_id=run.run_id)
 
 
-def dry(connected: Connection, schema: str, made: plan.Plan) -> None:
-    """A plan that was only to be seen is closed at once: `apply` takes the newest open one."""
-    close(connected, schema, _of(connected, schema, made), "cancelled")
-    connected.commit()
-
-
 def close_empty(connected: Connection, schema: str, made: plan.Plan) -> None:
     """A plan with nothing to change has been carried out."""
     if not made.rows_planned:
-        close(connected, schema, _of(connected, schema, made), "completed")
+        run = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
+        close(connected, schema, run, "completed")
         connected.commit()
-
-
-def _of(connected: Connection, schema: str, made: plan.Plan) -> runs.Run:
-    return runs.find(connected, schema, str(made.run_id), runs.PLANNED)
-
-
-def stored_plan(connected: Connection, schema: str, run: runs.Run) -> list[dict[str, Any]]:
-    """A plan as the ledger has it, by column: counts of rows, spellings and batches."""
-    query = sql.SQL(
-        """
-        with decisions as (
-            select
-                table_name,
-                column_name,
-                sum(rows_planned) filter (where map_id is not null) as rows_planned,
-                count(*) filter (where map_id is not null) as spellings,
-                sum(rows_planned) filter (where map_id is null) as rows_left
-            from {value_map}
-            where run_id = %(run_id)s
-            group by table_name, column_name
-        ),
-
-        counted as (
-            select table_name, column_name, sum(rows) as rows
-            from {baselines}
-            where run_id = %(run_id)s
-            group by table_name, column_name
-        ),
-
-        cut as (
-            select table_name, column_name, count(*) as batches
-            from {batches}
-            where run_id = %(run_id)s
-            group by table_name, column_name
-        )
-
-        select
-            control.table_name,
-            control.column_name,
-            coalesce(counted.rows, 0) as rows,
-            coalesce(decisions.rows_planned, 0) as rows_planned,
-            coalesce(decisions.spellings, 0) as spellings,
-            coalesce(decisions.rows_left, 0) as rows_left,
-            coalesce(cut.batches, 0) as batches
-        from {control} as control
-        left join decisions using (table_name, column_name)
-        left join counted using (table_name, column_name)
-        left join cut using (table_name, column_name)
-        where control.run_id = %(run_id)s
-        order by control.table_name, control.column_name
-        """
-    ).format(
-        value_map=sql.Identifier(schema, "migration_value_map"),
-        baselines=sql.Identifier(schema, "migration_baselines"),
-        batches=sql.Identifier(schema, "stage_migration_batches"),
-        control=sql.Identifier(schema, "stage_migration_control"),
-    )
-    with connected.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query, {"run_id": run.run_id}).fetchall()
 
 
 def work(

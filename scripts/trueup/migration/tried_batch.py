@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import psycopg
 
-from trueup.core import runs
 from trueup.core.connection import Connection
-from trueup.core.errors import TrueupError, first_line
+from trueup.core.errors import first_line
 from trueup.core.statements import Rows, Statement, column_statement
 from trueup.migration import plan, tables
 from trueup.migration.session import TIMEOUT_SHARE, classify
-from trueup.migration.worker import Piece, looks_up
+from trueup.migration.worker import Piece, array_text, looks_up
 
 EXAMPLES = 3  # rows that the database refuses, shown with their reason
 TRIES = 60  # transactions that look for them
@@ -61,84 +61,71 @@ class OtherColumn:
 
 @dataclass(frozen=True)
 class OtherRows:
-    """Rows of other tables, or other rows of the same one, that triggers write."""
+    """Rows of other tables, or other rows of the same one, that triggers have written.
+
+    action: inserted, updated or deleted
+    """
 
     relation: str
-    inserted: int
-    updated: int
-    deleted: int
+    action: str
+    rows: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Tryout:
     """The batch that was rolled back.
 
-    rows:         that the plan would change in what was tried; rows_changed: that were changed
-    duration_ms:  of its transaction, without the commit; None where nothing went through
-    is_complete:  every refused row is listed, not only the first ones
-    new_values:   what triggers gave to the other columns of one row; not stored
+    rows:        that the plan would change in what was tried; rows_changed: that were changed
+    duration_ms: of its transaction, without the commit
+    wal_bytes:   of the write-ahead log, in so many records, with so many images of whole pages
+    is_complete: every refused row is listed, not only the first ones
     """
 
     batch_id: int
     rows_planned: int
-    rows: int
-    rows_changed: int
-    duration_ms: float | None
-    refusals: list[Refusal]
-    is_complete: bool
-    other_columns: list[OtherColumn]
-    other_rows: list[OtherRows]
-    notes: list[str]
-    new_values: dict[str, Any] = field(default_factory=dict)
+    rows: int = 0
+    rows_changed: int = 0
+    duration_ms: float = 0.0
+    wal_bytes: int = 0
+    wal_records: int = 0
+    page_images: int = 0
+    is_complete: bool = True
+    refusals: list[Refusal] = field(default_factory=list)
+    other_columns: list[OtherColumn] = field(default_factory=list)
+    other_rows: list[OtherRows] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One column of a planned run, and what its rehearsal needs to know.
+    """One column of a plan, and what its rehearsal needs to know.
 
-    own:    the plan's statements; found: those of the project
-    values: values_before, values_after, map_ids as apply_batch takes them
-    images: whether the log gets this table's pages whole: with its first column, not with others
+    found:   the statements of the project
+    tenants: as the options of a run have them
     """
 
     connected: Connection
-    run: runs.Run
-    own: Mapping[str, Statement]
     found: Mapping[str, Statement]
     column: plan.ColumnPlan
     facts: tables.TableFacts
-    server: tables.ServerFacts
-    schema: str
+    tenants: list[str | None] | None
+    by_tenant: bool
     lock_timeout_ms: int
-    sleep_ms: int
-    workers: int
-    values: Mapping[str, str]
-    images: bool
+    deadlock_timeout_ms: int
 
     @property
-    def place(self) -> tuple[str, str]:
-        """Table and column."""
-        return self.column.table_name, self.column.column_name
-
-    @property
-    def tenants(self) -> list[str | None] | None:
-        """As the plan has them."""
-        tenants: list[str | None] | None = self.run.options["tenants"]
-        return tenants
-
-    @property
-    def by_tenant(self) -> bool:
-        """Whether a batch is rows of one tenant."""
-        return bool(self.run.options.get("by_tenant", False))
+    def batch(self) -> dict[str, Any]:
+        """The batch to try, as rehearsal__batch has it."""
+        return self.column.fullest or {}
 
     def call(self, statement: str, **values: Any) -> Rows:
-        """A statement, with those of the values that it takes."""
-        named = self.own.get(statement) or self.found[statement]
-        return named.run(self.connected, **{name: values[name] for name in named.parameters})
+        """A statement of the project, with those of the values that it takes."""
+        found = self.found[statement]
+        return found.run(self.connected, **{name: values[name] for name in found.parameters})
 
-    def of_column(self, purpose: str) -> str:
+    def own(self, purpose: str) -> str:
         """The name of the column's own statement."""
-        return column_statement(purpose, *self.place)
+        return column_statement(purpose, self.column.table_name, self.column.column_name)
 
 
 class Row(NamedTuple):
@@ -151,96 +138,105 @@ class Row(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """A try that went through, and was rolled back."""
+    """A try that went through, and was rolled back.
+
+    log:    WAL Bytes, WAL Records, WAL FPI
+    writes: rows that triggers wrote, by table and action
+    """
 
     rows_changed: int
     duration_ms: float
+    log: Mapping[str, int]
     rows: dict[str, Row]
-    writes: list[OtherRows]
+    writes: Counter[tuple[str, str]]
 
 
-def try_out(job: Job) -> Tryout | None:
-    """Run the fullest batch and roll it back; None where no batch is open any more."""
-    found = job.call(
-        "rehearsal__batch",
-        run_id=job.run.run_id,
-        table_name=job.column.table_name,
-        column_name=job.column.column_name,
-    ).fetchone()
-    job.connected.rollback()
-    if found is None:
-        return None
-    batch_id, start, end, stripe, stripes, hashed, dense, fund_id, rows_planned = found
-    whole = Piece(start, end, stripe, stripes)
-    batch = {
-        **job.values,
-        "batch_id": batch_id,
-        "hashed": hashed,
-        "dense": looks_up(dense, whole),
-        "tenants": [fund_id] if job.by_tenant else job.tenants,
+def try_out(job: Job) -> Tryout:
+    """Run the fullest batch and roll it back."""
+    batch = job.batch
+    changes = [value for value in job.column.values if value.after is not None]
+    whole = Piece(batch["range_start"], batch["range_end"], batch["stripe"], batch["stripes"])
+    values = {
+        "values_before": array_text([value.before or "" for value in changes]),
+        "values_after": array_text([value.after or "" for value in changes]),
+        "map_ids": array_text(range(1, len(changes) + 1)),
+        "hashed": batch["hashed"],
+        "dense": looks_up(batch["dense"], whole),
+        "tenants": [batch["fund_id"]] if job.by_tenant else job.tenants,
         "by_tenant": job.by_tenant,
-        "fund_id": fund_id,
+        "fund_id": batch["fund_id"],
         "canonical_values": None,
     }
-    return _Trial(job, batch, rows_planned).run(whole)
+    return _Trial(job, values).run(whole)
 
 
 class _Trial:
     """The tries of one batch, and what they have shown so far."""
 
-    def __init__(self, job: Job, batch: Mapping[str, Any], rows_planned: int) -> None:
+    def __init__(self, job: Job, values: Mapping[str, Any]) -> None:
         self.job = job
-        self.batch = batch
-        self.rows_planned = rows_planned
-        self.tries = 0
-        self.rows = 0
-        self.rows_changed = 0
-        self.duration_ms: float | None = None
-        self.refusals: list[Refusal] = []
-        self.is_complete = True
-        self.changes: dict[str, list[tuple[str, Any, Any]]] = {}
-        self.writes: dict[str, OtherRows] = {}
-        self.notes: list[str] = []
+        self.values = values
+        self.found = Tryout(job.batch["batch_id"], job.batch["rows_planned"])
+        self.writes: Counter[tuple[str, str]] = Counter()
 
     def run(self, whole: Piece) -> Tryout:
-        """From the whole batch to the single rows that are refused, where there are any."""
+        """From the whole batch to the single rows that are refused, if there are any."""
+        found = self.found
         pieces = deque([self._narrow(whole)])
+        tries = 0
         while pieces:
-            if self.tries >= TRIES or len(self.refusals) >= EXAMPLES:
-                self.is_complete = False
+            if tries >= TRIES or len(found.refusals) >= EXAMPLES:
+                found.is_complete = False
                 break
             piece = pieces.popleft()
             before = self._read("rehearsal_rows", **piece._asdict())
-            self.tries += 1
+            tries += 1
             try:
                 done = self._try(piece, before)
             except psycopg.Error as error:
                 pieces.extendleft(reversed(self._after_error(piece, error)))
-                if self.refusals and self.refusals[-1].consequence == STOPS:
+                if found.refusals and found.refusals[-1].consequence == STOPS:
                     break
                 continue
-            self._note(piece, before, done)
-        return self._result()
+            self._note(before, self._without_images(piece, before, done))
+        return found
 
     def _narrow(self, whole: Piece) -> Piece:
         """As much of the batch as may be read at once."""
-        width = self.job.facts.bytes / max(self.job.facts.estimated_rows or 0, 1)
-        most = max(int(MOST_BYTES / width), 1) if self.job.facts.estimated_rows else None
-        if most is None or self.rows_planned <= most:
+        facts = self.job.facts
+        most = max(MOST_BYTES * (facts.estimated_rows or 0) // max(facts.bytes, 1), 1)
+        if not facts.estimated_rows or self.found.rows_planned <= most:
             return whole
-        self.notes.append(f"only the first {most:,} rows of the batch were tried: rows are wide")
+        self.found.notes.append(
+            f"only the first {most:,} rows of the batch were tried: rows are wide"
+        )
         return self._first(whole, self._keys(whole)[:most])
+
+    def _without_images(self, piece: Piece, before: Mapping[str, Row], done: _Done) -> _Done:
+        """The same again if the log got whole pages: it has them now, and records are counted."""
+        if done.log["WAL FPI"]:
+            with suppress(psycopg.Error):  # others hold the rows now
+                return self._try(piece, before)._replace(duration_ms=done.duration_ms)
+        return done
 
     def _try(self, piece: Piece, before: Mapping[str, Row]) -> _Done:
         """One transaction, sent as a whole: nothing waits for us while rows are locked."""
         job = self.job
-        connected = job.connected
-        limit = int(job.server.deadlock_timeout_ms * TIMEOUT_SHARE)
-        token = uuid.uuid4()
-        writes = {"table_name": job.facts.qualified, "ledger_schema": job.schema}
-        values = {**self.batch, **piece._asdict(), "lease_token": token}
+        limit = int(job.deadlock_timeout_ms * TIMEOUT_SHARE)
+        values = {
+            **self.values,
+            **piece._asdict(),
+            "batch_id": -self.found.batch_id,
+            "run_id": uuid.uuid4(),
+            "table_name": job.column.table_name,
+            "column_name": job.column.column_name,
+            "lease_token": uuid.uuid4(),
+            "relation": job.facts.qualified,
+        }
+        change = job.found[job.own("apply_batch")]
+        explained = f"explain (analyze, wal, timing off, format json)\n{change.sql}"
         try:
-            with connected.pipeline():
+            with job.connected.pipeline():
                 job.call(
                     "begin_batch",
                     lock_timeout=f"{min(job.lock_timeout_ms, limit)}ms",
@@ -248,34 +244,27 @@ class _Trial:
                     transaction_timeout=f"{limit * 3}ms",
                 )
                 job.call("rehearsal__take", **values)
-                written_before = job.call("rehearsal__writes", **writes)
-                changed = job.call(job.of_column("apply_batch"), **values)
-                finished = job.call("finish_piece", **values, is_last=True, error_message=None)
-                connected.execute("set constraints all immediate")
-                rows = job.call(
-                    job.of_column("rehearsal_rows_again"),
-                    row_keys=list(before),
+                written_before = job.call("rehearsal__writes", **values)
+                changed = change._replace(sql=explained).run(
+                    job.connected, **{name: values[name] for name in change.parameters}
                 )
-                written = job.call("rehearsal__writes", **writes)
-                connected.execute("rollback")
+                finished = job.call("finish_piece", **values, is_last=True, error_message=None)
+                job.connected.execute("set constraints all immediate")
+                rows = job.call(job.own("rehearsal_rows_again"), row_keys=list(before))
+                written = job.call("rehearsal__writes", **values)
+                job.connected.execute("rollback")
         finally:
-            if not connected.closed:
-                connected.rollback()
-        count, state = changed.fetchone(), finished.fetchone()
-        if count is None or state is None:
-            raise TrueupError(
-                f"batch {self.batch['batch_id']} is not open any more: somebody works on the plan",
-                "Nothing was changed. `trueup status` shows who.",
-            )
-        return _Done(
-            rows_changed=int(count[0]),
-            duration_ms=float(state[3]),
-            rows={row[0]: Row(*row) for row in rows},
-            writes=_difference(written_before, written, int(count[0])),
-        )
+            if not job.connected.closed:
+                job.connected.rollback()
+        ((plans,),), ((count, _, _, duration_ms, *_),) = changed.fetchall(), finished.fetchall()
+        writes = _counted(written) - _counted(written_before)
+        writes[job.facts.qualified, "updated"] -= count
+        found = {row[0]: Row(*row) for row in rows}
+        return _Done(count, duration_ms, plans[0]["Plan"], found, +writes)
 
     def _after_error(self, piece: Piece, error: psycopg.Error) -> list[Piece]:
         """Smaller pieces to try, or none where one row is left, or where it is no row's fault."""
+        found = self.found
         kind = classify(error)
         if self.job.connected.closed:
             raise error
@@ -289,37 +278,35 @@ class _Trial:
                 return [piece._replace(range_end=keys[0], is_row=True)]
             if keys:
                 key = ",".join(keys[0])
-                self.refusals.append(Refusal(key, error.sqlstate, message, QUARANTINED))
-                self.rows += 1
+                found.refusals.append(Refusal(key, error.sqlstate, message, QUARANTINED))
+                found.rows += 1
         elif error.sqlstate == "57014":
             keys = self._keys(piece)
             if len(keys) > 1:
-                self.notes.append(
+                found.notes.append(
                     f"{len(keys):,} rows took longer than a batch may: apply cuts it smaller"
                 )
                 return [self._first(piece, keys[: len(keys) // 2])]
-            self.notes.append(f"even one row takes longer than a batch may: {message}")
+            found.notes.append(f"even one row takes longer than a batch may: {message}")
         elif kind == "retry":
-            self.notes.append(
+            found.notes.append(
                 f"not tried, others held rows of it: {message}; apply waits and tries again"
             )
         else:
-            self.refusals.append(Refusal(None, error.sqlstate, message, STOPS))
+            found.refusals.append(Refusal(None, error.sqlstate, message, STOPS))
         return []
 
-    def _note(self, piece: Piece, before: Mapping[str, Row], done: _Done) -> None:
-        """What a try has shown, but for rows that somebody else has changed meanwhile."""
-        self.rows += done.rows_changed
-        self.rows_changed += done.rows_changed
-        self.duration_ms = (self.duration_ms or 0) + done.duration_ms
-        for each in done.writes:
-            known = self.writes.get(each.relation, OtherRows(each.relation, 0, 0, 0))
-            self.writes[each.relation] = OtherRows(
-                each.relation,
-                known.inserted + each.inserted,
-                known.updated + each.updated,
-                known.deleted + each.deleted,
-            )
+    def _note(self, before: Mapping[str, Row], done: _Done) -> None:
+        """What a try has shown; rows that somebody else has changed meanwhile say nothing."""
+        found = self.found
+        found.rows += done.rows_changed
+        found.rows_changed += done.rows_changed
+        found.duration_ms += done.duration_ms
+        found.wal_bytes += done.log["WAL Bytes"]
+        found.wal_records += done.log["WAL Records"]
+        found.page_images += done.log["WAL FPI"]
+        self.writes += done.writes
+        found.other_rows = [OtherRows(*key, rows) for key, rows in sorted(self.writes.items())]
         suspects = [
             key
             for key, row in before.items()
@@ -327,12 +314,7 @@ class _Trial:
             or done.rows[key].value == row.value
             or done.rows[key].other_columns != row.other_columns
         ]
-        if not suspects:
-            return
-        again = self._read(
-            "rehearsal_rows_again",
-            row_keys=suspects,
-        )
+        again = self._read("rehearsal_rows_again", row_keys=suspects) if suspects else {}
         kept = []
         for key in suspects:
             old, new = before[key], done.rows.get(key)
@@ -343,45 +325,28 @@ class _Trial:
             else:
                 self._compare(key, old, new)
         if kept:
-            self.rows += len(kept)
+            found.rows += len(kept)
             keys = ", ".join(kept[:EXAMPLES])
             message = f"{len(kept):,} rows keep their value, without an error: {keys}"
-            self.refusals.append(Refusal(kept[0], None, message, KEPT))
+            found.refusals.append(Refusal(kept[0], None, message, KEPT))
 
     def _compare(self, key: str, old: Row, new: Row) -> None:
+        """Note the other columns that have changed."""
         before, after = (
             json.loads(row.other_columns, parse_float=str, parse_int=str) for row in (old, new)
         )
+        known = {each.column_name: each for each in self.found.other_columns}
         for name in after:
             if before.get(name) != after[name]:
-                self.changes.setdefault(name, []).append((key, before.get(name), after[name]))
-
-    def _result(self) -> Tryout:
-        return Tryout(
-            batch_id=self.batch["batch_id"],
-            rows_planned=self.rows_planned,
-            rows=self.rows,
-            rows_changed=self.rows_changed,
-            duration_ms=self.duration_ms,
-            refusals=self.refusals,
-            is_complete=self.is_complete,
-            other_columns=[
-                OtherColumn(name, len(seen), seen[0][0], _shown(seen[0][1]), _shown(seen[0][2]))
-                for name, seen in sorted(self.changes.items())
-            ],
-            other_rows=list(self.writes.values()),
-            notes=self.notes,
-            new_values={
-                name: seen[0][2]
-                for name, seen in self.changes.items()
-                if len(seen) * 2 >= self.rows_changed
-            },
-        )
+                first = OtherColumn(name, 0, key, _shown(before.get(name)), _shown(after[name]))
+                seen = known.get(name, first)
+                known[name] = replace(seen, rows=seen.rows + 1)
+        self.found.other_columns = [known[name] for name in sorted(known)]
 
     def _keys(self, piece: Piece) -> list[list[str]]:
         """Keys of the rows to change, in order."""
-        values = {**self.batch, **piece._asdict()}
-        found = self.job.call(self.job.of_column("keys_to_change"), **values).fetchall()
+        values = {**self.values, **piece._asdict()}
+        found = self.job.call(self.job.own("keys_to_change"), **values).fetchall()
         self.job.connected.rollback()
         return [key for (key,) in found]
 
@@ -390,33 +355,14 @@ class _Trial:
 
     def _read(self, purpose: str, **values: Any) -> dict[str, Row]:
         """Rows by key, read without a lock."""
-        named = {**self.batch, **values}
-        found = self.job.call(self.job.of_column(purpose), **named).fetchall()
+        found = self.job.call(self.job.own(purpose), **{**self.values, **values}).fetchall()
         self.job.connected.rollback()
         return {row[0]: Row(*row) for row in found}
 
 
-def _difference(before: Rows, after: Rows, rows_changed: int) -> list[OtherRows]:
-    """What was written between two looks, but for the rows of the batch itself."""
-
-    def counted(found: Rows) -> dict[tuple[str, bool], list[int]]:
-        return {(name, own): [ins, upd, dele] for ins, upd, dele, name, own in found}
-
-    first, found = counted(before), []
-    own = [0, 0, 0]
-    own_name = ""
-    for (name, is_own), numbers in counted(after).items():
-        known = first.get((name, is_own), [0, 0, 0])
-        written = [number - was for number, was in zip(numbers, known, strict=True)]
-        if is_own:
-            own = [total + number for total, number in zip(own, written, strict=True)]
-            own_name = own_name or name
-        elif any(written):
-            found.append(OtherRows(name, *written))
-    own[1] -= rows_changed
-    if any(own):
-        found.append(OtherRows(own_name, *own))
-    return found
+def _counted(rows: Rows) -> Counter[tuple[str, str]]:
+    """Rows written, by table and action."""
+    return Counter({(relation, action): count for action, count, relation in rows})
 
 
 def _shown(value: Any) -> str | None:

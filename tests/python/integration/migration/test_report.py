@@ -490,7 +490,7 @@ def test_a_rehearsal_stands_beside_what_came(built: App) -> None:
     )
     assert code == 0, err
     ((run_id, stored),) = built.query(f"select run_id, rehearsal from {LEDGER}.migration_runs")
-    foreseen = stored["columns"][0]["prediction"]
+    estimated = stored["columns"][0]["prediction"]
     with migration.connect(built) as connected:
         found = runs.find(connected, LEDGER, str(run_id), runs.PLANNED)
     engine.apply(
@@ -498,14 +498,32 @@ def test_a_rehearsal_stands_beside_what_came(built: App) -> None:
         lambda event: None, engine.Stop(),
     )  # fmt: skip
     one = reported(built, verifies=False)
-    listed = {each.what: (each.predicted, each.real) for each in one.predictions}
-    assert listed["rows to change"] == (foreseen["rows"], one.totals["rows_updated"])
-    assert listed["write-ahead log"] == (foreseen["wal_bytes"], one.server_work.wal_bytes)
-    assert listed["time, at most"][0] == pytest.approx(foreseen["minutes_high"] * 60)
-    assert listed["time, at most"][1] == one.durations.worked_seconds
-    table = check(report_page.build(one)).tables["Predicted and real"]
-    assert [row[0] for row in table[1:]] == list(listed)
+    rows, log, seconds = one.predictions
+    planned = estimated["rows_planned"]
+    assert (rows["low"], rows["high"], rows["actual"], rows["is_in_range"]) == (
+        planned, planned, one.totals["rows_updated"], True
+    )  # fmt: skip
+    assert (log["low"], log["high"]) == (estimated["wal_bytes_low"], estimated["wal_bytes_high"])
+    assert log["actual"] == one.server_work.wal_bytes
+    assert seconds["actual"] == pytest.approx(one.durations.worked_seconds)
     jsonschema.validate(report.as_dict(one), json.loads(SCHEMA.read_text()))
+    # less log than was possible
+    built.query(
+        f"update {LEDGER}.migration_runs set rehearsal = jsonb_set(rehearsal,"
+        " '{columns,0,prediction,wal_bytes_low}', '1e12')"
+    )
+    one = reported(built, verifies=False)
+    assert [each["is_in_range"] for each in one.predictions][:2] == [True, False]
+    table = check(report_page.build(one)).tables["Estimated and actual"]
+    assert [(row[0], row[-1]) for row in table[1:3]] == [
+        ("rows to change", "yes"), ("write-ahead log", "no")
+    ]  # fmt: skip
+    # a column without an estimate
+    built.query(
+        f"update {LEDGER}.migration_runs set rehearsal = jsonb_set(rehearsal,"
+        " '{columns,0,prediction}', 'null')"
+    )
+    assert reported(built, verifies=False).predictions == []
 
 
 def test_without_a_run_that_was_begun_there_is_nothing_to_report(built: App) -> None:

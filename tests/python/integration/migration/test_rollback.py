@@ -971,10 +971,3 @@ def test_a_rollback_that_was_not_begun_is_nobodys_to_apply(built: App) -> None:
     built.query(f"update {LEDGER}.stage_migration_control set brake = 'a lagging standby'")
     code, out, err = migration.done(built, "status")
     assert code == 0 and "waits for a lagging standby" in out, out + err
-
-
-def test_a_dry_runs_plan_is_taken_by_nobody(built: App) -> None:
-    with migration.connect(built) as connected:
-        plan.make(built.settings, connected, DEALS, migration.PACE, is_kept=False)
-    code, _, err = migration.done(built, "apply", "--yes")
-    assert code == 2 and "there is no plan that was not started yet" in err, err

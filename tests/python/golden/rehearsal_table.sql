@@ -1,1 +1,0 @@
-trueup_ledger.rehearsal_24fff575e2b3
