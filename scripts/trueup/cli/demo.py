@@ -14,6 +14,9 @@ from trueup.local import sample
 from trueup.show import page, terminal
 from trueup.vocabulary import value_page, value_tables, values
 
+# The sample and nothing else, whatever else is managed here.
+VARIABLES: dict[str, Any] = {"sample": True, "managed_columns": [], "managed_documents": []}
+OWN = "models/staging/app"  # the user's staging models, whose tables the demo does not have
 SHOWN = 8  # unknown values in the summary
 PAGE = "demo.html"  # in the state folder
 
@@ -28,6 +31,10 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
     Always works on the embedded server: a demo never touches a configured one.
     """
     settings = dataclasses.replace(settings, conninfo=None, environment="development")
+    settings = config.with_variables(settings, **VARIABLES)
+    vocabulary = config.vocabulary(settings, config.managed_columns(settings)[0]["vocabulary"])
+    config.check_managed(settings)  # before anything is loaded
+    own = [f"path:{OWN}+"] if any((settings.project / OWN).rglob("*.sql")) else []
     out = terminal.console()
     with connection.connect(settings) as connected:
         server = connection.describe(connected, settings)
@@ -50,7 +57,7 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
     with terminal.progress("build") as report:
         # the newest run in the ledger may have changed a sample that is gone by now
         outcome = dbt.run(
-            settings, environment, "build", "--exclude", "tag:verification", progress=report
+            settings, environment, "build", "--exclude", "tag:verification", *own, progress=report
         )
     with connection.connect(settings, writes=False) as connected:
         if outcome.failures:
@@ -60,7 +67,7 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
         out.print(
             f"dbt build: {done} models, snapshots and tests passed in {outcome.seconds:.0f} s\n"
         )
-        found = values.everything(connected, values.VOCABULARY)
+        found = values.everything(connected, vocabulary)
     show(found)
     path = settings.state / PAGE
     command = f"trueup demo --companies {companies} --dirty-share {dirty_share:g} --seed {seed}"
@@ -69,10 +76,9 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
         facts=[("server", server.partition(" · ")[2]), ("sample", f"made up: {counts}")],
         command=command,
         all_values="the model int_values",
-        alias_seed=config.seed_name(settings, values.VOCABULARY),
+        alias_seed=vocabulary.alias_path.relative_to(settings.project).as_posix(),
         documents=[
-            f"{entry['table']}.{entry['column']}"
-            for entry in config.project_variables(settings).get("managed_documents") or []
+            f"{entry['table']}.{entry['column']}" for entry in config.managed_documents(settings)
         ],
     )
     page.write(path, value_page.build(found, origin, datetime.now(timezone.utc)))

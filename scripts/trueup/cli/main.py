@@ -16,6 +16,10 @@ from trueup.core.errors import TrueupError
 from trueup.show import terminal
 from trueup.vocabulary import value_tables
 
+VOCABULARY = click.option(
+    "--vocabulary", help="Which vocabulary.  [default: the first of dbt_project.yml]"
+)
+
 
 @click.group(
     cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -56,11 +60,8 @@ def demo(companies: int, dirty_share: float, seed: int) -> None:
     sample anew.
     """
     from trueup.cli import demo as job
-    from trueup.core import config
 
-    settings = read_settings()
-    config.check_managed(settings)  # before anything is loaded
-    sys.exit(job.run(settings, companies, dirty_share, seed))
+    sys.exit(job.run(read_settings(), companies, dirty_share, seed))
 
 
 @main.command()
@@ -155,6 +156,7 @@ def doctor(form: str) -> None:
 @click.option(
     "--encoding", help="How the file was saved, if not as UTF-8: cp1252, latin-1, utf-16."
 )
+@VOCABULARY
 @FORMAT
 @LIMIT
 @click.option(
@@ -174,6 +176,7 @@ def try_(
     file: Path,
     column: str,
     encoding: str | None,
+    vocabulary: str | None,
     form: str,
     limit: int,
     outputs: tuple[Path, ...],
@@ -184,18 +187,16 @@ def try_(
     on it, and the database is dropped again.
     """
     from trueup.cli import try_csv as job
-    from trueup.core import config
     from trueup.show import page
 
     settings = read_settings()
-    config.check_managed(settings)  # before anything is loaded
     for output in outputs:
         if output.suffix not in job.ENDINGS:
             raise TrueupError(
                 f"{output}: the ending decides the format; allowed: {', '.join(job.ENDINGS)}"
             )
         page.check_writable(output)
-    trial = job.run(settings, file, column, encoding)
+    trial = job.run(settings, file, column, encoding, vocabulary)
     reports = {
         output: job.as_page(trial, settings, file, column)
         if output.suffix == ".html"
@@ -301,14 +302,14 @@ def alias() -> None:
 )
 @click.option("--reason", required=True, help="Why; a reviewer in a year's time reads it.")
 @click.option("--by", help="Who decided.  [default: git's user.name]")
-@click.option("--vocabulary", default="stage", show_default=True)
+@VOCABULARY
 @examples("""
 trueup alias add "Serie Seed" seed --reason "partner bank's export"
 trueup alias add "Series Q" series-c+ --match broader --reason "later than C"
 trueup alias add "Mezz" --match out_of_scope --reason "debt"
 """)
 def add(
-    text: str, value: str | None, match: str, reason: str, by: str | None, vocabulary: str
+    text: str, value: str | None, match: str, reason: str, by: str | None, vocabulary: str | None
 ) -> None:
     """Add a spelling to the alias seed: what TEXT means, decided once for every row.
 

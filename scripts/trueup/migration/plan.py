@@ -194,7 +194,7 @@ def named_pace(settings: Settings, name: str) -> tuple[int, int]:
 
 def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
     """The managed columns in scope; TrueupError for a table or column that is not managed."""
-    managed = config.project_variables(settings)["managed_columns"]
+    managed = config.managed_columns(settings)
     for what, wanted, known in (
         ("--table", scope.table_names, [entry["table"] for entry in managed]),
         ("--column", scope.column_names, [entry["column"] for entry in managed]),

@@ -9,6 +9,7 @@ template databases; workers find its address in an environment variable.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -49,7 +50,8 @@ class App:
 
     def dbt(self, *arguments: str, variables: dict[str, Any] | None = None) -> dbt.Outcome:
         """Run dbt in this process; the outcome holds what failed."""
-        return dbt.run(self.settings, self.environment, *arguments, variables=variables)
+        settings = dataclasses.replace(self.settings, variables=variables or {})
+        return dbt.run(settings, self.environment, *arguments)
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url, autocommit=True, **options)

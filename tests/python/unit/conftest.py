@@ -73,6 +73,7 @@ def compile_project(
 ) -> Path:
     """Compile the project below a folder; returns the target folder."""
     settings = Settings(
-        project=PROJECT, state=folder, environment="development", conninfo="", log_format="text"
-    )
-    return statements.compile_project(settings, "target", tables_exist, variables)
+        project=PROJECT, state=folder, environment="development", conninfo="", log_format="text",
+        variables=variables or {},
+    )  # fmt: skip
+    return statements.compile_project(settings, "target", tables_exist)

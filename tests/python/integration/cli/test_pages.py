@@ -18,6 +18,7 @@ import pytest
 
 from integration.conftest import App, copy_project
 from support.page_reader import check
+from trueup.core import config
 from trueup.local import server
 from trueup.vocabulary import value_page, values
 
@@ -181,7 +182,7 @@ def test_the_demo_writes_its_page_and_says_so(project: Path) -> None:
 def test_tenants_add_up_to_their_column(shared_built: App) -> None:
     """The rows of no tenant are one of them."""
     with shared_built.connect() as connection:
-        found = values.everything(connection, "stage")
+        found = values.everything(connection, config.vocabulary(shared_built.settings))
     assert len(found.vocabulary_version) == 64
     for column in found.coverage:
         tenants = [
@@ -205,7 +206,7 @@ def test_no_page_scrolls_sideways(
     """In a real browser, everything unfolded; wide tables scroll in boxes of their own."""
     assert tried.returncode == 0, tried.stderr
     with shared_built.connect() as connection:
-        found = values.everything(connection, "stage")
+        found = values.everything(connection, config.vocabulary(shared_built.settings))
     origin = value_page.Origin("Sample", [("server", "x" * 300)], "trueup demo", "", "")
     sample = value_page.build(found, origin, datetime.now(timezone.utc))
     for text in ((project / "p.html").read_text(encoding="utf-8"), sample):
