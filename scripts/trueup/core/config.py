@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +68,15 @@ def managed_documents(settings: Settings) -> list[dict[str, Any]]:
     return [entry for _, entry in _entries(project_variables(settings), "documents")]
 
 
-def tenant_label(settings: Settings) -> str:
-    """The word for a tenant, as the macro tenant_label makes it; `tenant` if columns differ."""
+def tenant_label(entries: Iterable[Mapping[str, Any]]) -> str:
+    """The word for a tenant of these columns, as the macro tenant_label makes it.
+
+    `tenant` if they have none, or different ones.
+    """
     labels = {
         entry.get("tenant_label")
         or str(entry["tenant"]).removesuffix("_id").replace("_", " ").strip()
-        for entry in managed_columns(settings)
+        for entry in entries
         if entry.get("tenant")
     }
     return (labels.pop() if len(labels) == 1 else "") or "tenant"

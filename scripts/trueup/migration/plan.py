@@ -111,6 +111,7 @@ class ColumnPlan:
     table_name: str
     column_name: str
     vocabulary: str
+    tenant_label: str
     rows: int
     values: list[Value]
     tenant_values: list[TenantValue]
@@ -433,6 +434,7 @@ def _column(
         table_name=table,
         column_name=column,
         vocabulary=entry["vocabulary"],
+        tenant_label=config.tenant_label([entry]),
         rows=total,
         values=values,
         tenant_values=tenant_values,

@@ -152,6 +152,6 @@ def test_compiled_sql_is_written_for_reviewers(
         path.relative_to("later"): p for path, p in written.items() if path.parts[0] == "later"
     }
     assert set(folder.glob("later/**/*.sql")) == set(later.values())
-    assert Path("models/marts/stages/fct_portfolio_company_stages.sql") in later
+    assert Path("models/marts/sample/fct_portfolio_company_stages.sql") in later
     for path, file in later.items():
         assert file.read_text() != (folder / "first" / path).read_text()

@@ -32,11 +32,11 @@ def other_branches(shared: Shared) -> Path:
     such a table has no mart.
     """
     variables = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
-    for name in ("managed_columns", "managed_documents"):
+    for name in ("sample_columns", "sample_documents"):
         for entry in variables[name]:
             entry.update(tenant=None, updated_at=None)
-    variables["managed_documents"][0]["key"] = {"id": "uuid", "fund_id": "integer"}
-    first = variables["managed_columns"][0]
+    variables["sample_documents"][0]["key"] = {"id": "uuid", "fund_id": "integer"}
+    first = variables["sample_columns"][0]
     first.update(key={"fund_id": "integer", "id": "uuid"}, mart=None, mart_key=None)
     variables["vocabularies"]["stage"].update(noise_words=[], accept_broader=False)
     return shared("other", lambda folder: compile_project(folder, True, variables))
@@ -45,8 +45,7 @@ def other_branches(shared: Shared) -> Path:
 @pytest.fixture(scope="session")
 def nothing_managed(shared: Shared) -> Path:
     """Compiled for a project that manages no column yet."""
-    variables: dict[str, Any] = {"managed_columns": [], "managed_documents": []}
-    return shared("nothing", lambda folder: compile_project(folder, False, variables))
+    return shared("nothing", lambda folder: compile_project(folder, False, {"sample": False}))
 
 
 def untidy(text: str) -> list[str]:
@@ -107,7 +106,7 @@ def test_sources_are_clean() -> None:
 
 def test_columns_of_one_shape_have_the_same_statements(compiled_first: Path) -> None:
     """But for names: so sqlfluff looks at those of the first one only."""
-    entries = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["managed_columns"]
+    entries = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]["sample_columns"]
     shapes = {sqlfluff_library._shape(entry) for entry in entries}
     parts = ("table", "column", "mart", "mart_key", "vocabulary", "updated_at", "tenant")
     names = {entry[part] for entry in entries for part in parts if part in entry}
