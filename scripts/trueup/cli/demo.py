@@ -98,7 +98,7 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
 def show(found: values.Found) -> None:
     """The summary: what the values mean, how clean the columns are, what is left to decide."""
     out = terminal.console()
-    value_tables.show_flow(out, found.values, found.stages)
+    value_tables.show_flow(out, found)
     out.print()
     value_tables.show_coverage(out, found.coverage)
     out.print()

@@ -27,7 +27,7 @@ VOCABULARY = click.option(
 @click.version_option(__version__, prog_name="trueup")
 @examples("""
 trueup demo                                         see it work on a sample database
-trueup try deals.csv --column Stage                 what would become of a file
+trueup try deals.csv --column Status                what would become of a file
 trueup unmapped                                     what waits for a decision
 trueup alias add "Serie Seed" seed --reason "..."   decide it
 """)
@@ -167,10 +167,10 @@ def doctor(form: str) -> None:
     help="Write a report too; its ending decides: .html or .json. May be repeated.",
 )
 @examples("""
-trueup try deals.csv --column Stage
-trueup try deals.csv --column Stage --output stages.html
-trueup try export.csv --column "Funding Round" --encoding cp1252
-trueup try deals.csv --column Stage --format json
+trueup try deals.csv --column Status
+trueup try deals.csv --column Status --output status.html
+trueup try export.csv --column "Last Round" --encoding cp1252
+trueup try deals.csv --column Status --format json
 """)
 def try_(
     file: Path,

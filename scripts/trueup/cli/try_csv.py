@@ -115,7 +115,7 @@ def show(trial: values.Found, name: str, limit: int | None) -> None:
     after = terminal.percent(total.resolved, total.filled)
     out.print(f"{name}: {total.rows:,} records, {len(trial.values):,} spellings", markup=False)
     out.print(f"canonical: {now} now, {after} after\n")
-    value_tables.show_flow(out, trial.values, trial.stages)
+    value_tables.show_flow(out, trial)
     out.print()
     if trial.unmapped:
         value_tables.show_unmapped(out, trial.unmapped, limit, UNIT)

@@ -570,8 +570,9 @@ judged_tenants as (
     select
         compared_tenants.*,
         coalesce(
-            'tenant ' || translate(compared_tenants.tenant, E'\t\n\x0b\f\r', '␉␊␋␌␍'),
-            'no tenant'
+            'fund '
+            || translate(compared_tenants.tenant, E'\t\n\x0b\f\r', '␉␊␋␌␍'),
+            'no fund'
         ) as tenant_name,
         compared_tenants.nulls > compared_tenants.nulls_before
         or compared_tenants.blanks > compared_tenants.blanks_before as is_emptier,

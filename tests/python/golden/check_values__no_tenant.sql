@@ -577,7 +577,8 @@ judged_tenants as (
     select
         compared_tenants.*,
         coalesce(
-            'tenant ' || translate(compared_tenants.tenant, E'\t\n\x0b\f\r', '␉␊␋␌␍'),
+            'tenant '
+            || translate(compared_tenants.tenant, E'\t\n\x0b\f\r', '␉␊␋␌␍'),
             'no tenant'
         ) as tenant_name,
         compared_tenants.nulls > compared_tenants.nulls_before

@@ -70,7 +70,7 @@ judged_owners as (
         case
             when abs(shown_owners.stage_sum - shown_owners.name_sum) > shown_owners.rounding
                 then
-                    'the stages of the mart weigh '
+                    'the values of the mart weigh '
                     || cast(trim_scale(shown_owners.stage_sum) as text)
                     || ' together, the names that they were added up from '
                     || cast(trim_scale(shown_owners.name_sum) as text)

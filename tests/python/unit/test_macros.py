@@ -204,7 +204,7 @@ TEXTS: dict[str, Callable[[], str]] = {
     "check_values__no_tenant": lambda: render(
         "check_values",
         {"table": "deals", "column": "stage", "key": COMPOSITE, "tenant": None,
-         "vocabulary": "stage"},
+         "vocabulary": "stage", "tenant_label": "tenant"},
     ),
     "audit_digests": lambda: render("audit_digests", "$1"),
     "check_batch_tracking": lambda: render("check_batch_tracking"),
@@ -402,7 +402,7 @@ def test_entries_of_the_sample_follow_yours_if_it_is_on() -> None:
     sample["vocabulary"] = "level"
     with pytest.raises(CompilerError, match=r"^sample_columns entry 1 \(deals.level\): vocabulary"):
         render("managed_columns", variables=variables)
-    with pytest.raises(CompilerError, match="^vars: sample 'yes' is not allowed; allowed: true"):
+    with pytest.raises(CompilerError, match=r"^vars: sample 'yes' is not allowed; allowed: true"):
         render("managed_columns", variables={**variables, "sample": "yes"})
 
 

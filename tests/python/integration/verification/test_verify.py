@@ -231,10 +231,10 @@ def test_everything_is_read_in_one_snapshot_that_can_write_nothing(migrated: App
 # ------------------------------------------------------------------------------------ what is asked
 
 
-def test_tables_and_funds_that_the_run_does_not_have_are_refused(migrated: App) -> None:
+def test_tables_and_tenants_that_the_run_does_not_have_are_refused(migrated: App) -> None:
     with pytest.raises(TrueupError, match=r"--table investments: .* allowed: deal_opportunities"):
         verified(migrated, tables=("deal_opportunities", "investments"))
-    with pytest.raises(TrueupError, match=r"--fund-id 99: .* allowed: 1, 2, 3.*, 12, none\n"):
+    with pytest.raises(TrueupError, match=r"--tenant 99: .* allowed: 1, 2, 3.*, 12, none\n"):
         verified(migrated, tenants=("1", "99"))
 
 

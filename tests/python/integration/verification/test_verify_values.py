@@ -357,11 +357,11 @@ def test_rows_of_no_tenant_are_a_tenant_of_their_own(built: App, made: plan.Plan
     found = judged(built, made.run_id)
     check = found["null_integrity"]
     assert lines(check, "tenant", "row_key") == [(None, None), (None, str(key))]
-    assert "deal_opportunities.stage, no tenant: 1 NULL" in check.offenders[0]["message"]
+    assert "deal_opportunities.stage, no fund: 1 NULL" in check.offenders[0]["message"]
     assert found["per_fund_breakdown"].offenders[0]["tenant"] is None
     built.query("delete from deal_opportunities where id = %s", key)
     check = judged(built, made.run_id)["row_counts"]
-    assert lines(check, "tenant") == [(None,)] and "no tenant" in check.offenders[0]["message"]
+    assert lines(check, "tenant") == [(None,)] and "no fund" in check.offenders[0]["message"]
 
 
 def test_rows_that_came_since_may_have_come_without_a_value(built: App, made: plan.Plan) -> None:
@@ -384,7 +384,7 @@ def test_a_lost_row_is_named_by_its_tenant(built: App, made: plan.Plan, is_quies
     (line,) = found["row_counts"].offenders
     assert (line["status"], line["tenant"]) == (status, "2")
     assert line["rows"] == line["rows_before"] - 1
-    assert line["message"].endswith(f"tenant 2: {line['rows']} rows, before {line['rows_before']}")
+    assert line["message"].endswith(f"fund 2: {line['rows']} rows, before {line['rows_before']}")
 
 
 def test_a_row_that_went_to_another_tenant_is_named_by_both(built: App, made: plan.Plan) -> None:
