@@ -512,8 +512,9 @@ judged_tenants as (
     select
         compared_tenants.*,
         coalesce(
-            'tenant ' || {{ trueup.one_line('compared_tenants.tenant') }},
-            'no tenant'
+            {{ trueup.literal(entry.tenant_label ~ ' ') }}
+            || {{ trueup.one_line('compared_tenants.tenant') }},
+            {{ trueup.literal('no ' ~ entry.tenant_label) }}
         ) as tenant_name,
         compared_tenants.nulls > compared_tenants.nulls_before
         or compared_tenants.blanks > compared_tenants.blanks_before as is_emptier,

@@ -1,7 +1,7 @@
 {#-
     The check weight_sums, one row, as CTEs and the last select of a statement that begins with
     verification_request(): the live documents have weights that sum to 1, and the mart has lost
-    none of the names that mean one stage: its stages together weigh as much as the names did. Both
+    none of the names that mean one value: its values together weigh as much as the names did. Both
     are of the document as the mart saw it, so a mart that is behind is not blamed.
     check_weights() → stage_weights as ( ... ), ... select * from results
 -#}
@@ -61,7 +61,7 @@ judged_owners as (
         case
             when abs(shown_owners.stage_sum - shown_owners.name_sum) > shown_owners.rounding
                 then
-                    'the stages of the mart weigh '
+                    'the values of the mart weigh '
                     || cast(trim_scale(shown_owners.stage_sum) as text)
                     || ' together, the names that they were added up from '
                     || cast(trim_scale(shown_owners.name_sum) as text)

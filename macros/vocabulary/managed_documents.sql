@@ -1,7 +1,7 @@
 {#-
-    The var managed_documents, checked as managed_columns() are: jsonb columns that hold {name:
-    weight}.
+    The vars managed_documents and, with sample: true, sample_documents, checked as
+    managed_columns() are: jsonb columns that hold {name: weight}.
 -#}
 {%- macro managed_documents() -%}
-    {{- return(trueup.managed_entries('managed_documents')) -}}
+    {{- return(trueup.managed_entries('documents')) -}}
 {%- endmacro -%}

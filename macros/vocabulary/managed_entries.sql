@@ -1,17 +1,22 @@
 {#-
-    A var that lists columns, checked; managed_columns() and managed_documents() say what an entry
-    holds. The application's names are any that PostgreSQL can have. Called while parsing, so a
-    wrong entry stops `dbt parse`; a column that the staging model does not have is found as soon as
-    the project is known, before any SQL runs.
+    The entries of the vars managed_<kind> and, with sample: true, sample_<kind>, checked.
+    managed_columns() and managed_documents() say what an entry holds. The application's names are
+    any that PostgreSQL can have. Called while parsing, so a wrong entry stops `dbt parse`; a column
+    that the staging model does not have is found as soon as the project is known, before any SQL
+    runs.
 -#}
-{%- macro managed_entries(variable) -%}
+{%- macro managed_entries(kind) -%}
     {%- set known = [
         'table', 'column', 'key', 'tenant', 'vocabulary', 'updated_at', 'kept_by_triggers', 'mart',
-        'mart_key', 'model'
+        'mart_key', 'model', 'tenant_label'
     ] -%}
     {%- set key_types = ['integer', 'bigint', 'uuid', 'text'] -%}
     {%- set vocabulary_names = trueup.vocabularies().keys() | list -%}
     {%- set entries = [] -%}
+    {%- if var('sample') is not boolean -%}
+        {{- trueup.raise_wrong_input('vars', 'sample', var('sample'), ['true', 'false']) -}}
+    {%- endif -%}
+    {%- for variable in ['managed_' ~ kind] + ['sample_' ~ kind] * var('sample') -%}
     {%- for entry in var(variable) -%}
         {%- set cell = entry.get('table', '?') ~ '.' ~ entry.get('column', '?') -%}
         {%- set where = variable ~ ' entry ' ~ loop.index ~ ' (' ~ cell ~ ')' -%}
@@ -49,7 +54,7 @@
         {%- set optional = [entry.get('tenant'), entry.get('updated_at')] | select | list -%}
         {%- set columns = [entry.column] + optional + entry.key.keys() | list -%}
         {#- a longer name PostgreSQL would cut, a line break would end a comment in compiled SQL -#}
-        {%- for name in [entry.table] + columns
+        {%- for name in [entry.table, entry.get('tenant_label', 'tenant')] + columns
             if name is not string
             or not modules.re.match('[^\\x00-\\x1f\\x7f]+\\Z', name)
             or name.encode('utf-8') | length > 63 -%}
@@ -83,7 +88,9 @@
             'mart': entry.get('mart'),
             'mart_key': entry.get('mart_key'),
             'model': model_name,
+            'tenant_label': entry.get('tenant_label') or trueup.tenant_label(entry.get('tenant')),
         }) -%}
+    {%- endfor -%}
     {%- endfor -%}
     {{- return(entries) -}}
 {%- endmacro -%}

@@ -99,7 +99,7 @@ distances as (
     inner join target_keys
         on
             unmapped_keys.vocabulary = target_keys.vocabulary
-            -- a single letter or digit is what tells stages apart: it is never swapped
+            -- a single letter or digit is what tells values apart: it is never swapped
             and unmapped_keys.fixed_parts = target_keys.fixed_parts
             and char_length(target_keys.alias_key) between
             char_length(unmapped_keys.bare_key) - 2 and char_length(unmapped_keys.bare_key) + 2

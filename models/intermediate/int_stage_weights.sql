@@ -30,18 +30,6 @@ final as (
     union all
     {%- endif %}
     {%- endfor %}
-    {%- if not documents %}
-    select
-        cast(null as text) as owner_table,
-        cast(null as text) as owner_column,
-        cast(null as text) as vocabulary,
-        cast(null as text) as owner_key,
-        cast(null as text) as tenant,
-        cast(null as text) as stage_name,
-        cast(null as numeric) as weight,
-        cast(null as timestamp with time zone) as updated_at
-    where false
-    {%- endif %}
 )
 
 select * from final

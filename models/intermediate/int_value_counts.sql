@@ -3,10 +3,12 @@
 with observations as (
     select * from {{ ref('int_value_observations') }}
 ),
+{%- if managed_documents() %}
 
 stage_weights as (
     select * from {{ ref('int_stage_weights') }}
 ),
+{%- endif %}
 
 observed_values as (
     select
@@ -18,6 +20,7 @@ observed_values as (
         observations.row_key,
         observations.updated_at
     from observations
+    {%- if managed_documents() %}
     union all
     select
         stage_weights.owner_table as table_name,
@@ -28,6 +31,7 @@ observed_values as (
         stage_weights.owner_key as row_key,
         stage_weights.updated_at
     from stage_weights
+    {%- endif %}
 ),
 
 final as (

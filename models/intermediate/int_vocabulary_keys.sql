@@ -61,7 +61,7 @@ final as (
         keyed_spellings.alias_text,
         keyed_spellings.match_type,
         keyed_spellings.canonical_value,
-        -- what a row may become: nothing where the alias only says that the text names no one stage
+        -- what a row may become: nothing where the alias only says that the text names no one value
         case
             when keyed_spellings.match_type = 'exact' then keyed_spellings.canonical_value
             {%- for vocabulary in vocabularies().values() if vocabulary.accept_broader %}

@@ -1,6 +1,6 @@
--- How far is the run of stage_migration_progress for each fund? Rows of no fund are the line whose
--- fund_id is NULL. Where batches are not cut by fund, the audit says whose rows are done; that
--- reads all of the run's audit.
+-- How far is the run of stage_migration_progress for each tenant? Rows of no tenant are the line
+-- whose fund_id is NULL. Where batches are not cut by tenant, the audit says whose rows are done;
+-- that reads all of the run's audit.
 with progress as (
     select * from {{ ref('stage_migration_progress') }}
 ),
@@ -36,7 +36,7 @@ shown_run as (
     select
         progress.run_id,
         progress.estimated_minutes_remaining,
-        coalesce(bool_or(batches.fund_id is not null), false) as is_cut_by_fund,
+        coalesce(bool_or(batches.fund_id is not null), false) as is_cut_by_tenant,
         coalesce(
             sum(batches.rows_in_batch) filter (where batches.status in ('pending', 'running')),
             0
@@ -69,7 +69,7 @@ by_batch as (
                     0
                 ) / sum(batches.rows_in_batch)
         end as share_done,
-        -- the fund's share of the time that is left
+        -- the tenant's share of the time that is left
         case
             when shown_run.remaining_rows = 0 then 0
             else
@@ -81,7 +81,7 @@ by_batch as (
         end as minutes_remaining
     from shown_run
     inner join batches on shown_run.run_id = batches.run_id
-    where shown_run.is_cut_by_fund
+    where shown_run.is_cut_by_tenant
     group by
         shown_run.run_id,
         shown_run.estimated_minutes_remaining,
@@ -101,7 +101,7 @@ planned_rows as (
             baselines.run_id = planned_values.run_id
             and baselines.table_name = planned_values.table_name
             and baselines.column_name = planned_values.column_name
-    where not shown_run.is_cut_by_fund
+    where not shown_run.is_cut_by_tenant
 ),
 
 updated_rows as (
@@ -112,50 +112,50 @@ updated_rows as (
     from shown_run
     inner join changes on shown_run.run_id = changes.run_id
     cross join lateral unnest(changes.tenants) as changed (tenant)
-    where not shown_run.is_cut_by_fund
+    where not shown_run.is_cut_by_tenant
     group by changed.tenant
 ),
 
-rows_by_fund as (
+rows_by_tenant as (
     select * from planned_rows
     union all
     select * from updated_rows
 ),
 
-counts_by_fund as (
+counts_by_tenant as (
     select
-        rows_by_fund.fund_id,
-        coalesce(sum(rows_by_fund.rows_planned), 0) as rows_planned,
-        sum(rows_by_fund.rows_updated) as rows_updated
-    from rows_by_fund
-    group by rows_by_fund.fund_id
+        rows_by_tenant.fund_id,
+        coalesce(sum(rows_by_tenant.rows_planned), 0) as rows_planned,
+        sum(rows_by_tenant.rows_updated) as rows_updated
+    from rows_by_tenant
+    group by rows_by_tenant.fund_id
 ),
 
 by_audit as (
     select
         shown_run.run_id,
-        counts_by_fund.fund_id,
-        counts_by_fund.rows_planned,
-        counts_by_fund.rows_updated,
+        counts_by_tenant.fund_id,
+        counts_by_tenant.rows_planned,
+        counts_by_tenant.rows_updated,
         case
-            when counts_by_fund.rows_planned = 0 and counts_by_fund.rows_updated = 0 then 1
+            when counts_by_tenant.rows_planned = 0 and counts_by_tenant.rows_updated = 0 then 1
             else
                 least(
-                    counts_by_fund.rows_updated / nullif(counts_by_fund.rows_planned, 0),
+                    counts_by_tenant.rows_updated / nullif(counts_by_tenant.rows_planned, 0),
                     1
                 )
         end as share_done,
-        -- a walk along the key comes to the last row of every fund near its end
+        -- a walk along the key comes to the last row of every tenant near its end
         case
-            when counts_by_fund.rows_updated < counts_by_fund.rows_planned
+            when counts_by_tenant.rows_updated < counts_by_tenant.rows_planned
                 then shown_run.estimated_minutes_remaining
             else 0
         end as minutes_remaining
-    from counts_by_fund
+    from counts_by_tenant
     cross join shown_run
 ),
 
-funds as (
+tenants as (
     select * from by_batch
     union all
     select
@@ -177,21 +177,21 @@ funds as (
 
 final as (
     select
-        funds.run_id,
-        funds.fund_id,
-        funds.total_batches,
-        funds.pending_batches,
-        funds.running_batches,
-        funds.completed_batches,
-        funds.failed_batches,
-        cast(funds.rows_planned as bigint) as rows_planned,
-        cast(funds.rows_updated as bigint) as rows_updated,
-        cast(funds.rows_skipped as bigint) as rows_skipped,
-        cast(funds.rows_failed as bigint) as rows_failed,
+        tenants.run_id,
+        tenants.fund_id,
+        tenants.total_batches,
+        tenants.pending_batches,
+        tenants.running_batches,
+        tenants.completed_batches,
+        tenants.failed_batches,
+        cast(tenants.rows_planned as bigint) as rows_planned,
+        cast(tenants.rows_updated as bigint) as rows_updated,
+        cast(tenants.rows_skipped as bigint) as rows_skipped,
+        cast(tenants.rows_failed as bigint) as rows_failed,
         -- rounded down: 100 is all
-        cast(floor(10000 * funds.share_done) / 100 as numeric(5, 2)) as completion_percent,
-        cast(funds.minutes_remaining as numeric(12, 2)) as estimated_minutes_remaining
-    from funds
+        cast(floor(10000 * tenants.share_done) / 100 as numeric(5, 2)) as completion_percent,
+        cast(tenants.minutes_remaining as numeric(12, 2)) as estimated_minutes_remaining
+    from tenants
 )
 
 select * from final

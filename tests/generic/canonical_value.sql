@@ -1,11 +1,12 @@
 {#-
     Every value that is not NULL is one of the vocabulary's canonical values, exactly
-    (case-sensitive). Shows each value that is not, and how many rows carry it. The number of
-    failures is the number of rows.
+    (case-sensitive). Without the argument vocabulary, the model's column of that name says which
+    vocabulary it is. Shows each value that is not canonical, and how many rows carry it. The number
+    of failures is the number of rows.
 -#}
-{% test canonical_value(model, column_name, vocabulary) -%}
+{% test canonical_value(model, column_name, vocabulary=none) -%}
 {{- config(fail_calc='coalesce(sum(row_count), 0)') -}}
-{%- if vocabulary not in trueup.vocabularies() -%}
+{%- if execute and vocabulary not in [none] + trueup.vocabularies().keys() | list -%}
     {{- trueup.raise_wrong_input(
         'test canonical_value', 'vocabulary', vocabulary, trueup.vocabularies().keys() | list
     ) -}}
@@ -15,7 +16,15 @@ with checked_rows as (
 ),
 
 canonical_values as (
-    select * from {{ ref(trueup.vocabularies()[vocabulary].canonical_seed) }}
+    {%- for each in trueup.vocabularies().values() if vocabulary in [none, each.name] %}
+    select
+        '{{ each.name }}' as vocabulary,
+        canonical_value
+    from {{ ref(each.canonical_seed) }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
 )
 
 select
@@ -23,7 +32,11 @@ select
     count(*) as row_count
 from checked_rows
 left join canonical_values
-    on checked_rows.{{ column_name }} = canonical_values.canonical_value
+    on
+        checked_rows.{{ column_name }} = canonical_values.canonical_value
+        {%- if vocabulary is none %}
+        and checked_rows.vocabulary = canonical_values.vocabulary
+        {%- endif %}
 where
     checked_rows.{{ column_name }} is not null
     and canonical_values.canonical_value is null

@@ -25,6 +25,9 @@ LIMIT = click.option(
     show_default=True,
     help="Rows to show; 0 = all.",
 )
+# vars in place of those of dbt_project.yml, for all commands of this process: the demo sets them
+VARIABLES: dict[str, Any] = {}
+
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -64,8 +67,10 @@ def examples(text: str) -> Callable[[Command], Command]:
 def settings() -> Any:
     """The settings of the environment; read when a command runs, not for --help."""
     from trueup import local
+    from trueup.core import config
 
-    return local.load_settings()
+    found = local.load_settings()
+    return config.with_variables(found, **VARIABLES) if VARIABLES else found
 
 
 def ask(yes: bool, question: str) -> None:

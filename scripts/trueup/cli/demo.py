@@ -15,6 +15,7 @@ from uuid import UUID
 import click
 from psycopg import sql
 
+from trueup.cli import base
 from trueup.core import config, connection, dbt, ledger, runs
 from trueup.core.settings import Settings
 from trueup.local import sample
@@ -22,6 +23,9 @@ from trueup.migration import runner
 from trueup.show import page, terminal
 from trueup.vocabulary import value_page, value_tables, values
 
+# The sample and nothing else, whatever else is managed here.
+VARIABLES: dict[str, Any] = {"sample": True, "managed_columns": [], "managed_documents": []}
+OWN = "models/staging/app"  # the user's staging models, whose tables the demo does not have
 PAGE = "demo.html"  # these pages are in the state folder
 VERIFICATION = "demo-verification.html"
 RUN = "demo-run.html"
@@ -36,7 +40,10 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
     """
     for name in filter(CONFIGURED.fullmatch, list(os.environ)):
         del os.environ[name]  # for the commands below
+    base.VARIABLES.update(VARIABLES)
     settings = dataclasses.replace(settings, conninfo=None, environment="development")
+    settings = config.with_variables(settings, **VARIABLES)
+    config.check_managed(settings)  # before anything is loaded
     facts = _load(settings, companies, dirty_share, seed)
     environment = connection.dbt_environment(settings)
     own_profile = dbt.write_profile(settings, environment) is None
@@ -92,10 +99,11 @@ def _load(
 def _build(settings: Settings, environment: dict[str, str]) -> bool:
     """Build the models; whether all of them and all tests passed."""
     click.echo("\n$ dbt build --exclude tag:verification")
+    own = [f"path:{OWN}+"] if any((settings.project / OWN).rglob("*.sql")) else []
     with terminal.progress("build") as report:
         # the newest run in the ledger may have changed a sample that is gone
         outcome = dbt.run(
-            settings, environment, "build", "--exclude", "tag:verification", progress=report
+            settings, environment, "build", "--exclude", "tag:verification", *own, progress=report
         )
     if outcome.failures:
         with connection.connect(settings, writes=False) as connected:
@@ -109,19 +117,20 @@ def _build(settings: Settings, environment: dict[str, str]) -> bool:
 
 def _show_values(settings: Settings, facts: list[tuple[str, str]], command: str) -> Path:
     """What the values mean, how clean the columns are, what is left to decide; also as a page."""
+    vocabulary = config.vocabulary(settings, config.managed_columns(settings)[0]["vocabulary"])
     with connection.connect(settings, writes=False) as connected:
-        found = values.everything(connected, values.VOCABULARY)
+        found = values.everything(connected, vocabulary)
     out = terminal.console()
-    value_tables.show_flow(out, found.values, found.stages)
+    value_tables.show_flow(out, found)
     out.print()
     value_tables.show_coverage(out, found.coverage)
-    documents = config.project_variables(settings).get("managed_documents") or []
+    documents = config.managed_documents(settings)
     origin = value_page.Origin(
         name="Sample application",
         facts=facts,
         command=command,
         all_values="the model int_values",
-        alias_seed=config.seed_name(settings, values.VOCABULARY),
+        alias_seed=vocabulary.alias_path.relative_to(settings.project).as_posix(),
         documents=[f"{entry['table']}.{entry['column']}" for entry in documents],
     )
     path = settings.state / PAGE

@@ -129,9 +129,9 @@ def _columns(
 ) -> Iterator[Finding]:
     """Every managed column: does the table look as dbt_project.yml says, what endangers a run?"""
     schema = config.app_schema(settings)
-    documents = variables.get("managed_documents") or []
+    documents = config.managed_documents(settings)
     told = set()  # what concerns a table is the same for each of its columns
-    for entry in [*variables.get("managed_columns", []), *documents]:
+    for entry in [*config.managed_columns(settings), *documents]:
         wrong = _options(entry, list(variables["vocabularies"]))
         if wrong:
             subject = f"{entry.get('table', '?')}.{entry.get('column', '?')}"

@@ -16,6 +16,10 @@ from trueup.core.errors import TrueupError
 from trueup.show import terminal
 from trueup.vocabulary import value_tables
 
+VOCABULARY = click.option(
+    "--vocabulary", help="Which vocabulary.  [default: the first of dbt_project.yml]"
+)
+
 
 @click.group(
     cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -23,7 +27,7 @@ from trueup.vocabulary import value_tables
 @click.version_option(__version__, prog_name="trueup")
 @examples("""
 trueup demo                                         see it work on a sample database
-trueup try deals.csv --column Stage                 what would become of a file
+trueup try deals.csv --column Status                what would become of a file
 trueup unmapped                                     what waits for a decision
 trueup alias add "Serie Seed" seed --reason "..."   decide it
 """)
@@ -56,11 +60,8 @@ def demo(companies: int, dirty_share: float, seed: int) -> None:
     sample anew.
     """
     from trueup.cli import demo as job
-    from trueup.core import config
 
-    settings = read_settings()
-    config.check_managed(settings)  # before anything is loaded
-    sys.exit(job.run(settings, companies, dirty_share, seed))
+    sys.exit(job.run(read_settings(), companies, dirty_share, seed))
 
 
 @main.command()
@@ -160,6 +161,7 @@ def doctor(form: str) -> None:
 @click.option(
     "--encoding", help="How the file was saved, if not as UTF-8: cp1252, latin-1, utf-16."
 )
+@VOCABULARY
 @FORMAT
 @LIMIT
 @click.option(
@@ -170,15 +172,16 @@ def doctor(form: str) -> None:
     help="Write a report too; its ending decides: .html or .json. May be repeated.",
 )
 @examples("""
-trueup try deals.csv --column Stage
-trueup try deals.csv --column Stage --output stages.html
-trueup try export.csv --column "Funding Round" --encoding cp1252
-trueup try deals.csv --column Stage --format json
+trueup try deals.csv --column Status
+trueup try deals.csv --column Status --output status.html
+trueup try export.csv --column "Last Round" --encoding cp1252
+trueup try deals.csv --column Status --format json
 """)
 def try_(
     file: Path,
     column: str,
     encoding: str | None,
+    vocabulary: str | None,
     form: str,
     limit: int,
     outputs: tuple[Path, ...],
@@ -189,18 +192,16 @@ def try_(
     on it, and the database is dropped again.
     """
     from trueup.cli import try_csv as job
-    from trueup.core import config
     from trueup.show import page
 
     settings = read_settings()
-    config.check_managed(settings)  # before anything is loaded
     for output in outputs:
         if output.suffix not in job.ENDINGS:
             raise TrueupError(
                 f"{output}: the ending decides the format; allowed: {', '.join(job.ENDINGS)}"
             )
         page.check_writable(output)
-    trial = job.run(settings, file, column, encoding)
+    trial = job.run(settings, file, column, encoding, vocabulary)
     reports = {
         output: job.as_page(trial, settings, file, column)
         if output.suffix == ".html"
@@ -306,14 +307,14 @@ def alias() -> None:
 )
 @click.option("--reason", required=True, help="Why; a reviewer in a year's time reads it.")
 @click.option("--by", help="Who decided.  [default: git's user.name]")
-@click.option("--vocabulary", default="stage", show_default=True)
+@VOCABULARY
 @examples("""
 trueup alias add "Serie Seed" seed --reason "partner bank's export"
 trueup alias add "Series Q" series-c+ --match broader --reason "later than C"
 trueup alias add "Mezz" --match out_of_scope --reason "debt"
 """)
 def add(
-    text: str, value: str | None, match: str, reason: str, by: str | None, vocabulary: str
+    text: str, value: str | None, match: str, reason: str, by: str | None, vocabulary: str | None
 ) -> None:
     """Add a spelling to the alias seed: what TEXT means, decided once for every row.
 

@@ -111,7 +111,7 @@ def runner_options(command: Command) -> Command:
 @examples("""
 trueup plan
 trueup plan --rehearse
-trueup plan --table portfoliocompanies --tenant 7 --tenant none
+trueup plan --table companies --tenant 7 --tenant none
 trueup plan --pace conservative
 trueup plan --format json > plan.json
 """)
@@ -179,7 +179,7 @@ def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None
 @examples("""
 trueup resume
 trueup resume 3f2a91c0
-trueup resume --resume-from 250000 --table portfoliocompanies
+trueup resume --resume-from 250000 --table companies
 """)
 def resume(run: str | None, **options: Any) -> None:
     """Go on with a run that was paused, interrupted or killed, or that has failed batches.

@@ -28,8 +28,8 @@ from trueup.show import terminal
 @examples("""
 trueup rollback 3f2a91c0 --dry-run
 trueup rollback 3f2a91c0
-trueup rollback 3f2a91c0 --table deal_opportunities --tenant 7
-trueup rollback 3f2a91c0 --value-before "Late stage" --yes
+trueup rollback 3f2a91c0 --table companies --tenant 7
+trueup rollback 3f2a91c0 --value-before "Late round" --yes
 trueup rollback 3f2a91c0 --dry-run --format json > rollback.json
 """)
 def rollback(

@@ -23,31 +23,28 @@ from trueup.vocabulary import csv_file, value_page, value_tables, values
 
 DATABASE = "trueup_try_"  # and the number of the process
 # The project's models on one table of one column; no application is there.
-VARIABLES: dict[str, Any] = {
-    "try_csv": True,
-    "managed_documents": [],
-    "managed_columns": [
-        {
-            "table": "try_rows",
-            "column": "value",
-            "key": {"row_number": "bigint"},
-            "vocabulary": values.VOCABULARY,
-            "model": "stg_try__rows",
-        }
-    ],
-}
-MODELS = "+audit_unmapped_values +fct_stage_coverage dim_stages dim_vocabularies"
+VARIABLES: dict[str, Any] = {"try_csv": True, "sample": False, "managed_documents": []}
+ENTRY: dict[str, Any] = {"table": "try_rows", "column": "value", "key": {"row_number": "bigint"},
+                         "model": "stg_try__rows"}  # fmt: skip
+MODELS = "+audit_unmapped_values +fct_stage_coverage dim_vocabularies"
 UNIT = "record"  # what people call a row of try_rows
 ENDINGS = (".html", ".json")  # of a report
 
 
-def run(settings: Settings, path: Path, column: str, encoding: str | None) -> values.Found:
+def run(
+    settings: Settings, path: Path, column: str, encoding: str | None, name: str | None = None
+) -> values.Found:
     """Load the column into a database of its own, build the models on it, read what they found.
+
+    name: of the vocabulary, without one the first of dbt_project.yml.
 
     Always on the embedded server, which is left as it was found: running or not. The database is
     dropped afterwards. Raises TrueupError for a file that cannot be read.
     """
     settings = dataclasses.replace(settings, conninfo=None, environment="development")
+    vocabulary = config.vocabulary(settings, name)
+    managed = [{**ENTRY, "vocabulary": vocabulary.name}]
+    settings = config.with_variables(settings, **VARIABLES, managed_columns=managed)
     with (
         csv_file.open_column(path, column, encoding) as cells,
         server.as_found(settings.state),
@@ -62,25 +59,26 @@ def run(settings: Settings, path: Path, column: str, encoding: str | None) -> va
                 "--exclude", "fct_stage_coverage_unmapped_share_error",
                 # only tests whose models are all built here
                 "--indirect-selection", "cautious",
-                variables=VARIABLES, target="try", progress=report,
+                target="try", progress=report,
             )  # fmt: skip
         with connection.connect(settings, database, writes=False) as connected:
             if outcome.failures:
                 demo.show_failures(connected, outcome)
                 raise TrueupError("the models could not be built on this file")
-            return values.everything(connected, values.VOCABULARY)
+            return values.everything(connected, vocabulary)
 
 
 def as_page(trial: values.Found, settings: Settings, path: Path, column: str) -> str:
     """The same as an HTML page. Of the file, only its name is told."""
     name = terminal.visible(path.name, 80)
     command = f"trueup try {shlex.quote(name)} --column {shlex.quote(column)}"
+    seed = config.vocabulary(settings, trial.vocabulary).alias_path
     origin = value_page.Origin(
         name=f"{name}, column {terminal.visible(column, 80)}",
         facts=[("file", name), ("column", terminal.visible(column, 80))],
         command=f"{command} --output page.html",
         all_values=f"{command} --format json",
-        alias_seed=config.seed_name(settings, values.VOCABULARY),
+        alias_seed=seed.relative_to(settings.project).as_posix(),
         unit=UNIT,
     )
     return value_page.build(trial, origin, datetime.now(timezone.utc))
@@ -117,7 +115,7 @@ def show(trial: values.Found, name: str, limit: int | None) -> None:
     after = terminal.percent(total.resolved, total.filled)
     out.print(f"{name}: {total.rows:,} records, {len(trial.values):,} spellings", markup=False)
     out.print(f"canonical: {now} now, {after} after\n")
-    value_tables.show_flow(out, trial.values, trial.stages)
+    value_tables.show_flow(out, trial)
     out.print()
     if trial.unmapped:
         value_tables.show_unmapped(out, trial.unmapped, limit, UNIT)

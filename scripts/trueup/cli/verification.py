@@ -51,11 +51,11 @@ class Epsilon(click.ParamType[Decimal]):
     help="Nobody else has written since the run: rows that are missing are a failure.",
 )
 @click.option(
-    "--fund-id",
     "--tenant",
+    "--fund-id",
     "tenants",
     multiple=True,
-    help="Only rows of this fund; none = rows of no fund. May be repeated.",
+    help="Only rows of this tenant; none = rows of no tenant. May be repeated.",
 )
 @click.option("--table", "tables", multiple=True, help="Only this table. May be repeated.")
 @click.option(
@@ -85,7 +85,7 @@ class Epsilon(click.ParamType[Decimal]):
 trueup verify
 trueup verify --strict --quiesced
 trueup verify 3f2a91c0 --verbose
-trueup verify --fund-id 7 --fund-id none --table portfoliocompanies
+trueup verify --tenant 7 --tenant none --table companies
 trueup verify --output verification.html --output verification.json
 trueup verify --format json | jq .summary
 """)  # fmt: skip

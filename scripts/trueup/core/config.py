@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,13 @@ import yaml
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 
-# What every entry of managed_columns must have; the macro managed_columns checks the rest.
+# What every entry of managed_columns must have; the macro managed_entries checks the rest.
 NEEDED = ("table", "column", "key", "vocabulary")
+# The vars that the command reads, and what they are.
+KINDS = {"sample": bool, "vocabularies": dict, "managed_columns": list, "managed_documents": list,
+         "sample_columns": list, "sample_documents": list}  # fmt: skip
+ALLOWED = {bool: "true or false", dict: "a mapping of entries {option: value}",
+           list: "a list of entries {option: value}"}  # fmt: skip
 
 # libyaml if the wheel has it: it is ten times faster
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -23,17 +28,20 @@ ALIAS_COLUMNS = ["alias_text", "canonical_value", "match_type", "added_by", "add
 
 
 def project(settings: Settings) -> dict[str, Any]:
-    """All of dbt_project.yml; TrueupError if it is not YAML or lacks a list that trueup reads."""
+    """All of dbt_project.yml; TrueupError if it is not YAML or lacks a var that trueup reads."""
     path = settings.project / "dbt_project.yml"
     found = _read_yaml(path)
     variables = found["vars"] if isinstance(found.get("vars"), dict) else {}
-    for name, kind in (("managed_columns", list), ("vocabularies", dict)):
+    found["vars"] = variables = {**variables, **settings.variables}
+    for name, kind in KINDS.items():
         value = variables.get(name)
-        entries = list(value.values()) if isinstance(value, dict) else list(value or [])
-        if not isinstance(value, kind) or not all(isinstance(each, dict) for each in entries):
+        entries: Any = value.values() if isinstance(value, dict) else value
+        if not isinstance(value, kind) or (
+            kind is not bool and not all(isinstance(each, dict) for each in entries)
+        ):
             raise TrueupError(
                 f"{path}: vars.{name} is {'missing' if value is None else f'{value!r:.60}'}; "
-                f"allowed: a {'list' if kind is list else 'mapping'} of entries {{option: value}}",
+                f"allowed: {ALLOWED[kind]}",
                 "docs/configuration.md explains every entry.",
             )
     return found
@@ -50,31 +58,70 @@ def app_schema(settings: Settings) -> str:
     return str(project_variables(settings).get("app_schema", "public"))
 
 
+def managed_columns(settings: Settings) -> list[dict[str, Any]]:
+    """The entries of managed_columns and, with `sample: true`, those of the sample."""
+    return [entry for _, entry in _entries(project_variables(settings), "columns")]
+
+
+def managed_documents(settings: Settings) -> list[dict[str, Any]]:
+    """The same of managed_documents."""
+    return [entry for _, entry in _entries(project_variables(settings), "documents")]
+
+
+def tenant_label(entries: Iterable[Mapping[str, Any]]) -> str:
+    """The word for a tenant of these columns, as the macro tenant_label makes it.
+
+    `tenant` if they have none, or different ones.
+    """
+    labels = {
+        entry.get("tenant_label")
+        or str(entry["tenant"]).removesuffix("_id").replace("_", " ").strip()
+        for entry in entries
+        if entry.get("tenant")
+    }
+    return (labels.pop() if len(labels) == 1 else "") or "tenant"
+
+
+def with_variables(settings: Settings, **variables: Any) -> Settings:
+    """Settings for these vars; those that dbt_project.yml has already are no change for dbt."""
+    known = project_variables(settings)
+    changed = {name: value for name, value in variables.items() if known.get(name) != value}
+    return dataclasses.replace(settings, variables={**settings.variables, **changed})
+
+
 def check_managed(settings: Settings) -> None:
     """TrueupError for a managed table, column or mart that the project does not have.
 
     dbt would only name a missing model, and it notices a missing column when it runs the model.
     """
     variables = project_variables(settings)
-    models = settings.project / "models"
-    staged = {path.stem for path in (models / "staging").rglob("*.sql")}
+    staged, marts = (
+        {path.stem for path in (settings.project / "models" / layer).rglob("*.sql")
+         if variables["sample"] or path.parent.name != "sample"}
+        for layer in ("staging", "marts")
+    )  # fmt: skip
     tables = [name.removeprefix("stg_app__") for name in staged if name.startswith("stg_app__")]
-    marts = {path.stem for path in (models / "marts").rglob("*.sql")}
     columns = _staging_columns(settings.project)
-    for name in ("managed_columns", "managed_documents"):
-        for number, entry in enumerate(variables.get(name) or [], start=1):
-            if not (set(NEEDED) <= set(entry) and isinstance(entry["key"], dict)):
-                continue  # the macro says which options are wrong
-            where = f"{name} entry {number} ({entry['table']}.{entry['column']})"
-            model = entry.get("model", f"stg_app__{entry['table']}")
-            if model not in staged:
-                raise _wrong(where, "table", entry["table"], tables)
-            named = [entry["column"], entry.get("tenant"), entry.get("updated_at"), *entry["key"]]
-            for column in named:
-                if column and column not in columns.get(model, [column]):
-                    raise _wrong(where, "column", column, columns[model])
-            if entry.get("mart") and entry["mart"] not in marts:
-                raise _wrong(where, "mart", entry["mart"], marts)
+    for place, entry in [*_entries(variables, "columns"), *_entries(variables, "documents")]:
+        if not (set(NEEDED) <= set(entry) and isinstance(entry["key"], dict)):
+            continue  # the macro says which options are wrong
+        where = f"{place} ({entry['table']}.{entry['column']})"
+        model = entry.get("model", f"stg_app__{entry['table']}")
+        if model not in staged:
+            raise _wrong(where, "table", entry["table"], tables)
+        named = [entry["column"], entry.get("tenant"), entry.get("updated_at"), *entry["key"]]
+        for column in named:
+            if column and column not in columns.get(model, [column]):
+                raise _wrong(where, "column", column, columns[model])
+        if entry.get("mart") and entry["mart"] not in marts:
+            raise _wrong(where, "mart", entry["mart"], marts)
+
+
+def _entries(variables: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The managed columns or documents, each with the var and the place where it stands."""
+    for name in (f"managed_{kind}", *([f"sample_{kind}"] if variables["sample"] else [])):
+        for number, entry in enumerate(variables[name], start=1):
+            yield f"{name} entry {number}", entry
 
 
 def _staging_columns(project: Path) -> dict[str, list[str]]:
@@ -87,8 +134,9 @@ def _staging_columns(project: Path) -> dict[str, list[str]]:
 
 
 def _wrong(where: str, what: str, found: object, allowed: Iterable[str]) -> TrueupError:
+    known = ", ".join(sorted(allowed)) or "none yet"
     return TrueupError(
-        f"{where}: {what} {str(found)!r} is not allowed; allowed: {', '.join(sorted(allowed))}",
+        f"{where}: {what} {str(found)!r} is not allowed; allowed: {known}",
         "Correct dbt_project.yml, or give the table its staging model and its mart.",
     )
 
@@ -104,40 +152,42 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Vocabulary:
     """A vocabulary as its two seed files have it: canonical values, their labels, alias rows."""
 
     name: str
+    canonical_path: Path
     alias_path: Path
     values: dict[str, str]
     aliases: list[dict[str, str]]
 
 
-def vocabulary(settings: Settings, name: str) -> Vocabulary:
-    """Read a vocabulary's seeds; TrueupError for an unknown name or a damaged file."""
+def vocabulary(settings: Settings, name: str | None = None) -> Vocabulary:
+    """Read the seeds of a vocabulary, without a name of the first one.
+
+    Raises TrueupError for an unknown name or a damaged file.
+    """
     known = project_variables(settings)["vocabularies"]
+    name = next(iter(known), "") if name is None else name
     if name not in known:
         raise TrueupError(f"vocabulary {name!r} is unknown; allowed: {', '.join(known)}")
     seeds = settings.project / "seeds"
     for option in ("canonical_seed", "alias_seed"):
         if option not in known[name]:
             raise TrueupError(f"vocabularies.{name}: option {option} is missing in dbt_project.yml")
-    alias_path = seeds / f"{known[name]['alias_seed']}.csv"
-    values = _read_seed(
-        seeds / f"{known[name]['canonical_seed']}.csv", ["canonical_value", "label"]
+    canonical_path, alias_path = (
+        next(seeds.rglob(f"{known[name][option]}.csv"), seeds / f"{known[name][option]}.csv")
+        for option in ("canonical_seed", "alias_seed")
     )
+    values = _read_seed(canonical_path, ["canonical_value", "label"])
     return Vocabulary(
         name=name,
+        canonical_path=canonical_path,
         alias_path=alias_path,
         values={row["canonical_value"]: row["label"] for row in values},
         aliases=_read_seed(alias_path, ALIAS_COLUMNS),
     )
-
-
-def seed_name(settings: Settings, name: str) -> str:
-    """The file that decisions on a vocabulary go to, as seen from the project's folder."""
-    return vocabulary(settings, name).alias_path.relative_to(settings.project).as_posix()
 
 
 def _read_seed(path: Path, columns: list[str]) -> list[dict[str, str]]:

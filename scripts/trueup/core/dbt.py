@@ -49,7 +49,6 @@ def run(
     settings: Settings,
     environment: Mapping[str, str],
     *arguments: str,
-    variables: Mapping[str, Any] | None = None,
     target: str = "target",
     progress: Progress | None = None,
 ) -> Outcome:
@@ -57,9 +56,8 @@ def run(
 
     environment: PG* variables, as `connection.dbt_environment` gives them.
     arguments:   the command and its options: "build", "--select", "int_values+".
-    variables:   values for --vars.
     target:      folder below the state folder for compiled SQL and artifacts; runs with other
-                 variables or another dbt need another one, so that each keeps its partial parse.
+                 vars or another dbt need another one, so that each keeps its partial parse.
 
     Raises TrueupError when dbt could not run at all: a mistake in the project's files, an option
     it does not know. Nodes that failed are in the outcome.
@@ -83,8 +81,8 @@ def run(
         "--no-print",
         "--no-use-colors",
     ]  # fmt: skip
-    if variables:
-        complete += ["--vars", json.dumps(dict(variables))]
+    if settings.variables:
+        complete += ["--vars", json.dumps(dict(settings.variables))]
     with _environment(environment):
         result = dbtRunner(callbacks=callbacks).invoke(complete)
     if result.exception is not None:

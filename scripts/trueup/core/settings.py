@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -34,6 +35,7 @@ class Settings:
     conninfo:    libpq connection string; "" = libpq's own environment variables;
                  None = no server configured, use the embedded one
     log_format:  text or json
+    variables:   vars that stand in place of those of dbt_project.yml
     embedded:    (database or None, as the superuser?) → connection string of the embedded server,
                  which is started if it does not run; made by local.settings
     """
@@ -43,6 +45,7 @@ class Settings:
     environment: str
     conninfo: str | None = field(repr=False)  # holds a password
     log_format: str
+    variables: Mapping[str, Any] = field(default_factory=dict)
     embedded: Callable[[str | None, bool], str] | None = field(
         default=None, repr=False, compare=False
     )

@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +26,8 @@ MARK = "sources.sha256"  # digests of the sources and of the compiled files
 # What the compiled text is made from, apart from the files of analyses and macros: vars, and what
 # decides the names of the relations.
 VARIABLES = (
-    "managed_columns", "managed_documents", "vocabularies", "app_schema", "ledger_schema",
-    "verification",
+    "sample", "managed_columns", "managed_documents", "sample_columns", "sample_documents",
+    "vocabularies", "app_schema", "ledger_schema", "verification",
 )  # fmt: skip
 SETTINGS = ("name", "profile", "models", "seeds", "quoting")  # of dbt_project.yml
 PROFILE = "profiles.yml.example"
@@ -137,18 +136,12 @@ def write(settings: Settings, folder: Path) -> list[Path]:
     return [path for name in ("first", "later") for path in sorted((folder / name).rglob("*.sql"))]
 
 
-def compile_project(
-    settings: Settings,
-    target: str,
-    tables_exist: bool,
-    variables: Mapping[str, Any] | None = None,
-) -> Path:
+def compile_project(settings: Settings, target: str, tables_exist: bool) -> Path:
     """Compile everything without a database, into a target folder; returns the folder.
 
     target:       folder below the state folder; its manifest.json holds the compiled SQL too.
     tables_exist: what dbt is told when it asks whether a model is built already, the only question
                   that compiling has for a database.
-    variables:    values for --vars.
 
     Raises TrueupError when the project does not compile.
     """
@@ -166,8 +159,7 @@ def compile_project(
     asked = PostgresAdapter.get_relation
     PostgresAdapter.get_relation = get_relation
     try:
-        outcome = dbt.run(settings, {}, "compile", "--no-populate-cache",
-                          variables=variables, target=target)  # fmt: skip
+        outcome = dbt.run(settings, {}, "compile", "--no-populate-cache", target=target)
     finally:
         PostgresAdapter.get_relation = asked
     _raise_failures(outcome)

@@ -112,6 +112,7 @@ class ColumnPlan:
     table_name: str
     column_name: str
     vocabulary: str
+    tenant_label: str
     rows: int
     values: list[Value]
     tenant_values: list[TenantValue]
@@ -199,7 +200,7 @@ def named_pace(settings: Settings, name: str) -> tuple[int, int]:
 
 def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
     """The managed columns in scope; TrueupError for a table or column that is not managed."""
-    managed = config.project_variables(settings)["managed_columns"]
+    managed = config.managed_columns(settings)
     for what, wanted, known in (
         ("--table", scope.table_names, [entry["table"] for entry in managed]),
         ("--column", scope.column_names, [entry["column"] for entry in managed]),
@@ -440,6 +441,7 @@ def _column(
         table_name=table,
         column_name=column,
         vocabulary=entry["vocabulary"],
+        tenant_label=config.tenant_label([entry]),
         rows=total,
         values=values,
         tenant_values=tenant_values,

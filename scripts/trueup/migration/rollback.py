@@ -383,8 +383,7 @@ def _entries(
     if scope.batch_id is not None:
         wanted_places = _of_batch(connected, schema, reverted, scope.batch_id, wanted_places)
     known_entries = {
-        (entry["table"], entry["column"]): entry
-        for entry in config.project_variables(settings)["managed_columns"]
+        (entry["table"], entry["column"]): entry for entry in config.managed_columns(settings)
     }
     for table, column in wanted_places:
         entry = known_entries.get((table, column))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
 import time
@@ -38,8 +39,8 @@ from trueup.show.terminal import (
 SHOWN = 8  # values, tenants per table
 WHOLE = 1000  # characters of a value where all are shown
 WAYS = {
-    "unknown": "unknown stage(s)",
-    "ambiguous": "ambiguous stage(s)",
+    "unknown": "unknown {}(s)",
+    "ambiguous": "ambiguous {}(s)",
     "out_of_scope": "value(s) out of scope",
     "broader": "narrower term(s) that are not accepted",
 }
@@ -90,15 +91,17 @@ def plan_lines(plan: Plan) -> Iterator[Event]:
     yield Event("plan_started", "Creating batch plans...")
     yield Event("plan_created", f"Created {plan.batches} batch plans")
     yield Event("plan_recorded", "Recording batch plans in stage_migration_batches...")
-    for match_type, words in WAYS.items():
-        values = [v for column in plan.columns for v in column.left(match_type)]
+    vocabularies = dict.fromkeys(column.vocabulary for column in plan.columns)
+    for (match_type, words), vocabulary in itertools.product(WAYS.items(), vocabularies):
+        columns = [column for column in plan.columns if column.vocabulary == vocabulary]
+        values = [value for column in columns for value in column.left(match_type)]
         names = list(dict.fromkeys(visible(value.before) for value in values))
         if names:
             more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            listed = ", ".join(names[:20])
+            listed = f"{words.format(vocabulary)}: {', '.join(names[:20])}"
             yield Event(
-                "values_left", f"Found {len(names)} {words}: {listed}{more}", "warn",
-                {"matchType": match_type, "values": len(names)},
+                "values_left", f"Found {len(names)} {listed}{more}", "warn",
+                {"matchType": match_type, "vocabulary": vocabulary, "values": len(names)},
             )  # fmt: skip
 
 
@@ -380,13 +383,14 @@ def _show_changes(out: Console, column: ColumnPlan, limit: int | None) -> None:
     out.print(table)
     if any(tenant is not None for tenant in column.tenants):
         shown = list(column.tenants.items())[: limit or None]
-        names = [f"{'no tenant' if t is None else t}: {rows:,}" for t, rows in shown]
+        label = column.tenant_label
+        names = [f"{f'no {label}' if t is None else t}: {rows:,}" for t, rows in shown]
         more = (
             f" and {len(column.tenants) - len(shown)} more"
             if len(shown) < len(column.tenants)
             else ""
         )
-        out.print(f"  by tenant: {escape(', '.join(names))}{more}", soft_wrap=True)
+        out.print(f"  by {escape(label)}: {escape(', '.join(names))}{more}", soft_wrap=True)
     for example in column.examples[:2]:
         out.print(
             f"  for example {example.row_key}: {visible(example.before)} → {example.after}",

@@ -18,7 +18,7 @@ from trueup.verification.words import faults
 RULE = "=" * 80
 MARKS = {"pass": "✓", "info": "✓", "warn": "!", "fail": "✗", "error": "✗"}
 WHOLE = 1000  # characters of a line
-READ = 5  # rows of the sample, funds
+READ = 5  # rows of the sample, tenants
 SHOWN = 10  # offenders of a check
 
 
@@ -30,8 +30,9 @@ def show(out: Console, document: Mapping[str, Any], limit: int | None = SHOWN) -
     _print(out, f"Verification: {document['verification_id'][:8]} of {document['timestamp'][:19]}Z")
     for name in ("tables", "tenants"):
         if metadata[name]:
-            words = "Tables" if name == "tables" else "Funds"
-            _print(out, f"{words}: {', '.join(visible(each) for each in metadata[name])}")
+            _print(
+                out, f"{name.capitalize()}: {', '.join(visible(each) for each in metadata[name])}"
+            )
     _print(out, f"Seed of the sample: {metadata['seed']}")
     if run["audit_digest"]:
         _print(out, f"Audit digest: {run['audit_digest']}")
@@ -39,7 +40,7 @@ def show(out: Console, document: Mapping[str, Any], limit: int | None = SHOWN) -
            f"  Passed: {summary['passed']}", f"  Failed: {summary['failed']}",
            f"  Warnings: {summary['warnings']}", "", "CHECKS")  # fmt: skip
     for check in document["checks"]:
-        _show_check(out, check, limit)
+        _show_check(out, check, metadata["tenant_label"], limit)
     if document["recommendations"]:
         names = {check["id"]: check["name"] for check in document["checks"]}
         _print(out, "", "RECOMMENDATIONS")
@@ -76,13 +77,13 @@ def show_list(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     out.print(table)
 
 
-def _show_check(out: Console, check: Mapping[str, Any], limit: int | None) -> None:
+def _show_check(out: Console, check: Mapping[str, Any], label: str, limit: int | None) -> None:
     status, offenders = check["status"], check["offenders"]
     rest: Sequence[Any]
     shown: Sequence[Any]
     _print(out, f"{MARKS[status]} {check['name']}: {check['message']}")
     if check["id"] == "per_fund_breakdown" and status in GOOD:
-        _show_funds(out, offenders, limit)
+        _show_tenants(out, offenders, label, limit)
         return
     if status in UNMET:
         # the first one is in the message
@@ -106,28 +107,30 @@ def _from_all_over(rows: Sequence[Any], number: int) -> Sequence[Any]:
     return rows[::step][:number] if rows else rows
 
 
-def _show_funds(out: Console, offenders: Sequence[Mapping[str, Any]], limit: int | None) -> None:
-    """The largest funds and the rows of none; nothing where no column has a fund."""
-    funds = sorted(
+def _show_tenants(
+    out: Console, offenders: Sequence[Mapping[str, Any]], label: str, limit: int | None
+) -> None:
+    """The largest tenants and the rows of none; nothing if no column has a tenant."""
+    tenants = sorted(
         (each for each in offenders if each.get("tenant") is not None),
         key=lambda each: -_number(each, "rows"),
     )
     none = [each for each in offenders if each.get("tenant") is None]
     if not offenders:
         return
-    shown = funds if limit is None else funds[: min(limit, READ)]
+    shown = tenants if limit is None else tenants[: min(limit, READ)]
     names = ("rows", "distinct_values", "rows_changed", "rows_left", "rows_empty")
-    headings = ("  column", "fund", "rows", "distinct values", "changed", "left", "empty")
+    headings = ("  column", escape(label), "rows", "distinct values", "changed", "left", "empty")
     table = new_table(*headings, right=range(2, 7))
     for each in (*shown, *(none if limit is None else none[:READ])):
         tenant = each.get("tenant")
         table.add_row(
             escape(visible(f"  {each.get('table_name')}.{each.get('column_name')}").strip("'")),
-            escape("no fund" if tenant is None else visible(str(tenant))),
+            escape(f"no {label}" if tenant is None else visible(str(tenant))),
             *(f"{_number(each, name):,}" for name in names),
         )
     out.print(table)
-    hidden = len(funds) - len(shown)
+    hidden = len(tenants) - len(shown)
     if hidden:
         _print(out, f"    and {hidden:,} more (--verbose)")
 

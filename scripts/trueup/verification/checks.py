@@ -27,7 +27,10 @@ EXACT = 2**53  # from here on every float is a whole number
 
 
 class Kind(NamedTuple):
-    """A check: its name for people, and what is the matter where it is not met."""
+    """A check: its name for people, and what is the matter if it is not met.
+
+    A name may hold the word Tenant; the label of the tenant takes its place.
+    """
 
     name: str
     unmet: str
@@ -40,7 +43,7 @@ CHECKS = {
     "row_counts": Kind("Row Counts", "Not as many rows as there were"),
     "audit_consistency": Kind("Audit Consistency", "Audit, counters and rows do not all agree"),
     "sample_inspection": Kind("Sample Inspection", "The sample could not be drawn"),
-    "per_fund_breakdown": Kind("Per-Fund Breakdown", "The funds could not be counted"),
+    "per_fund_breakdown": Kind("Per-Tenant Breakdown", "The tenants could not be counted"),
     "weight_sums": Kind("Weight Sums", "Weights are wrong"),
     "other_columns_untouched": Kind("Other Columns Untouched", "Other columns moved"),
     "models_agree": Kind("Models Agree", "Marts show something else than the tables"),
@@ -86,12 +89,14 @@ class Options:
 class Check:
     """A check and what it found: the worst status of its parts, those that fail first.
 
+    tenant_label:   the user's word for a tenant
     message:        one sentence, once all parts are read
     offenders:      objects with status and message, and more by the check
     offender_count: how many there are; offenders may be the first of them only
     """
 
     id: str
+    tenant_label: str = "tenant"
     status: str = INFO
     message: str = ""
     expected: list[str] = field(default_factory=list)
@@ -109,7 +114,7 @@ class Check:
     @property
     def name(self) -> str:
         """For people."""
-        return self.kind.name
+        return self.kind.name.replace("Tenant", self.tenant_label.capitalize())
 
     def add(self, status: str, expected: str, actual: str, offenders: Any, count: int) -> None:
         """Add what one statement says of one column, or of the run."""

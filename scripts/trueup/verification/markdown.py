@@ -15,7 +15,7 @@ WHOLE = 1000  # of a sentence
 MEANING = re.compile(r"([\\`*_\[\]|~])")  # what Markdown would read as more than text
 SAMPLE = ("table_name", "column_name", "row_key", "tenant", "value_before", "value_after",
           "value_now", "alias", "match_type", "reason", "added_by", "added_on")  # fmt: skip
-FUNDS = ("table_name", "column_name", "tenant", "rows", "distinct_values", "rows_changed",
+TENANTS = ("table_name", "column_name", "tenant", "rows", "distinct_values", "rows_changed",
          "rows_left", "rows_empty")  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def build(document: Mapping[str, Any]) -> str:
         ("verification", document["verification_id"]),
         ("server", f"PostgreSQL {server['version']}, {server['url']}, {metadata['environment']}"),
         ("tables", ", ".join(metadata["tables"] or ["all of the run"])),
-        ("funds", ", ".join(metadata["tenants"] or ["all of the run"])),
+        ("tenants", ", ".join(metadata["tenants"] or ["all of the run"])),
         ("sample", f"{metadata['sample_size']} rows, seed {metadata['seed']}"),
         ("epsilon", str(metadata["epsilon"])),
         ("quiesced, strict", f"{_yes(metadata['quiesced'])}, {_yes(metadata['strict'])}"),
@@ -55,12 +55,12 @@ def build(document: Mapping[str, Any]) -> str:
             parts.append(f"**{_text(names[each['check']])}**: {_text(each['text'])}")
             parts.append("\n".join(f"    {visible(line, WHOLE)}" for line in each["commands"]))
     for check in document["checks"]:
-        parts += _check(check)
+        parts += _check(check, metadata["tenant_label"])
     parts += ["## Facts", _table(("", ""), facts)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _check(check: Mapping[str, Any]) -> list[str]:
+def _check(check: Mapping[str, Any], label: str) -> list[str]:
     """What was expected, what was found, and everything that was read of it."""
     rows = check["offenders"]
     if check["status"] not in UNMET and not rows:
@@ -70,28 +70,30 @@ def _check(check: Mapping[str, Any]) -> list[str]:
         pairs = list(zip(check["expected"], check["actual"], strict=True))
         parts.append(_table(("expected", "found"), pairs))
     if check["id"] == READ_BY_PEOPLE[0]:
-        parts += _listed(rows, SAMPLE)
+        parts += _listed(rows, SAMPLE, label)
     elif check["id"] == READ_BY_PEOPLE[1]:
-        parts += _listed(rows, FUNDS)
+        parts += _listed(rows, TENANTS, label)
     else:
         parts.append("\n".join(f"- {each['status']}: {_text(each['message'])}" for each in rows))
     hidden = check["offender_count"] - len(rows)
     return [*parts, f"and {hidden:,} more" if hidden > 0 else ""]
 
 
-def _listed(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...]) -> list[str]:
+def _listed(rows: Sequence[Mapping[str, Any]], names: tuple[str, ...], label: str) -> list[str]:
     """A table of those with fields; a statement that failed has only a message."""
     told = [f"- {_text(each['message'])}" for each in rows if "table_name" not in each]
     fields = [
-        [_cell(name, each.get(name)) for name in names] for each in rows if "table_name" in each
+        [_cell(name, each.get(name), label) for name in names]
+        for each in rows
+        if "table_name" in each
     ]
-    headings = tuple(name.replace("_", " ").replace("tenant", "fund") for name in names)
+    headings = tuple(name.replace("_", " ").replace("tenant", label) for name in names)
     return ["\n".join(told), _table(headings, fields) if fields else ""]
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, value: Any, label: str) -> str:
     if value is None:
-        return "no fund" if name == "tenant" else "–"
+        return f"no {label}" if name == "tenant" else "–"
     return visible(str(value), LETTERS)
 
 

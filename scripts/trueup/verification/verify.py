@@ -47,7 +47,7 @@ from trueup.verification.checks import (
 
 __all__ = ["ERROR", "FAIL", "WARN", "Check", "Options", "Verification", "as_dict", "run", "summary"]
 
-NAMED = 20  # tables or funds that an error lists
+NAMED = 20  # tables or tenants that an error lists
 # what a run's report has of the document
 SUMMARIZED = ("run_id", "summary", "checks", "recommendations")
 VALUES = 1000  # of a column's map
@@ -82,7 +82,7 @@ def run(
     progress: called with the statement that is read next, how many were, and how many there are
 
     Raises TrueupError where there is no ledger or no such run, or where the run has no such table
-    or fund.
+    or tenant.
     """
     asked = _complete(settings, options or Options())
     schema = ledger.schema(settings)
@@ -105,9 +105,14 @@ def run(
         )
     taken_at, facts = _facts(settings, connected, found, schema, target, asked)
     places = _places(connected, found, schema, target, asked)
+    managed = [each for each in config.managed_columns(settings)
+               if (each["table"], each["column"]) in places]  # fmt: skip
+    facts["tenant_label"] = config.tenant_label(managed)
     # what a rollback brings back is what there was, canonical or not
     checks = {
-        name: Check(name) for name in CHECKS if target.kind == MIGRATE or name != "canonical_values"
+        name: Check(name, facts["tenant_label"])
+        for name in CHECKS
+        if target.kind == MIGRATE or name != "canonical_values"
     }
     values = _parameters(settings, target, asked)
     steps = list(_steps(found, places, of_all=not asked.tenants))
@@ -158,6 +163,7 @@ def as_dict(found: Verification) -> dict[str, Any]:
             "environment": facts["environment"],
             "tables": list(asked.tables) or None,
             "tenants": list(asked.tenants) or None,
+            "tenant_label": facts["tenant_label"],
             "quiesced": asked.is_quiesced,
             "sample_size": asked.sample_size,
             "seed": asked.seed,
@@ -257,9 +263,9 @@ def _places(
     target: runs.Run,
     asked: Options,
 ) -> list[Place]:
-    """The columns of the run that are looked at; TrueupError for a table or fund it does not have.
+    """The columns of the run that are looked at; TrueupError for a table or tenant it lacks.
 
-    The funds of a run are those that had rows when it was planned.
+    The tenants of a run are those that had rows when it was planned.
     """
     rows = found["verify__places"].run(connected, run_id=target.run_id).fetchall()
     if lost := [f"{table}.{column}" for table, column, is_known in rows if not is_known]:
@@ -278,7 +284,7 @@ def _places(
             NO_TENANT if tenant is None else tenant
             for (tenant,) in connected.execute(query, [target.run_id])
         }
-        _refuse_unknown("--fund-id", asked.tenants, counted, target)
+        _refuse_unknown("--tenant", asked.tenants, counted, target)
     return [place for place in places if not asked.tables or place[0] in asked.tables]
 
 
@@ -303,7 +309,7 @@ def _order(name: str) -> tuple[bool, int, str]:
 def _steps(found: Mapping[str, Statement], places: list[Place], of_all: bool) -> Iterator[Step]:
     """What is read: first of the run, then of each of its columns.
 
-    of_all: all funds are read; otherwise a table without funds has nothing to say
+    of_all: all tenants are read; otherwise a table without tenants has nothing to say
     """
     ids: tuple[str, ...]
     for name, ids in OF_RUN.items():

@@ -32,7 +32,7 @@ def message(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) ->
     """One sentence: with its numbers where the check is met, else with the first that is wrong.
 
     columns: of the run, as the document has them
-    of_all:  all funds were read, so what the columns count is what was looked at
+    of_all:  all tenants were read, so what the columns count is what was looked at
     """
     if check.status in GOOD:
         if check.id in READ_BY_PEOPLE and check.offenders:
@@ -76,7 +76,7 @@ def _reservations(check: Check) -> str:
 def _met(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) -> str:
     number = counted(len(columns), "column")
     cells = sum(column["row_total"] or 0 for column in columns)
-    read = f"{number}, {cells:,} cells" if of_all else f"{number} of the funds asked for"
+    read = f"{number}, {cells:,} cells" if of_all else f"{number} of the tenants asked for"
     tables = {column["table_name"]: column["row_total"] or 0 for column in columns}
     rows = f"{counted(len(tables), 'table')}, {counted(sum(tables.values()), 'row')}"
     batches = sum(column["batches"] for column in columns)
@@ -101,8 +101,8 @@ def _to_read(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) -
         return f"{text} to read"
     tenants = {each.get("tenant") for each in check.offenders}
     places = {(each.get("table_name"), each.get("column_name")) for each in check.offenders}
-    named = [counted(len(tenants - {None}), "fund")] if tenants - {None} else []
-    named += ["rows of no fund"] if None in tenants else []
+    named = [counted(len(tenants - {None}), check.tenant_label)] if tenants - {None} else []
+    named += [f"rows of no {check.tenant_label}"] if None in tenants else []
     text = f"{' and '.join(named)}, in {counted(len(places), 'column')}"
     hidden = check.offender_count - len(check.offenders)
     return f"{text}; {hidden:,} lines were not read" if hidden > 0 else text

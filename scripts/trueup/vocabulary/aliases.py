@@ -23,7 +23,7 @@ WITHOUT_VALUE = ("ambiguous", "out_of_scope")
 
 def add(
     settings: Settings,
-    vocabulary_name: str,
+    vocabulary_name: str | None,
     alias_text: str,
     canonical_value: str | None,
     match_type: str,

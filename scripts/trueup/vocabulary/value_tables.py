@@ -9,25 +9,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from trueup.show.terminal import bar, new_table, percent, visible
-from trueup.vocabulary.values import Coverage, Stage, Unmapped, Value
+from trueup.vocabulary.values import Coverage, Found, Unmapped, Value
 
 
-def show_flow(out: Console, found: Sequence[Value], stages: Sequence[Stage]) -> None:
+def show_flow(out: Console, found: Found) -> None:
     """What the values mean: one row per canonical value, then what has none and why."""
     headings = ("what they mean", "rows", "canonical now", "spellings", "for example")
     table = new_table(*headings, right=(1, 2, 3))
-    for stage in stages:
-        _add_group(table, stage.stage, [value for value in found if value.stage == stage.stage])
+    for stage in found.stages:
+        _add_group(table, stage.stage, [v for v in found.values if v.stage == stage.stage])
     reasons = {
         "broader": "narrower, not accepted",
-        "ambiguous": "ambiguous: which stage?",
-        "out_of_scope": "out of scope: no stage",
+        "ambiguous": f"ambiguous: which {escape(found.vocabulary)}?",
+        "out_of_scope": f"out of scope: no {escape(found.vocabulary)}",
         "unknown": "unknown: to be decided",
         "blank": "blank",
         "null": "NULL",
     }
     for resolution, reason in reasons.items():
-        unresolved = [value for value in found if value.stage is None]
+        unresolved = [value for value in found.values if value.stage is None]
         _add_group(
             table, f"[dim]{reason}[/]", [v for v in unresolved if v.resolution == resolution]
         )

@@ -9,9 +9,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from trueup.core.config import Vocabulary
 from trueup.core.errors import TrueupError
 
-VOCABULARY = "stage"  # the one that dim_stages and fct_stage_coverage are about
 SCHEMA = "trueup"  # of the marts; the others are <SCHEMA>_intermediate and <SCHEMA>_audit
 
 
@@ -72,7 +72,7 @@ class TenantCoverage(Coverage):
 
 @dataclass(frozen=True)
 class Stage:
-    """A canonical stage, its label and what it means (model dim_stages)."""
+    """A canonical value, its label and what it means, as the seed has it."""
 
     stage: str
     label: str
@@ -133,6 +133,7 @@ select
     sum(unknown_rows)::bigint as unknown,
     sum(blank_rows + null_rows)::bigint as missing
 from {schema}.fct_stage_coverage
+where vocabulary = %s
 group by table_name, column_name
 order by sum(row_count) desc, table_name, column_name
 """
@@ -149,12 +150,17 @@ select
     unknown_rows as unknown,
     blank_rows + null_rows as missing
 from {schema}.fct_stage_coverage
+where vocabulary = %s
 order by table_name, column_name, tenant
 """
 
-_STAGES = "select stage, label, description from {schema}.dim_stages order by sort_rank"
+_STAGES = """
+select canonical_value as stage, label, description
+from {schema}_vocabulary.{seed}
+order by sort_rank
+"""
 
-_REASONS = "select alias_text as alias, reason from {schema}_vocabulary.stage_aliases"
+_REASONS = "select alias_text as alias, reason from {schema}_vocabulary.{seed}"
 
 _VERSION = """
 select vocabulary_version as version from {schema}.dim_vocabularies where vocabulary = %s
@@ -174,23 +180,20 @@ class _Version:
     version: str
 
 
-def everything(connection: Connection, vocabulary: str) -> Found:
+def everything(connection: Connection, vocabulary: Vocabulary) -> Found:
     """All of it, in one go."""
+    name, aliases = vocabulary.name, vocabulary.alias_path.stem
     return Found(
-        vocabulary=vocabulary,
-        vocabulary_version=vocabulary_version(connection, vocabulary),
-        values=values(connection, vocabulary),
-        coverage=coverage(connection),
-        tenants=coverage_by_tenant(connection),
-        unmapped=[row for row in unmapped(connection) if row.vocabulary == vocabulary],
-        stages=stages(connection),
-        reasons=reasons(connection),
-    )
-
-
-def stages(connection: Connection) -> list[Stage]:
-    """The canonical stages, in their order."""
-    return _read(connection, Stage, _STAGES)
+        vocabulary=name,
+        vocabulary_version=vocabulary_version(connection, name),
+        values=values(connection, name),
+        coverage=_read(connection, Coverage, _COVERAGE, [name]),
+        tenants=_read(connection, TenantCoverage, _TENANTS, [name]),
+        unmapped=[row for row in unmapped(connection) if row.vocabulary == name],
+        stages=_read(connection, Stage, _STAGES, seed=vocabulary.canonical_path.stem),
+        reasons={row.alias: row.reason
+                 for row in _read(connection, _Reason, _REASONS, seed=aliases)},
+    )  # fmt: skip
 
 
 def values(connection: Connection, vocabulary: str) -> list[Value]:
@@ -201,21 +204,6 @@ def values(connection: Connection, vocabulary: str) -> list[Value]:
 def unmapped(connection: Connection) -> list[Unmapped]:
     """The work queue, commonest first."""
     return _read(connection, Unmapped, _UNMAPPED)
-
-
-def coverage(connection: Connection) -> list[Coverage]:
-    """One row per column, biggest first."""
-    return _read(connection, Coverage, _COVERAGE)
-
-
-def coverage_by_tenant(connection: Connection) -> list[TenantCoverage]:
-    """One row per column and tenant, the rows of no tenant last."""
-    return _read(connection, TenantCoverage, _TENANTS)
-
-
-def reasons(connection: Connection) -> dict[str, str]:
-    """Why each alias was decided as it was, by its text."""
-    return {row.alias: row.reason for row in _read(connection, _Reason, _REASONS)}
 
 
 def vocabulary_version(connection: Connection, vocabulary: str) -> str:
@@ -235,11 +223,15 @@ def examples(connection: Connection, relation: str, limit: int = 5) -> list[dict
 
 
 def _read(
-    connection: Connection, kind: type[Any], query: str, parameters: list[Any] | None = None
+    connection: Connection,
+    kind: type[Any],
+    query: str,
+    parameters: list[Any] | None = None,
+    seed: str = "",
 ) -> list[Any]:
     try:
         with connection.cursor(row_factory=class_row(kind)) as cursor:
-            text = sql.SQL(query).format(schema=sql.SQL(SCHEMA))
+            text = sql.SQL(query).format(schema=sql.SQL(SCHEMA), seed=sql.Identifier(seed))
             return cursor.execute(text, parameters or []).fetchall()
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         connection.rollback()

@@ -50,7 +50,8 @@ class App:
 
     def dbt(self, *arguments: str, variables: dict[str, Any] | None = None) -> dbt.Outcome:
         """Run dbt in this process; the outcome holds what failed."""
-        return dbt.run(self.settings, self.environment, *arguments, variables=variables)
+        settings = replace(self.settings, variables=variables or {})
+        return dbt.run(settings, self.environment, *arguments)
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url, autocommit=True, **options)

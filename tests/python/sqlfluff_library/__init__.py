@@ -32,7 +32,7 @@ def var(context: _Context, name: str, default: _Any = _REQUIRED) -> _Any:
     found = _VARS.get(name, default)
     if found is _REQUIRED:
         raise CompilerError(f"var {name!r} is not in dbt_project.yml and has no default")
-    if name == "managed_columns" and context.get("one_column_per_shape"):  # analyses/.sqlfluff
+    if name == "sample_columns" and context.get("one_column_per_shape"):  # analyses/.sqlfluff
         found = list({_shape(entry): entry for entry in reversed(found)}.values())
     return found
 

@@ -130,5 +130,5 @@ def test_compiled_sql_is_written_for_reviewers(compiled: Path) -> None:
     trace = re.compile("|".join([*ELSEWHERE.values(), str(compiled), r"\btrueup\"?\.\"?trueup"]))
     assert [name for name, text in found.items() if trace.search(text)] == []
     later = {name.removeprefix("later/") for name in found if name.startswith("later/")}
-    assert "models/marts/stages/fct_portfolio_company_stages.sql" in later
+    assert "models/marts/sample/fct_portfolio_company_stages.sql" in later
     assert [name for name in later if found[f"later/{name}"] == found[f"first/{name}"]] == []

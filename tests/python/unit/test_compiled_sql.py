@@ -36,11 +36,11 @@ def other_branches() -> dict[str, Any]:
     table has no mart.
     """
     variables = copy.deepcopy(VARS)
-    for name in ("managed_columns", "managed_documents"):
+    for name in ("sample_columns", "sample_documents"):
         for entry in variables[name]:
             entry.update(tenant=None, updated_at=None)
-    variables["managed_documents"][0]["key"] = {"id": "uuid", "fund_id": "integer"}
-    first = variables["managed_columns"][0]
+    variables["sample_documents"][0]["key"] = {"id": "uuid", "fund_id": "integer"}
+    first = variables["sample_columns"][0]
     first.update(key={"fund_id": "integer", "id": "uuid"}, mart=None, mart_key=None)
     variables["vocabularies"]["stage"].update(noise_words=[], accept_broader=False)
     return variables
@@ -118,7 +118,7 @@ def test_sources_are_clean() -> None:
 
 def test_columns_of_one_shape_have_the_same_statements(compiled: Path) -> None:
     """But for names: so sqlfluff looks at those of the first one only."""
-    entries = VARS["managed_columns"]
+    entries = VARS["sample_columns"]
     shapes = {sqlfluff_library._shape(entry) for entry in entries}
     parts = ("table", "column", "mart", "mart_key", "vocabulary", "updated_at", "tenant")
     names = {entry[part] for entry in entries for part in parts if part in entry}

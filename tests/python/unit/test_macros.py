@@ -38,6 +38,9 @@ VARS: dict[str, Any] = {
         {"table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier"},
     ],
     "managed_documents": [],
+    "sample": False,
+    "sample_columns": [],
+    "sample_documents": [],
 }  # fmt: skip
 COMPOSITE = {"Fund": "text", "id": "uuid"}
 PLACE = ("range_start", "range_end", "stripe", "stripes", "tenants", "hashed", "by_tenant",
@@ -257,12 +260,12 @@ def test_gone_keys_need_a_column_that_is_never_null() -> None:
 def test_entries_are_completed() -> None:
     whole, partial = render("managed_columns")
     assert whole == {
-        **VARS["managed_columns"][0], "model": "stg_app__deals",
+        **VARS["managed_columns"][0], "model": "stg_app__deals", "tenant_label": "fund",
     }  # fmt: skip
     assert partial == {
         "table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier",
         "tenant": None, "updated_at": None, "mart": None, "mart_key": None,
-        "model": "stg_app__deals", "kept_by_triggers": [],
+        "model": "stg_app__deals", "kept_by_triggers": [], "tenant_label": "tenant",
     }  # fmt: skip
     assert render("managed_columns", "fct_deals") == [whole]
     assert render("managed_columns", "fct_others") == []
@@ -296,6 +299,7 @@ MISSING = object()
         ("column", "stage\n", "name 'stage\n'", "no control characters"),
         ("key", {"a\0": "bigint"}, "name 'a\0'", "no control characters"),
         ("tenant", 5, "name '5'", "1 to 63 bytes"),
+        ("tenant_label", "a\nb", "name 'a\nb'", "no control characters"),
         ("table", "Deals", "model 'stg_app__Deals'", "lower-case snake names"),
         ("mart_key", "Deal", "mart_key 'Deal'", "lower-case snake names"),
         ("mart_key", MISSING, "mart 'fct_deals'", "a mart with mart_key"),
@@ -322,6 +326,19 @@ def test_any_name_that_postgresql_can_have() -> None:
     names = {"table": "My Deals", "column": 'St"age', "key": {"é" * 31: "bigint"}, "tenant": "user"}
     variables["managed_columns"][0].update(names, model="stg_app__deals")
     assert render("managed_columns", variables=variables)[0].items() >= names.items()
+
+
+def test_entries_of_the_sample_follow_yours_if_it_is_on() -> None:
+    """Their errors name the var that they are in."""
+    sample = {**VARS["managed_columns"][1], "column": "level", "tenant_label": "house"}
+    variables = {**VARS, "sample_columns": [sample], "sample": True}
+    labels = [entry["tenant_label"] for entry in render("managed_columns", variables=variables)]
+    assert labels == ["fund", "tenant", "house"]
+    sample["vocabulary"] = "level"
+    with pytest.raises(CompilerError, match=r"^sample_columns entry 1 \(deals.level\): vocabulary"):
+        render("managed_columns", variables=variables)
+    with pytest.raises(CompilerError, match=r"^vars: sample 'yes' is not allowed; allowed: true"):
+        render("managed_columns", variables={**variables, "sample": "yes"})
 
 
 def test_a_column_is_managed_once() -> None:

@@ -130,7 +130,7 @@ def test_a_layer_reads_only_layers_below_it(manifest: Manifest) -> None:
     assert wrong_reads(manifest) == []
     parents = manifest["nodes"]["model.trueup.int_value_counts"]["depends_on"]
     with pytest.MonkeyPatch.context() as patch:
-        for parent in ("model.trueup.fct_deal_stages", "source.trueup.app.investments",
+        for parent in ("model.trueup.fct_deal_stages", "source.trueup.sample.investments",
                        "model.trueup.migration_runs"):  # fmt: skip
             patch.setitem(parents, "nodes", [parent])
             assert wrong_reads(manifest)
@@ -292,7 +292,7 @@ def test_groups_and_access(manifest: Manifest) -> None:
 def test_managed_tables_have_a_staging_model_with_their_columns(manifest: Manifest) -> None:
     variables = yaml.safe_load((PROJECT / "dbt_project.yml").read_text())["vars"]
     models = {node["name"]: node for node in nodes(manifest, "model")}
-    for entry in variables["managed_columns"] + variables["managed_documents"]:
+    for entry in variables["sample_columns"] + variables["sample_documents"]:
         staged = set(models[f"stg_app__{entry['table']}"]["columns"])
         needed = {entry["column"], *entry["key"], entry.get("tenant"), entry.get("updated_at")}
         assert needed - {None} <= staged, entry

@@ -85,16 +85,20 @@ def test_sentences_of_checks_that_are_met() -> None:
     )
     assert "450 rows changed" in message(made("audit_consistency", passed))
     for check_id in CHECKS:
-        # of some funds, nothing is said that counts them all
+        # of some tenants, nothing is said that counts them all
         assert not re.search("450|1,000", message(made(check_id, passed), of_all=False))
     assert message(Check("weight_sums")) == "Nothing to check"
     breakdown = [found("info", "", table_name="t", column_name="c", tenant=each)
                  for each in ("1", "2", None)]  # fmt: skip
-    assert message(made("per_fund_breakdown", ("info", breakdown, 5))) == (
-        "2 funds and rows of no fund, in 1 column; 2 lines were not read"
-    )
+    for label in ("tenant", "fund"):
+        check = made("per_fund_breakdown", ("info", breakdown, 5))
+        check.tenant_label = label
+        assert check.name == f"Per-{label.capitalize()} Breakdown"
+        assert message(check) == (
+            f"2 {label}s and rows of no {label}, in 1 column; 2 lines were not read"
+        )
     assert message(made("per_fund_breakdown", ("info", breakdown[2:], 1))) == (
-        "rows of no fund, in 1 column"
+        "rows of no tenant, in 1 column"
     )
     sample = [found("info", "row")] * 3
     assert message(made("sample_inspection", ("info", sample, 3))) == (

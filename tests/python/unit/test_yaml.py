@@ -101,8 +101,8 @@ def test_a_typo_is_found() -> None:
         "models/intermediate/int_value_counts.yml": ("models", 0, "columns", 0, "from 1."),
         "models/intermediate/int_stage_weights.yml": ("models", 0, "config", "materialised"),
         "seeds/_seeds.yml": ("seeds", 0, "config", "colunm_types"),
-        "snapshots/snap_app__investments.yml": ("snapshots", 0, "config", "hard_delete"),
-        "models/staging/app/_sources.yml": ("sources", 0, "tabels"),
+        "snapshots/sample/snap_app__investments.yml": ("snapshots", 0, "config", "hard_delete"),
+        "models/staging/sample/_sources.yml": ("sources", 0, "tabels"),
         "macros/_macros.yml": ("macros", 0, "argument"),
     }
     for file, path in typos.items():

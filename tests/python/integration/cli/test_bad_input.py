@@ -60,7 +60,7 @@ def plant(shared_built: App) -> Iterator[Plant]:
 
 ENTRY = "- {table: investments,        column: round,         key: {id: bigint}, tenant: fund_id,"
 VOCABULARY = f"{ENTRY} vocabulary: stage"
-WHERE = "managed_columns entry 4 (investments.round): "
+WHERE = "sample_columns entry 4 (investments.round): "
 TYPOS = {
     "option": ("tenant:", "tennant:", f"{WHERE}option 'tennant'", "allowed: table, column, key"),
     "needed option": (
@@ -110,7 +110,12 @@ def test_a_typo_in_managed_columns(shared_built: App, plant: Plant, typo: str) -
     ("right", "wrong", "found", "allowed"),
     [
         ("mart: fct_deal_stages", "mart: fct_deals", "mart 'fct_deals'", "fct_deal_stages, "),
-        ("  managed_columns:\n", "  managed_column:\n", "managed_columns is missing", "a list of"),
+        (
+            "  managed_columns: []\n",
+            "  managed_column: []\n",
+            "managed_columns is missing",
+            "a list of",
+        ),
         ("  vocabularies:\n", "  vocabulary:\n", "vocabularies is missing", "a mapping of"),
         ("alias_seed: ", "alias_sed: ", "vocabularies.stage", "alias_seed"),
     ],

@@ -14,6 +14,7 @@ from integration.conftest import App, copy_made, copy_project
 from support.browser import assert_readable, needs_chromium
 from support.command import Done, remove_server, trueup
 from support.page_reader import check
+from trueup.core import config
 from trueup.local import server
 from trueup.vocabulary import value_page, values
 
@@ -132,7 +133,7 @@ def test_a_failure_leaves_the_old_page(project: Path, deals: Path) -> None:
 def test_tenants_add_up_to_their_column(shared_built: App) -> None:
     """The rows of no tenant are one of them."""
     with shared_built.connect() as connection:
-        found = values.everything(connection, "stage")
+        found = values.everything(connection, config.vocabulary(shared_built.settings))
     assert len(found.vocabulary_version) == 64
     for column in found.coverage:
         tenants = [
@@ -154,7 +155,7 @@ def test_the_pages_are_readable_at_every_width(
 ) -> None:
     assert tried.returncode == 0, tried.stderr
     with shared_built.connect() as connection:
-        found = values.everything(connection, "stage")
+        found = values.everything(connection, config.vocabulary(shared_built.settings))
     origin = value_page.Origin("Sample", [("server", "x" * 300)], "trueup demo", "", "")
     assert_readable(value_page.build(found, origin, datetime.now(timezone.utc)), tmp_path)
     assert_readable((project / "p.html").read_text(encoding="utf-8"), tmp_path)

@@ -58,7 +58,6 @@ TABLES = """
 INCREMENTAL = {
     "fct_organisations": "organisation_uid",
     "fct_offers": "offer_code",
-    "fct_stage_allocations": "allocation_key",
     "fct_stage_coverage": "coverage_key",
     "dim_stages": "stage",
     "dim_vocabularies": "vocabulary",

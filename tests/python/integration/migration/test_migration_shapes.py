@@ -137,6 +137,7 @@ def prepare(app: App, kind: str) -> None:
     app.query(f"alter database {quoted(app.database)} set search_path = public")
     shapes = [shape for shape in SHAPES if shape.only in (None, kind)]
     staging = app.project / "models/staging/app"
+    staging.mkdir()
     managed = []
     with app.connect() as connected:
         connected.execute("create domain odd_stage as text check (length(value) < 200)")
@@ -149,7 +150,7 @@ def prepare(app: App, kind: str) -> None:
             managed.append({"table": shape.table, "column": shape.column, "key": shape.key,
                             "tenant": shape.tenant, "vocabulary": "stage",
                             "model": model})  # fmt: skip
-    configure(app, managed_columns=managed, managed_documents=[])
+    configure(app, sample=False, managed_columns=managed)
     statements.statements(app.settings)  # compiled once, for all tests of the module
     # the model that reads every managed column
     outcome = dbt.run(app.settings, {}, "compile", "--select", "int_value_observations",

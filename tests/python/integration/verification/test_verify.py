@@ -180,7 +180,7 @@ def test_everything_is_read_in_one_snapshot_that_can_write_nothing(migrated: App
 def test_tables_and_funds_that_the_run_does_not_have_are_refused(shared: App) -> None:
     with pytest.raises(TrueupError, match=r"--table x: .* allowed: deal_opportunities, investm"):
         verified(shared, tables=("deal_opportunities", "x"))
-    with pytest.raises(TrueupError, match=r"--fund-id 99: .* allowed: 1, 2, 3.*, 12, none\n"):
+    with pytest.raises(TrueupError, match=r"--tenant 99: .* allowed: 1, 2, 3.*, 12, none\n"):
         verified(shared, tenants=("1", "99"))
 
 

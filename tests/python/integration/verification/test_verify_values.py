@@ -229,7 +229,7 @@ def test_a_value_that_became_empty_fails_with_tenant_and_row(deals: Run) -> None
     *rows, tenant = found["null_integrity"].offenders
     assert (tenant["tenant"], tenant["nulls"], tenant["nulls_before"]) == (str(fund), 1, 0)
     assert (tenant["blanks"], tenant["blanks_before"]) == (blanks + 2, blanks)
-    assert tenant["message"].startswith(f"deal_opportunities.stage, tenant {fund}: ")
+    assert tenant["message"].startswith(f"deal_opportunities.stage, fund {fund}: ")
     assert {int(row["row_key"]): row["value"] for row in rows} == emptied
     for row in rows:
         word = "NULL" if row["value"] is None else "blank"
@@ -247,11 +247,11 @@ def test_rows_of_no_tenant_are_a_tenant_of_their_own(deals: Run) -> None:
     found = deals.checks()
     check = found["null_integrity"]
     assert lines(check, "tenant", "row_key") == [(None, str(key)), (None, None)]
-    assert "deal_opportunities.stage, no tenant: 1 NULL" in check.offenders[1]["message"]
+    assert "deal_opportunities.stage, no fund: 1 NULL" in check.offenders[1]["message"]
     assert found["per_fund_breakdown"].offenders[0]["tenant"] is None
     deals.query("delete from deal_opportunities where id = %s", key)
     check = deals.checks()["row_counts"]
-    assert lines(check, "tenant") == [(None,)] and "no tenant" in check.offenders[0]["message"]
+    assert lines(check, "tenant") == [(None,)] and "no fund" in check.offenders[0]["message"]
 
 
 def test_rows_that_came_since_may_have_come_without_a_value(deals: Run) -> None:

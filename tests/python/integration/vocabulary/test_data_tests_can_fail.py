@@ -7,6 +7,7 @@ rows that the faults name: each fault is found by its tests, and by no other.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -977,7 +978,8 @@ def test_every_check_of_a_migration_passes_warns_and_fails(fresh: App) -> None:
 def test_a_record_number_of_try_that_stands_twice_is_found(app: App) -> None:
     app.query("create table public.try_rows (row_number bigint, value text)")
     app.query("insert into public.try_rows values (1, 'Seed'), (2, 'Seed'), (2, 'Series A')")
-    outcome = app.dbt("build", "--select", "stg_try__rows", variables=try_csv.VARIABLES)
+    variables = {**try_csv.VARIABLES, "managed_columns": [{**try_csv.ENTRY, "vocabulary": "stage"}]}
+    outcome = app.dbt("build", "--select", "stg_try__rows", variables=variables)
     assert [failure.name for failure in outcome.failures] == [TRY_TEST]
     assert statuses(app) == {TRY_TEST: FAILED}
     assert stored(app, TRY_TEST, ("row_number", "row_count")) == {("2", "2")}
@@ -985,10 +987,8 @@ def test_a_record_number_of_try_that_stands_twice_is_found(app: App) -> None:
 
 def test_every_data_test_has_a_planted_fault(shared_built: App) -> None:
     """A new data test without a fault in this file is not known to be able to fail."""
-    dbt.run(
-        shared_built.settings, shared_built.environment, "parse",
-        variables={"try_csv": True}, target="complete",
-    )  # fmt: skip
+    settings = dataclasses.replace(shared_built.settings, variables={"try_csv": True})
+    dbt.run(settings, shared_built.environment, "parse", target="complete")
     manifest = json.loads((shared_built.settings.state / "complete" / "manifest.json").read_text())
     tests = {node["name"] for node in manifest["nodes"].values() if node["resource_type"] == "test"}
     faults = [fault for group in GROUPS.values() for fault in group]

@@ -224,7 +224,7 @@ def test_a_managed_column_of_a_known_table_is_one_entry(built: App) -> None:
         " tenant: fund_id, vocabulary: stage}\n"
     )
     text = path.read_text()
-    path.write_text(text.replace("  managed_columns:\n", "  managed_columns:\n" + entry))
+    path.write_text(text.replace("  managed_columns: []\n", "  managed_columns:\n" + entry))
     outcome = built.dbt("build")
     # nearly no company is named after a stage, and the error threshold says so
     assert [failure.name for failure in outcome.failures] == [
@@ -262,9 +262,9 @@ def test_a_vocabulary_is_two_seeds_and_one_entry(built: App) -> None:
         "    sector: {canonical_seed: sectors, alias_seed: sector_aliases, noise_words: [sector]}\n"
     )
     text = path.read_text()
-    text = text.replace("  managed_columns:\n", "  managed_columns:\n" + entry)
+    text = text.replace("  managed_columns: []\n", "  managed_columns:\n" + entry)
     path.write_text(text.replace("  vocabularies:\n", "  vocabularies:\n" + vocabulary))
-    staging = built.project / "models" / "staging" / "app" / "stg_app__portfoliocompanies"
+    staging = built.project / "models" / "staging" / "sample" / "stg_app__portfoliocompanies"
     for suffix, before, line in (
         (".sql", "        source_rows.row_version,", "        source_rows.sector,"),
         (".yml", "      - {name: row_version", "      - {name: sector, description: Sector.}"),

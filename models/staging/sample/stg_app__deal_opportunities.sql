@@ -1,7 +1,7 @@
 -- The application's deals. Managed columns compare byte by byte (collation "C"), whatever the
 -- database's own collation says: 'Seed' and 'seed' are two spellings.
 with source_rows as (
-    select * from {{ source('app', 'deal_opportunities') }}
+    select * from {{ source('sample', 'deal_opportunities') }}
 ),
 
 final as (

@@ -1,5 +1,5 @@
--- One row per document and stage: the weights of all names that mean the stage, added up. A name
--- that means no stage keeps a row of its own, and its owner is flagged.
+-- One row per document and canonical value: the weights of all names that mean the value, added up.
+-- A name that means none keeps a row of its own, and its owner is flagged.
 with stage_weights as (
     select * from {{ ref('int_stage_weights') }}
 ),
@@ -12,7 +12,7 @@ resolved_weights as (
     select
         stage_weights.*,
         resolved_values.canonical_value as stage,
-        -- names that mean one stage meet here; a name without a stage stays a row of its own
+        -- names that mean one value meet here; a name without a value stays a row of its own
         coalesce(
             resolved_values.canonical_value, '?' || stage_weights.stage_name, ''
         ) as stage_group
@@ -48,6 +48,7 @@ allocations as (
         resolved_weights.owner_column,
         resolved_weights.owner_key,
         resolved_weights.tenant,
+        resolved_weights.vocabulary,
         resolved_weights.stage,
         resolved_weights.stage_group,
         string_agg(
@@ -62,6 +63,7 @@ allocations as (
         resolved_weights.owner_column,
         resolved_weights.owner_key,
         resolved_weights.tenant,
+        resolved_weights.vocabulary,
         resolved_weights.stage,
         resolved_weights.stage_group
 ),
@@ -84,6 +86,7 @@ final as (
         named_allocations.owner_column,
         named_allocations.owner_key,
         named_allocations.tenant,
+        named_allocations.vocabulary,
         named_allocations.stage,
         named_allocations.stage_names,
         cast(named_allocations.weight as numeric(28, 10)) as weight,

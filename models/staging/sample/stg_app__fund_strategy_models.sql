@@ -1,6 +1,6 @@
 -- The application's strategies, each with a document {name of a stage: weight}.
 with source_rows as (
-    select * from {{ source('app', 'fund_strategy_models') }}
+    select * from {{ source('sample', 'fund_strategy_models') }}
 ),
 
 final as (

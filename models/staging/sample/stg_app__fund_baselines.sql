@@ -1,6 +1,6 @@
 -- The application's baselines, each with a document {name of a stage: weight}.
 with source_rows as (
-    select * from {{ source('app', 'fund_baselines') }}
+    select * from {{ source('sample', 'fund_baselines') }}
 ),
 
 final as (

@@ -1,7 +1,7 @@
 -- The application's investments. Managed columns compare byte by byte (collation "C"), whatever the
 -- database's own collation says: 'Seed' and 'seed' are two spellings.
 with source_rows as (
-    select * from {{ source('app', 'investments') }}
+    select * from {{ source('sample', 'investments') }}
 ),
 
 final as (
