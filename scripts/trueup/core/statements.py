@@ -124,16 +124,19 @@ def write(settings: Settings, folder: Path) -> list[Path]:
             revisions can be compared.
     Returns the files. Raises TrueupError when the project does not compile.
     """
-    first, later = (
-        compile_project(settings, f"compiled-{name}", tables_exist) / "compiled" / "trueup"
-        for name, tables_exist in (("first", False), ("later", True))
-    )
+
+    def compiled(tables_exist: bool) -> Path:
+        # one target: the second run finds what the first has parsed
+        return compile_project(settings, "compiled", tables_exist) / "compiled" / "trueup"
+
+    first = compiled(False)
     for name in ("first", "later"):
         shutil.rmtree(folder / name, ignore_errors=True)
     shutil.copytree(first, folder / "first")
+    later = compiled(True)
     for path in later.rglob("*.sql"):
         place = path.relative_to(later)
-        if path.read_bytes() != (first / place).read_bytes():
+        if path.read_bytes() != (folder / "first" / place).read_bytes():
             (folder / "later" / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / "later" / place)
     return [path for name in ("first", "later") for path in sorted((folder / name).rglob("*.sql"))]

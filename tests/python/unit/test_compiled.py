@@ -131,8 +131,7 @@ def test_compiled_sql_is_written_for_reviewers(
     folder = tmp_path / "sql"
     (folder / "later" / "models").mkdir(parents=True)
     (folder / "later" / "models" / "gone.sql").write_text("select 1")
-    for name in ("compiled-first", "compiled-later"):
-        copy_parsed(compiled_first, tmp_path / name)
+    copy_parsed(compiled_first, tmp_path / "compiled")
     settings = Settings(
         project=PROJECT, state=tmp_path, environment="development", conninfo="", log_format="text"
     )

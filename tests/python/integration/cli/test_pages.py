@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from integration.conftest import App, copy_project
+from integration.conftest import App
 from support.browser import assert_readable, needs_chromium
+from support.command import Done, trueup
 from support.page_reader import check
-from trueup.local import server
 from trueup.vocabulary import value_page, values
 
 CELLS = [
@@ -27,26 +21,11 @@ CELLS = [
     "two\nlines", "שלום <b>", "\u202eevil", "🚀", '" onload="alert(1)', "W" * 300,
 ]  # fmt: skip
 
-Done = subprocess.CompletedProcess[str]
-
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the project with an embedded server of its own, which runs."""
-    folder = copy_project(tmp_path_factory.mktemp("pages") / "project")
-    state = folder / ".trueup"
-    server.start(state, options={"fsync": "off", "full_page_writes": "off"})
-    yield folder
-    server.stop(state)
-    home = server.home(state)
-    shutil.rmtree(state, ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def deals(project: Path) -> Path:
+def deals(running: Path) -> Path:
     """A small file with values of every kind."""
-    path = project / "deals.csv"
+    path = running / "deals.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(
             [["Company", "Stage"], *([f"c{i}", c] for i, c in enumerate(CELLS))]
@@ -55,29 +34,18 @@ def deals(project: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tried(project: Path, deals: Path) -> Done:
+def tried(running: Path, deals: Path) -> Done:
     """`trueup try` on it, with a page and the same as JSON."""
     return trueup(
-        project, "try", deals.name, "--column", "Stage", "--output", "p.html", "--output", "p.json"
+        running, "try", deals.name, "--column", "Stage", "--output", "p.html", "--output", "p.json"
     )
 
 
-def trueup(project: Path, *arguments: str) -> Done:
-    environment = {name: v for name, v in os.environ.items() if not name.startswith("PG")}
-    for name in ("DATABASE_URL", "TRUEUP_ENV", "LOG_FORMAT"):
-        environment.pop(name, None)
-    return subprocess.run(
-        [sys.executable, "-m", "trueup.cli", *arguments],
-        cwd=project, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-
-
-def test_the_page_of_try_counts_as_the_json_does(project: Path, tried: Done) -> None:
+def test_the_page_of_try_counts_as_the_json_does(running: Path, tried: Done) -> None:
     assert tried.returncode == 0, tried.stderr
     assert "p.html" in tried.stdout
-    report = json.loads((project / "p.json").read_text(encoding="utf-8"))
-    text = (project / "p.html").read_text(encoding="utf-8")
+    report = json.loads((running / "p.json").read_text(encoding="utf-8"))
+    text = (running / "p.html").read_text(encoding="utf-8")
     read = check(text)
     summary = report["summary"]
     assert summary["rows"] == len(CELLS)
@@ -107,9 +75,9 @@ def test_the_page_of_try_counts_as_the_json_does(project: Path, tried: Done) -> 
     assert f"{100 * resolved / filled:.1f}\u202f% of filled rows will be canonical" in text
 
 
-def test_the_page_of_try_is_safe_and_ready_to_use(project: Path, tried: Done) -> None:
+def test_the_page_of_try_is_safe_and_ready_to_use(running: Path, tried: Done) -> None:
     assert tried.returncode == 0, tried.stderr
-    text = (project / "p.html").read_text(encoding="utf-8")
+    text = (running / "p.html").read_text(encoding="utf-8")
     read = check(text)
     assert len(text.encode()) < 100_000
     assert "<script>alert(1)</script>" in read.texts
@@ -117,64 +85,39 @@ def test_the_page_of_try_is_safe_and_ready_to_use(project: Path, tried: Done) ->
     seed = [each for each in read.texts if each.startswith("sereis b,")]
     assert len(next(csv.reader(seed))) == 6  # the columns of the alias seed
     assert "record " in read.text  # rows to look at, in the words of a file
-    assert str(project) not in text
-    assert json.loads((project / "p.json").read_text())["summary"]["rows"] == len(CELLS)
+    assert str(running) not in text
+    assert json.loads((running / "p.json").read_text())["summary"]["rows"] == len(CELLS)
 
 
 @pytest.mark.parametrize("name", ["page.pdf", "page", "page.htm", ".html", "page.html.gz"])
-def test_an_unknown_ending_stops_before_the_work(project: Path, deals: Path, name: str) -> None:
-    done = trueup(project, "try", deals.name, "--column", "Stage", "--output", name)
+def test_an_unknown_ending_stops_before_the_work(running: Path, deals: Path, name: str) -> None:
+    done = trueup(running, "try", deals.name, "--column", "Stage", "--output", name)
     assert done.returncode == 2
     assert done.stdout == ""
     assert f"{name}: the ending decides the format; allowed: .html, .json" in done.stderr
-    assert not (project / name).exists()
+    assert not (running / name).exists()
 
 
-def test_a_folder_that_is_not_there_stops_before_the_work(project: Path, deals: Path) -> None:
-    done = trueup(project, "try", deals.name, "--column", "Stage", "--output", "nowhere/page.html")
+def test_a_folder_that_is_not_there_stops_before_the_work(running: Path, deals: Path) -> None:
+    done = trueup(running, "try", deals.name, "--column", "Stage", "--output", "nowhere/page.html")
     assert done.returncode == 2
     assert done.stdout == ""
     assert "nowhere/page.html cannot be written: there is no folder" in done.stderr
 
 
-def test_a_failure_leaves_the_old_page(project: Path, deals: Path) -> None:
-    old = project / "old.html"
+def test_a_failure_leaves_the_old_page(running: Path, deals: Path) -> None:
+    old = running / "old.html"
     old.write_text("old")
-    before = sorted(project.iterdir())
+    before = sorted(running.iterdir())
     done = trueup(
-        project, "try", deals.name, "--column", "Stag", "--output", "old.html", "--output", "n.json"
+        running, "try", deals.name, "--column", "Stag", "--output", "old.html", "--output", "n.json"
     )
     assert done.returncode == 2
     assert "Stage" in done.stderr  # the columns it has
     assert old.read_text() == "old"
-    assert [path for path in sorted(project.iterdir()) if path not in before] in (
-        [], [project / "logs"], [project / "target"]
+    assert [path for path in sorted(running.iterdir()) if path not in before] in (
+        [], [running / "logs"], [running / "target"]
     )  # fmt: skip
-
-
-def test_the_demo_writes_its_page_and_says_so(project: Path) -> None:
-    done = trueup(project, "demo", "--companies", "2000")
-    assert done.returncode == 0, done.stderr
-    shown = re.findall(r"\.trueup/[\w-]+\.html", done.stdout)
-    assert shown == [
-        ".trueup/demo.html", ".trueup/demo-verification.html", ".trueup/demo-run.html"
-    ]  # fmt: skip
-    verified = (project / ".trueup" / "demo-verification.html").read_text(encoding="utf-8")
-    assert "What became what" in verified and str(project) not in verified
-    of_run = (project / ".trueup" / "demo-run.html").read_text(encoding="utf-8")
-    (short,) = re.findall(r"Rollback of run (\w+)", done.stdout)
-    assert short in of_run and "<h2>Sign-off" in of_run and str(project) not in of_run
-    text = (project / ".trueup" / "demo.html").read_text(encoding="utf-8")
-    read = check(text)
-    assert len(text.encode()) < 500_000
-    rows = {row[0]: int(row[1].replace(",", "")) for row in read.tables["Coverage per column"][1:]}
-    assert rows["portfoliocompanies.stage"] == 2000
-    assert [name for name in rows if name.endswith(" *")] == [
-        "fund_strategy_models.stage_allocation *", "fund_baselines.stage_distribution *"
-    ]  # fmt: skip
-    password = (project / ".trueup" / "password").read_text().strip()
-    assert password not in text
-    assert str(project) not in text
 
 
 def test_tenants_add_up_to_their_column(shared_built: App) -> None:
@@ -198,11 +141,11 @@ def test_tenants_add_up_to_their_column(shared_built: App) -> None:
 
 @needs_chromium
 def test_the_pages_are_readable_at_every_width(
-    project: Path, tried: Done, shared_built: App, tmp_path: Path
+    running: Path, tried: Done, shared_built: App, tmp_path: Path
 ) -> None:
     assert tried.returncode == 0, tried.stderr
     with shared_built.connect() as connection:
         found = values.everything(connection, "stage")
     origin = value_page.Origin("Sample", [("server", "x" * 300)], "trueup demo", "", "")
     assert_readable(value_page.build(found, origin, datetime.now(timezone.utc)), tmp_path)
-    assert_readable((project / "p.html").read_text(encoding="utf-8"), tmp_path)
+    assert_readable((running / "p.html").read_text(encoding="utf-8"), tmp_path)

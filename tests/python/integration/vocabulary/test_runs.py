@@ -135,8 +135,10 @@ def test_full_incremental_alias_change_and_no_change(built: App) -> None:
     )
     assert changed.pop("fct_investment_rounds") == spelt["fct_investment_rounds"] | {2}
     assert changed.keys() <= {"fct_stage_allocations", "fct_stage_coverage", "dim_vocabularies"}
-    assert built.query("select count(*) from trueup_intermediate.int_values"
-                       " where text_key = 'see notes' and resolution <> 'unknown'") == [(0,)]
+    assert built.query(
+        "select count(*) from trueup_intermediate.int_values"
+        " where text_key = 'see notes' and resolution <> 'unknown'"
+    ) == [(0,)]
     assert built.query(
         "select deal_id, fund_id, stage_raw, stage, stage_resolution from trueup.fct_deal_stages"
         " where deal_id = any(%s) and deal_id <> %s order by deal_id", sorted(inserted), edited,

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integration.conftest import App
+from support import PROOFS
 
 TRUTH = Path(__file__).resolve().parents[2] / "data" / "resolution_truth.json"
 RESOLVED = ("canonical", "exact", "broader")
@@ -184,7 +185,9 @@ HABITS: list[Callable[[str], str]] = [
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=1000 if PROOFS else 20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(values=st.lists(text, min_size=1, max_size=60))
 def test_random_text_gets_exactly_one_resolution(resolve: Resolver, values: list[str]) -> None:
@@ -195,7 +198,9 @@ def test_random_text_gets_exactly_one_resolution(resolve: Resolver, values: list
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=500 if PROOFS else 20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(habits=st.lists(st.sampled_from(range(len(HABITS))), max_size=4), escaped=st.booleans())
 def test_habits_of_typing_do_not_change_the_meaning(
@@ -214,7 +219,9 @@ def test_habits_of_typing_do_not_change_the_meaning(
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=500 if PROOFS else 20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     one=st.sampled_from(["Seed", "Series A", "Series B", "Angel", "Pre-Seed", "Series D"]),
