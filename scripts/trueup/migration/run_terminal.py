@@ -73,19 +73,6 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
         out.print()
 
 
-def show_plan_summary(out: Console, plan: Plan) -> None:
-    """One line per column: rows, what will change, what stays."""
-    headings = ("column", "rows", "will change", "spellings", "stay, not canonical", "batches")
-    table = new_table(*headings, right=range(1, 6))
-    for column in plan.columns:
-        spellings = sum(value.after is not None for value in column.values)
-        left = sum(value.rows for value in column.values if value.after is None)
-        numbers = (column.rows, column.rows_planned, spellings, left, column.batches)
-        name = escape(f"{column.table_name}.{column.column_name}")
-        table.add_row(name, *(f"{number:,}" for number in numbers))
-    out.print(table)
-
-
 def plan_lines(plan: Plan) -> Iterator[Event]:
     """The same as log lines."""
     yield Event("plan_started", "Creating batch plans...")

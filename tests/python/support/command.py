@@ -16,7 +16,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from trueup.cli import main
 from trueup.local import server
@@ -37,9 +37,24 @@ def environment(**more: str) -> dict[str, str]:
 
 def trueup(project: Path, *arguments: str, **environ: str) -> Done:
     """Run a command in a project, with these variables; without DATABASE_URL on its own server."""
+    with Path(os.devnull).open() as nobody:
+        return _run(project, arguments, environ, nobody)
+
+
+def trueup_agreed(project: Path, *arguments: str, **environ: str) -> Done:
+    """The same at a terminal, where its question is answered with yes."""
+    return _run(project, arguments, environ, _Terminal("y\n"))
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _run(project: Path, arguments: tuple[str, ...], environ: dict[str, str], stdin: TextIO) -> Done:
     out, err = io.StringIO(), io.StringIO()
     with (
-        _as_process(project, environment(**environ)),
+        _as_process(project, environment(**environ), stdin),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):
@@ -80,22 +95,22 @@ def _exit_code(arguments: tuple[str, ...]) -> int:
 
 
 @contextlib.contextmanager
-def _as_process(folder: Path, environ: Mapping[str, str]) -> Iterator[None]:
+def _as_process(folder: Path, environ: Mapping[str, str], stdin: TextIO) -> Iterator[None]:
     """Folder, variables, standard input and signal handlers as a new process would have them."""
-    here, variables, stdin = Path.cwd(), dict(os.environ), sys.stdin
+    here, variables, before = Path.cwd(), dict(os.environ), sys.stdin
     handlers: dict[int, Any] = {
         each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)
     }
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environ)
+    sys.stdin = stdin
     try:
-        with Path(os.devnull).open() as sys.stdin:
-            yield
+        yield
     finally:
         os.chdir(here)
         os.environ.clear()
         os.environ.update(variables)
-        sys.stdin = stdin
+        sys.stdin = before
         for each, handler in handlers.items():
             signal.signal(each, handler)

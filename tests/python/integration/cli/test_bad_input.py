@@ -7,7 +7,6 @@ the project.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 import shutil
@@ -50,49 +49,54 @@ def plant(shared_built: App) -> Iterator[Plant]:
     sound = path.read_text()
 
     def replace(right: str, wrong: str) -> None:
-        assert right in sound
-        before, _, after = sound.rpartition(right)
-        path.write_text(before + wrong + after)
+        """In the entry of investments.round, if it has the text."""
+        place = ENTRY if right in ENTRY else right
+        before, found, after = sound.rpartition(place)
+        assert found
+        path.write_text(before + place.replace(right, wrong) + after)
 
     yield replace
     path.write_text(sound)
 
 
 ENTRY = "- {table: investments,        column: round,         key: {id: bigint}, tenant: fund_id,"
-VOCABULARY = f"{ENTRY} vocabulary: stage"
 WHERE = "sample_columns entry 4 (investments.round): "
 TYPOS = {
-    "option": ("tenant:", "tennant:", f"{WHERE}option 'tennant'", "allowed: table, column, key"),
-    "needed option": (
-        "column:", "colum:", "entry 4 (investments.?): option 'colum'", "allowed: table, column",
-    ),
     "table": (
-        "investments", "investmens", "entry 4 (investmens.round): table 'investmens'",
+        "table: investments", "table: investmens",
+        "entry 4 (investmens.round): table 'investmens'",
         "allowed: deal_opportunities, fund_baselines, fund_strategy_models, investments, portf",
     ),
     "column": (
-        "round", "rond", "entry 4 (investments.rond): column 'rond'",
+        "column: round", "column: rond", "entry 4 (investments.rond): column 'rond'",
         "allowed: company_id, fund_id, id, round, row_version, updated_at",
     ),
-    "tenant": ("fund_id", "fond_id", f"{WHERE}column 'fond_id'", "allowed: company_id, fund_id"),
+    "tenant": (
+        "tenant: fund_id,", "tenant: fond_id,", f"{WHERE}column 'fond_id'",
+        "allowed: company_id, fund_id",
+    ),
     "key": ("{id:", "{number:", f"{WHERE}column 'number'", "allowed: company_id, fund_id, id"),
+    # what the command does not look at itself stops dbt
     "key type": (
-        "bigint", "bigit", f"{WHERE}type of key id 'bigit'",
-        "allowed: integer, bigint, uuid, text",
+        "bigint", "bigit", f"{WHERE}type of key id 'bigit'", "allowed: integer, bigint, uuid, text",
     ),
-    "key without type": ("{id: bigint}", "id", f"{WHERE}key 'id'", "allowed: column: type"),
-    "vocabulary": (
-        "vocabulary: stage", "vocabulary: stagee", f"{WHERE}vocabulary 'stagee'", "allowed: stage",
+    "no entry": (ENTRY, "- {", "dbt_project.yml", "is not YAML"),
+    "mart": ("mart: fct_deal_stages", "mart: fct_deals", "mart 'fct_deals'", "fct_deal_stages, "),
+    "no columns": (
+        "  managed_columns: []\n", "  managed_column: []\n", "managed_columns is missing", "a list of",
     ),
-    "no entry": (VOCABULARY, "- {", "dbt_project.yml", "is not YAML"),
+    "no vocabularies": (
+        "  vocabularies:\n", "  vocabulary:\n", "vocabularies is missing", "a mapping of",
+    ),
+    "no seed": ("alias_seed: ", "alias_sed: ", "vocabularies.stage", "alias_seed"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("typo", TYPOS)
-def test_a_typo_in_managed_columns(shared_built: App, plant: Plant, typo: str) -> None:
+def test_a_typo_in_the_project_file(shared_built: App, plant: Plant, typo: str) -> None:
     right, wrong, found, allowed = TYPOS[typo]
-    plant(VOCABULARY, VOCABULARY.replace(right, wrong, 1))
-    seed = shared_built.project / "seeds" / "stage_aliases.csv"
+    plant(right, wrong)
+    seed = seed_of(shared_built.project)
     before = seed.read_bytes()
 
     arguments = ("alias", "add", "Warp", "seed", "--reason", "made up")
@@ -101,43 +105,15 @@ def test_a_typo_in_managed_columns(shared_built: App, plant: Plant, typo: str) -
     assert seed.read_bytes() == before
     doctor = trueup(shared_built.project, "doctor", DATABASE_URL=shared_built.url)
     assert "Traceback" not in doctor.stderr
-    if typo != "option":  # an option that may be absent is for dbt to check
-        assert doctor.returncode == 2
-        assert "✗" in doctor.stdout
+    assert doctor.returncode == 2 or typo == "no seed"  # doctor reads no seed
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong", "found", "allowed"),
-    [
-        ("mart: fct_deal_stages", "mart: fct_deals", "mart 'fct_deals'", "fct_deal_stages, "),
-        (
-            "  managed_columns: []\n",
-            "  managed_column: []\n",
-            "managed_columns is missing",
-            "a list of",
-        ),
-        ("  vocabularies:\n", "  vocabulary:\n", "vocabularies is missing", "a mapping of"),
-        ("alias_seed: ", "alias_sed: ", "vocabularies.stage", "alias_seed"),
-    ],
-    ids=["mart", "no columns", "no vocabularies", "no seed"],
-)
-def test_a_typo_beside_it(
-    shared_built: App, plant: Plant, right: str, wrong: str, found: str, allowed: str
-) -> None:
-    plant(right, wrong)
-    arguments = ("alias", "add", "Warp", "seed", "--reason", "made up")
-    refused(trueup(shared_built.project, *arguments, DATABASE_URL=shared_built.url), found, allowed)
-    doctor = trueup(shared_built.project, "doctor", DATABASE_URL=shared_built.url)
-    assert "Traceback" not in doctor.stderr
-
-
-def test_a_typo_stops_dbt_before_anything_is_built(built: App) -> None:
-    path = built.project / "dbt_project.yml"
-    path.write_text(path.read_text().replace(ENTRY, ENTRY.replace("bigint", "bigit")))
-    before = built.query(MARTS)
+def test_a_typo_stops_dbt_before_anything_is_built(shared_built: App, plant: Plant) -> None:
+    plant("bigint", "bigit")
+    before = shared_built.query(MARTS)
     with pytest.raises(TrueupError, match="type of key id 'bigit' is not allowed"):
-        built.dbt("build")
-    assert built.query(MARTS) == before
+        shared_built.dbt("build")
+    assert shared_built.query(MARTS) == before
 
 
 @pytest.mark.parametrize("command", ["demo", "try"])
@@ -158,36 +134,24 @@ def line(text: str, value: str) -> list[str]:
     return [text, value, "exact", "somebody", "2026-01-01", "made up"]
 
 
-@pytest.mark.parametrize(
-    ("cells", "test", "columns", "row"),
-    [
-        (
-            line("A–SERISI", "seed"), "stage_aliases_key_is_unique",
-            "text_key, texts", ("a serisi", "A Serisi | A–SERISI"),
-        ),
-        (
-            line("Warp", "series-q"), "stage_aliases_canonical_value_exists",
-            "from_field", ("series-q",),
-        ),
-        (
-            line("", "seed"), "stage_aliases_alias_text_is_there",
-            "alias_text, reason", (None, "made up"),
-        ),
-    ],
-    ids=["duplicate key", "value that does not exist", "blank"],
-)  # fmt: skip
-def test_a_wrong_line_of_the_alias_seed_fails_the_test_that_names_it(
-    built: App, cells: list[str], test: str, columns: str, row: tuple[str | None, ...]
-) -> None:
-    path = built.project / "seeds" / "stage_aliases.csv"
-    with path.open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerow(cells)
+def test_wrong_lines_of_the_alias_seed_fail_the_tests_that_name_them(built: App) -> None:
+    key, value, blank = "key_is_unique", "canonical_value_exists", "alias_text_is_there"
+    with seed_of(built.project).open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(
+            [line("A–SERISI", "seed"), line("Warp", "series-q"), line("", "seed")]
+        )
     before = built.query(MARTS)
 
-    outcome = built.dbt("build")
+    outcome = built.dbt("build", "--select", "stage_aliases+")
 
-    assert [failure.name for failure in outcome.failures] == [test]
-    assert built.query(f"select {columns} from trueup_test_failures.{test}") == [row]
+    names = {failure.name for failure in outcome.failures}
+    assert names == {f"stage_aliases_{test}" for test in (key, value, blank)}
+    stored = "trueup_test_failures.stage_aliases"
+    assert built.query(f"select text_key, texts from {stored}_{key}") == [
+        ("a serisi", "A Serisi | A–SERISI")
+    ]
+    assert built.query(f"select from_field from {stored}_{value}") == [("series-q",)]
+    assert built.query(f"select alias_text, reason from {stored}_{blank}") == [(None, "made up")]
     assert built.query(MARTS) == before  # nothing downstream of the seed was built
     assert outcome.counts["skipped"] > 50
 
@@ -198,7 +162,6 @@ def seed_of(project: Path) -> Path:
 
 CONFLICTS = {
     "an alias": (["a serisi", "seed"], "is decided already", "'A Serisi', exact series-a"),
-    "another case and dash": (["A—SERISI", "series-a"], "is decided already", "'a serisi'"),
     "an accent": (["Ámorçáge", "seed"], "is decided already", "'amorcage'"),
     "noise words": (["séries a round", "series-b"], "is decided already", "value series-a"),
     "a canonical value": (["Pre_Seed", "seed"], "is decided already", "canonical value pre-seed"),
@@ -206,7 +169,6 @@ CONFLICTS = {
         ["Warp", "series-q"], "canonical value 'series-q' is not in vocabulary stage",
         "allowed: pre-seed, seed, series-a, series-b, series-c, series-c+",
     ),
-    "a label for a value": (["Warp", "Series A"], "value 'Series A' is not", "allowed: pre-seed"),
     "no value": (["Warp"], "match type exact needs a canonical value", "allowed: pre-seed, seed"),
     "a value too many": (
         ["Warp", "seed", "--match", "ambiguous"], "match type ambiguous says", "leave 'seed' out",
@@ -218,7 +180,6 @@ CONFLICTS = {
         ["Warp", "seed", "--vocabulary", "tier"], "vocabulary 'tier' is unknown", "allowed: stage",
     ),
     "a single letter": (["(B)", "series-b"], "its key 'b' has fewer than two characters", "'(B)'"),
-    "dashes": (["--", "---", "seed"], "its key '' has fewer than two characters", "'---'"),
     "nothing": (["", "seed"], "its key '' has fewer than two characters", "''"),
     "a blank reason": (["Warp", "seed", "--reason", " "], "the reason is blank", "--reason"),
     "a carriage return": (["Wa\rrp", "seed"], "the alias text 'Wa\\rrp' has a line", "one line"),
@@ -266,19 +227,10 @@ def test_a_wrong_password_and_a_wrong_database(shared_built: App) -> None:
     refused(done, f'database "{shared_built.database}_x" does not exist')
 
 
-@pytest.mark.parametrize(
-    ("url", "fault"),
-    [
-        (f"postgresql://someone:{SECRET}/x@127.0.0.1/app", "an @ or / that is not percent-encoded"),
-        (f"postgresql://someone:{SECRET}%zz@127.0.0.1/app", "a % in it is not followed by"),
-        (f"postgresql://someone:{SECRET}@127.0.0.1:http/app", "its port is not a number"),
-        (f"mysql://someone:{SECRET}@127.0.0.1/app", "its scheme is not postgresql://"),
-        (f"postgresql://someone:{SECRET}@127.0.0.1/app?ssl=on", "an option behind its ?"),
-        (f"server=127.0.0.1 password={SECRET}", "one of its keys is unknown"),
-    ],
-)
-def test_a_malformed_url_is_never_printed(shared_built: App, url: str, fault: str) -> None:
+def test_a_malformed_url_is_never_printed(shared_built: App) -> None:
+    url = f"postgresql://someone:{SECRET}/x@127.0.0.1/app"
     done = trueup(shared_built.project, "doctor", DATABASE_URL=url)
+    fault = "an @ or / that is not percent-encoded"
     refused(done, "DATABASE_URL is malformed", fault, "Write postgresql://USER:PASSWORD@HOST")
     assert SECRET not in done.stderr
 
@@ -312,14 +264,12 @@ def test_an_occupied_port(project: Path) -> None:
         (["unmaped"], {}, ["No such command 'unmaped'", "unmapped"]),
         (["alias", "ad"], {}, ["No such command 'ad'"]),
         (["unmapped", "--limt", "3"], {}, ["No such option", "--limt", "--limit"]),
-        (["unmapped", "--limit", "few"], {}, ["--limit", "'few'", "integer"]),
         (["up", "--port", "80"], {}, ["80 is not in the range 1024<=x<=65535"]),
         (["demo", "--dirty-share", "2"], {}, ["--dirty-share': 2.0 is not in the range"]),
         (["demo", "--companies", "0"], {}, ["0 is not in the range x>=1"]),
         (["alias", "add", "Warp", "seed"], {}, ["Missing option '--reason'"]),
         (["try", "deals.csv"], {}, ["Missing option '--column'"]),
         (["down"], {"TRUEUP_ENV": "prod"}, ["'prod'", "development, staging, production"]),
-        (["down"], {"LOG_FORMAT": "xml"}, ["'xml'", "text, json"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )  # fmt: skip
@@ -330,12 +280,6 @@ def test_wrong_use(
     assert not (shared_built.project / ".trueup" / "pgdata").exists()
 
 
-def test_outside_of_a_project_the_checkout_is_meant(tmp_path: Path) -> None:
-    done = trueup(tmp_path, "doctor", DATABASE_URL="postgresql://127.0.0.1:1/app")
-    assert done.returncode == 2
-    assert "cannot connect" in done.stdout
-
-
 # ------------------------------------------------------------------------------ files
 
 
@@ -344,58 +288,35 @@ def written(folder: Path, name: str, content: bytes) -> str:
     return str(folder / name)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "column", "words"),
-    [
-        ("deals.csv", b"Name,Stage,Round\nA,Seed,x\n", "Stag",
-         ["has no column 'Stag'; its columns are Name, Stage, Round", "--column 'Stage'?"]),
-        ("deals.csv", b"Name;Stage\nA;Seed\n", "Phase",
-         ["has no column 'Phase'; its columns are Name, Stage", "Name one of them"]),
-        ("deals.csv", b"Stage,Stage\nSeed,Seed\n", "Stage", ["has 2 columns 'Stage'; rename"]),
-        ("deals.csv", b"", "Stage", ["is empty", "a header line"]),
-        ("deals.csv", b"\n\n", "Stage", ["is empty", "a header line"]),
-        ("deals.xlsx", b"PK\x03\x04" + bytes(range(256)), "Stage",
-         ["is a spreadsheet or another ZIP archive", "as CSV"]),
-        (".", None, "Stage", ["Is a directory"]),
-        ("nowhere.csv", None, "Stage", ["nowhere.csv: No such file or directory"]),
-    ],
-    ids=["near", "far", "twice", "empty", "blank lines", "spreadsheet", "folder", "missing"],
-)  # fmt: skip
-def test_a_file_that_cannot_be_read(
-    project: Path, tmp_path: Path, name: str, content: bytes | None, column: str, words: list[str]
-) -> None:
-    path = str(tmp_path / name) if content is None else written(tmp_path, name, content)
-    refused(trueup(project, "try", path, "--column", column), str(tmp_path), *words)
-    assert not (project / ".trueup").exists()  # said before a server is started
-
-
-def test_options_of_try(project: Path, tmp_path: Path) -> None:
-    path = written(tmp_path, "deals.csv", b"Stage\nSeed\n")
+def test_a_file_that_cannot_be_read(project: Path, tmp_path: Path) -> None:
+    """It and wrong options are said before a server is started."""
+    path = written(tmp_path, "deals.csv", b"Name,Stage,Round\nA,Seed,x\n")
+    done = trueup(project, "try", path, "--column", "Stag")
+    columns = "has no column 'Stag'; its columns are Name, Stage, Round"
+    refused(done, str(tmp_path), columns, "--column 'Stage'?")
     command = ("try", path, "--column", "Stage")
     refused(trueup(project, *command, "--encoding", "klingon"), "'klingon' is unknown", "cp1252")
     refused(trueup(project, *command, "--encoding", "utf-16"), "cannot be read as CSV", "UTF-16")
-    refused(trueup(project, *command, "--output", "a.pdf"), "a.pdf: the ending", ".json")
+    missing = ("try", str(tmp_path / "nowhere.csv"), "--column", "Stage")
+    refused(trueup(project, *missing), "nowhere.csv: No such file or directory")
     assert not (project / ".trueup").exists()
 
 
-def test_a_file_in_latin_1(project: Path, tmp_path: Path) -> None:
+def test_records_that_cannot_be_read(project: Path, tmp_path: Path) -> None:
     text = "Name,Stage\nÄ,Seed\nB,Série A\nC,Seed\nD,Amorçage\n"
     path = written(tmp_path, "deals.csv", text.encode("latin-1"))
-    command = ("try", path, "--column", "Stage", "--format", "json")
-    refused(
-        trueup(project, *command),
-        "deals.csv: 2 of 4 records", "records 2, 4", "--encoding cp1252",
-    )  # fmt: skip
+    done = trueup(project, "try", path, "--column", "Stage")
+    refused(done, "deals.csv: 2 of 4 records", "records 2, 4", "--encoding cp1252")
     state = project / ".trueup"
     assert server.running(state) is None  # left as it was found
     with psycopg.connect(server.start(state).conninfo()) as connection:
         query = "select datname from pg_database where datname like 'trueup_try%'"
         assert connection.execute(query).fetchall() == []
 
-    done = trueup(project, *command, "--encoding", "latin-1")
-    assert done.returncode == 0, done.stderr
-    found = {value["value"]: value["stage"] for value in json.loads(done.stdout)["values"]}
-    assert found == {"Seed": "seed", "Série A": "series-a", "Amorçage": "seed"}
+    # a quotation mark that is never closed swallows no record
+    path = written(tmp_path, "open.csv", b'id,Stage\n1,Seed\n2,"Seed\n3,Series A\n4,Series B\n')
+    done = trueup(project, "try", path, "--column", "Stage")
+    refused(done, "the record that begins on line 3 is no CSV", "A quotation mark is opened")
 
 
 # ------------------------------------------------------------------------------ a full disk
@@ -446,11 +367,3 @@ def test_a_disk_that_gets_full_during_a_demo(small_disk: Path) -> None:
         assert connection.execute(query).fetchone() == (None, None)
     done = trueup(small_disk, "demo", "--companies", "500")
     assert done.returncode == 0, done.stderr
-
-
-def test_a_quotation_mark_that_is_never_closed_swallows_no_record(
-    project: Path, tmp_path: Path
-) -> None:
-    path = written(tmp_path, "open.csv", b'id,Stage\n1,Seed\n2,"Seed\n3,Series A\n4,Series B\n')
-    done = trueup(project, "try", path, "--column", "Stage")
-    refused(done, "the record that begins on line 3 is no CSV", "A quotation mark is opened")

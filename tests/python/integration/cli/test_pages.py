@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-from integration.conftest import App, copy_made, copy_project
+from integration.conftest import App
 from support.browser import assert_readable, needs_chromium
-from support.command import Done, remove_server, trueup
+from support.command import Done, trueup
 from support.page_reader import check
 from trueup.core import config
-from trueup.local import server
 from trueup.vocabulary import value_page, values
 
 CELLS = [
@@ -26,20 +24,9 @@ CELLS = [
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A copy of the project with an embedded server of its own, which runs."""
-    folder = copy_project(tmp_path_factory.mktemp("pages") / "project")
-    state = folder / ".trueup"
-    server.start(state, options={"fsync": "off", "full_page_writes": "off"})
-    copy_made(state)
-    yield folder
-    remove_server(state)
-
-
-@pytest.fixture(scope="module")
-def deals(project: Path) -> Path:
+def deals(running: Path) -> Path:
     """A small file with values of every kind."""
-    path = project / "deals.csv"
+    path = running / "deals.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(
             [["Company", "Stage"], *([f"c{i}", c] for i, c in enumerate(CELLS))]
@@ -48,18 +35,18 @@ def deals(project: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tried(project: Path, deals: Path) -> Done:
+def tried(running: Path, deals: Path) -> Done:
     """`trueup try` on it, with a page and the same as JSON."""
     return trueup(
-        project, "try", deals.name, "--column", "Stage", "--output", "p.html", "--output", "p.json"
+        running, "try", deals.name, "--column", "Stage", "--output", "p.html", "--output", "p.json"
     )
 
 
-def test_the_page_of_try_counts_as_the_json_does(project: Path, tried: Done) -> None:
+def test_the_page_of_try_counts_as_the_json_does(running: Path, tried: Done) -> None:
     assert tried.returncode == 0, tried.stderr
     assert "p.html" in tried.stdout
-    report = json.loads((project / "p.json").read_text(encoding="utf-8"))
-    text = (project / "p.html").read_text(encoding="utf-8")
+    report = json.loads((running / "p.json").read_text(encoding="utf-8"))
+    text = (running / "p.html").read_text(encoding="utf-8")
     read = check(text)
     summary = report["summary"]
     assert summary["rows"] == len(CELLS)
@@ -89,9 +76,9 @@ def test_the_page_of_try_counts_as_the_json_does(project: Path, tried: Done) -> 
     assert f"{100 * resolved / filled:.1f}\u202f% of filled rows will be canonical" in text
 
 
-def test_the_page_of_try_is_safe_and_ready_to_use(project: Path, tried: Done) -> None:
+def test_the_page_of_try_is_safe_and_ready_to_use(running: Path, tried: Done) -> None:
     assert tried.returncode == 0, tried.stderr
-    text = (project / "p.html").read_text(encoding="utf-8")
+    text = (running / "p.html").read_text(encoding="utf-8")
     read = check(text)
     assert len(text.encode()) < 100_000
     assert "<script>alert(1)</script>" in read.texts
@@ -99,34 +86,34 @@ def test_the_page_of_try_is_safe_and_ready_to_use(project: Path, tried: Done) ->
     seed = [each for each in read.texts if each.startswith("sereis b,")]
     assert len(next(csv.reader(seed))) == 6  # the columns of the alias seed
     assert "record " in read.text  # rows to look at, in the words of a file
-    assert str(project) not in text
-    assert json.loads((project / "p.json").read_text())["summary"]["rows"] == len(CELLS)
+    assert str(running) not in text
+    assert json.loads((running / "p.json").read_text())["summary"]["rows"] == len(CELLS)
 
 
-def test_a_page_that_cannot_be_written_stops_before_the_work(project: Path, deals: Path) -> None:
+def test_a_page_that_cannot_be_written_stops_before_the_work(running: Path, deals: Path) -> None:
     ending = "the ending decides the format; allowed: .html, .json"
     for name, reason in (
         ("page.pdf", ending), ("page", ending), (".html", ending), ("page.html.gz", ending),
         ("nowhere/page.html", "there is no folder"),
     ):  # fmt: skip
-        done = trueup(project, "try", deals.name, "--column", "Stage", "--output", name)
+        done = trueup(running, "try", deals.name, "--column", "Stage", "--output", name)
         assert (done.returncode, done.stdout) == (2, "")
         assert name in done.stderr and reason in done.stderr
-        assert not (project / name).exists()
+        assert not (running / name).exists()
 
 
-def test_a_failure_leaves_the_old_page(project: Path, deals: Path) -> None:
-    old = project / "old.html"
+def test_a_failure_leaves_the_old_page(running: Path, deals: Path) -> None:
+    old = running / "old.html"
     old.write_text("old")
-    before = sorted(project.iterdir())
+    before = sorted(running.iterdir())
     done = trueup(
-        project, "try", deals.name, "--column", "Stag", "--output", "old.html", "--output", "n.json"
+        running, "try", deals.name, "--column", "Stag", "--output", "old.html", "--output", "n.json"
     )
     assert done.returncode == 2
     assert "Stage" in done.stderr  # the columns it has
     assert old.read_text() == "old"
-    assert [path for path in sorted(project.iterdir()) if path not in before] in (
-        [], [project / "logs"], [project / "target"]
+    assert [path for path in sorted(running.iterdir()) if path not in before] in (
+        [], [running / "logs"], [running / "target"]
     )  # fmt: skip
 
 
@@ -151,11 +138,11 @@ def test_tenants_add_up_to_their_column(shared_built: App) -> None:
 
 @needs_chromium
 def test_the_pages_are_readable_at_every_width(
-    project: Path, tried: Done, shared_built: App, tmp_path: Path
+    running: Path, tried: Done, shared_built: App, tmp_path: Path
 ) -> None:
     assert tried.returncode == 0, tried.stderr
     with shared_built.connect() as connection:
         found = values.everything(connection, config.vocabulary(shared_built.settings))
     origin = value_page.Origin("Sample", [("server", "x" * 300)], "trueup demo", "", "")
     assert_readable(value_page.build(found, origin, datetime.now(timezone.utc)), tmp_path)
-    assert_readable((project / "p.html").read_text(encoding="utf-8"), tmp_path)
+    assert_readable((running / "p.html").read_text(encoding="utf-8"), tmp_path)

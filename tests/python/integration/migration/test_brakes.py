@@ -19,9 +19,9 @@ import yaml
 from psycopg import sql
 
 from integration.conftest import PROJECT, App
-from integration.core.test_versions import system_server  # noqa: F401  a fixture
 from support import migration, standby
 from support.fire import until
+from support.system_server import system_server  # noqa: F401  a fixture
 from trueup.core import statements as named
 from trueup.core.errors import TrueupError
 from trueup.core.statements import Statement

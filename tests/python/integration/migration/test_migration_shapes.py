@@ -24,8 +24,8 @@ from integration.conftest import (
     copy_project,
     new_app,
 )
-from integration.core.test_versions import system_server  # noqa: F401  a fixture
 from support import migration, proxies
+from support.system_server import system_server  # noqa: F401  a fixture
 from trueup.core import connection, dbt, runs, statements
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings

@@ -18,7 +18,6 @@ import psycopg
 import pytest
 
 from integration.conftest import App, new_app
-from integration.core.test_versions import system_server  # noqa: F401  a fixture
 from integration.migration.test_migration_shapes import (
     HOSTILE,
     ON_SYSTEM,
@@ -32,6 +31,7 @@ from integration.migration.test_migration_shapes import (
     table,
 )
 from support import fire, migration
+from support.system_server import system_server  # noqa: F401  a fixture
 from trueup.core import runs
 from trueup.core.errors import TrueupError
 from trueup.migration import engine, plan, rollback

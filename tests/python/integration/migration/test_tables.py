@@ -26,8 +26,8 @@ import pytest
 from psycopg import sql
 
 from integration.conftest import ADDRESS, App
-from integration.core.test_versions import system_server  # noqa: F401  a fixture
 from support.command import trueup
+from support.system_server import system_server  # noqa: F401  a fixture
 from trueup.core import ledger, statements
 from trueup.findings import FAIL, OK, WARN, Finding
 from trueup.local import server
