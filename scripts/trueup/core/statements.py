@@ -124,18 +124,16 @@ def write(settings: Settings, folder: Path) -> list[Path]:
             revisions can be compared.
     Returns the files. Raises TrueupError when the project does not compile.
     """
-    first, later = (
-        compile_project(settings, f"compiled-{name}", tables_exist) / "compiled" / "trueup"
-        for name, tables_exist in (("first", False), ("later", True))
-    )
-    for name in ("first", "later"):
+    for name, tables_exist in (("first", False), ("later", True)):
+        # into one folder: dbt parses once
+        made = compile_project(settings, "compiled", tables_exist) / "compiled" / "trueup"
         shutil.rmtree(folder / name, ignore_errors=True)
-    shutil.copytree(first, folder / "first")
-    for path in later.rglob("*.sql"):
-        place = path.relative_to(later)
-        if path.read_bytes() != (first / place).read_bytes():
-            (folder / "later" / place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, folder / "later" / place)
+        for path in made.rglob("*.sql"):
+            place = path.relative_to(made)
+            first = folder / "first" / place
+            if name == "first" or path.read_bytes() != first.read_bytes():
+                (folder / name / place).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, folder / name / place)
     return [path for name in ("first", "later") for path in sorted((folder / name).rglob("*.sql"))]
 
 

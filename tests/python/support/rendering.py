@@ -1,4 +1,4 @@
-"""Macros rendered by plain Jinja: no dbt, no database, milliseconds."""
+"""Macros and files of SQL rendered by plain Jinja: no dbt, no database, milliseconds."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ def call(macro: str, *arguments: Any, **context: Any) -> Any:
     Raises sqlfluff_library.CompilerError for wrong input.
     """
     return _macros(context)[macro](*arguments)
+
+
+def render_file(path: Path, variables: dict[str, Any]) -> str:
+    """What a model, an analysis or a data test is in a first run with these vars.
+
+    Relations have their names only, without a schema.
+    """
+    context = {"var": lambda name, *default: variables.get(name, *default),
+               "is_incremental": lambda: False}  # fmt: skip
+    known = {k: v for k, v in vars(sqlfluff_library).items() if not k.startswith("_")}
+    names = known | context | _macros(context)
+    return ENVIRONMENT.from_string(path.read_text(), globals=names).render()
 
 
 @cache

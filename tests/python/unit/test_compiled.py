@@ -11,8 +11,7 @@ import psycopg
 import pytest
 
 from trueup.core import statements as named
-from trueup.core.settings import Settings
-from unit.conftest import PROJECT, copy_parsed
+from unit.conftest import ELSEWHERE
 
 TEXT = """-- what the file is for: belongs to no statement
 -- name: first(texts, limit_of_rows)
@@ -108,11 +107,10 @@ def test_wrong_parameters(
     assert executed == []
 
 
-def test_every_analysis_is_a_named_statement(compiled_first: Path) -> None:
+def test_every_analysis_is_a_named_statement(compiled: Path) -> None:
     """The parameters of the header are $1, $2, ... of the text, each of them used."""
-    folder = compiled_first / "compiled" / "trueup" / "analyses"
     seen: dict[str, str] = {}
-    for path in folder.rglob("*.sql"):
+    for path in (compiled / "first" / "analyses").rglob("*.sql"):
         for name, statement in named.read(path).items():
             assert name not in seen, f"{name} is in {path.name} and {seen[name]}"
             seen[name] = path.name
@@ -122,36 +120,15 @@ def test_every_analysis_is_a_named_statement(compiled_first: Path) -> None:
     assert seen
 
 
-def test_compiled_sql_is_written_for_reviewers(
-    compiled_first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same from another folder and with another server configured; what is gone goes."""
-    for name, value in {"PGDATABASE": "elsewhere", "PGHOST": "db.example", "PGUSER": "x"}.items():
-        monkeypatch.setenv(name, value)
-    folder = tmp_path / "sql"
-    (folder / "later" / "models").mkdir(parents=True)
-    (folder / "later" / "models" / "gone.sql").write_text("select 1")
-    for name in ("compiled-first", "compiled-later"):
-        copy_parsed(compiled_first, tmp_path / name)
-    settings = Settings(
-        project=PROJECT, state=tmp_path, environment="development", conninfo="", log_format="text"
-    )
-    written = {path.relative_to(folder): path for path in named.write(settings, folder)}
-
-    expected = compiled_first / "compiled" / "trueup"
-    first = {path: p.read_text() for path, p in written.items() if path.parts[0] == "first"}
-    assert first == {
-        "first" / path.relative_to(expected): path.read_text() for path in expected.rglob("*.sql")
-    }
-    for kind in ("models", "snapshots", "analyses", "seeds"):
-        assert (folder / "first" / kind).is_dir()
-    assert all(re.search(r"\b(trueup|elsewhere)\"?\.\"?trueup", text) is None
-               for text in first.values())  # fmt: skip
-
-    later = {
-        path.relative_to("later"): p for path, p in written.items() if path.parts[0] == "later"
-    }
-    assert set(folder.glob("later/**/*.sql")) == set(later.values())
-    assert Path("models/marts/stages/fct_portfolio_company_stages.sql") in later
-    for path, file in later.items():
-        assert file.read_text() != (folder / "first" / path).read_text()
+def test_compiled_sql_is_written_for_reviewers(compiled: Path) -> None:
+    """Of the first run whole, of later runs what differs; no trace of the server and the folder."""
+    paths = [path for name in ("first", "later") for path in (compiled / name).rglob("*.sql")]
+    found = {path.relative_to(compiled).as_posix(): path.read_text() for path in paths}
+    assert "later/models/gone.sql" not in found
+    for kind in ("models", "snapshots", "analyses", "seeds", "tests"):
+        assert any(name.startswith(f"first/{kind}/") for name in found), kind
+    trace = re.compile("|".join([*ELSEWHERE.values(), str(compiled), r"\btrueup\"?\.\"?trueup"]))
+    assert [name for name, text in found.items() if trace.search(text)] == []
+    later = {name.removeprefix("later/") for name in found if name.startswith("later/")}
+    assert "models/marts/stages/fct_portfolio_company_stages.sql" in later
+    assert [name for name in later if found[f"later/{name}"] == found[f"first/{name}"]] == []

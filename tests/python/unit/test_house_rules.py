@@ -31,6 +31,8 @@ PACKAGE_HOST = re.compile(
     r"|proxy[.]golang|crates[.]io|index-[u]rl|find-[l]inks",
     re.IGNORECASE,
 )
+# Most lines and bytes of scripts/trueup: design.md, section Budgets.
+BUDGETS = {"everything": (12_800, 512_000)}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -109,33 +111,24 @@ def test_python_holds_no_stage() -> None:
     assert {str(path): found for path in files if (found := list(literals(path.read_text())))} == {}
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
+def test_a_stage_in_python_is_found_and_other_words_are_not() -> None:
+    for source in (
         "x = 'series-a'",
         "x = {'Series D': 'SERIES-C+'}",
         "x = f'where stage = \\'pre-seed\\' and {y}'",
         "if x == 'seed': pass",
         "if x in ('Seed', 'other'): pass",
         "match x:\n    case 'seed': pass",
-    ],
-)
-def test_a_stage_in_python_is_found(source: str) -> None:
-    assert list(literals(source))
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
+    ):
+        assert list(literals(source)), source
+    for source in (
         "'''Series A and series-b.'''",
         "@examples('add X series-a')\ndef f(): pass",
         "x = {'seed': 1}",
         "x = 'series-ab'",
         "x = 'see'",
-    ],
-)
-def test_other_words_in_python_are_not(source: str) -> None:
-    assert not list(literals(source))
+    ):
+        assert not list(literals(source)), source
 
 
 def test_models_are_portable() -> None:
@@ -144,13 +137,11 @@ def test_models_are_portable() -> None:
         assert not NOT_PORTABLE.search(text), f"{path.name}: {NOT_PORTABLE.search(text)}"
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["select distinct on (a) b", "where a ~ 'b'", "where a !~* 'b'", "a::text", "'[[:space:]]'",
-     "'\\s+'", "select ctid", "regexp_replace(a, b, c)", "normalize(a)", "jsonb_each(a)"],
-)  # fmt: skip
-def test_what_is_not_portable_is_found(text: str) -> None:
-    assert NOT_PORTABLE.search(text)
+def test_what_is_not_portable_is_found() -> None:
+    for text in ("select distinct on (a) b", "where a ~ 'b'", "where a !~* 'b'", "a::text",
+                 "'[[:space:]]'", "'\\s+'", "select ctid", "regexp_replace(a, b, c)",
+                 "normalize(a)", "jsonb_each(a)"):  # fmt: skip
+        assert NOT_PORTABLE.search(text), text
 
 
 def test_sql_sources_are_narrow_and_tidy() -> None:
@@ -163,6 +154,45 @@ def test_sql_sources_are_narrow_and_tidy() -> None:
     assert wrong.search("a" * 101) and wrong.search("a ") and not wrong.search("a" * 100)
 
 
+# ---------------------------------------------------------------------------------- a thin wrapper
+
+
+def sizes() -> dict[str, tuple[int, int]]:
+    """Lines and bytes of the Python in scripts/trueup, comments and empty lines too, by folder."""
+    found: dict[str, tuple[int, int]] = {}
+    for path in (PROJECT / "scripts/trueup").rglob("*.py"):
+        system = path.relative_to(PROJECT / "scripts/trueup").parts[0]
+        lines, size = found.get(system, (0, 0))
+        content = path.read_bytes()
+        found[system] = (lines + content.count(b"\n"), size + len(content))
+    return found
+
+
+def over_budget(found: dict[str, tuple[int, int]]) -> list[str]:
+    """The budgets that are not kept; a part named `everything` is the sum."""
+    total = (sum(lines for lines, _ in found.values()), sum(size for _, size in found.values()))
+    known = {**found, "everything": total}
+    return [f"{part}: {known[part]}, budget {most}" for part, most in BUDGETS.items()
+            if known[part][0] > most[0] or known[part][1] > most[1]]  # fmt: skip
+
+
+def test_the_wrapper_keeps_its_budget() -> None:
+    found = sizes()
+    table = "\n".join(f"{system:15} {lines:6,} lines {size:8,} bytes"
+                      for system, (lines, size) in sorted(found.items()))  # fmt: skip
+    print(f"\n{table}")
+    assert len(found) > 5
+    assert over_budget(found) == [], f"\n{table}"
+    assert over_budget({"core": (12_801, 1)}) and over_budget({"core": (1, 512_001)})
+
+
+def test_sql_stands_in_the_dbt_project() -> None:
+    """There it is linted and compiled; only the sample's own tables are made by other SQL."""
+    paths = {path.relative_to(PROJECT).parent.as_posix()
+             for path in (PROJECT / "scripts").rglob("*.sql")}  # fmt: skip
+    assert paths == {"scripts/trueup/local/sample"}
+
+
 # ------------------------------------------------------------------------------------ for strangers
 
 
@@ -170,28 +200,18 @@ def test_no_path_of_a_machine() -> None:
     assert found_in(MACHINE_PATH, files_of_the_project()) == []
 
 
-@pytest.mark.parametrize(
-    "text", ["cd /" + "work/x", "'/" + "root/.cache'", "/" + "home/anna/x", "/" + "Users/a"]
-)
-def test_a_path_of_a_machine_is_found(text: str) -> None:
-    assert MACHINE_PATH.search(text)
-
-
-@pytest.mark.parametrize("text", ["docs/work/x", "a homework/x of it", "$HOME/x", "/workers"])
-def test_other_paths_are_not(text: str) -> None:
-    assert not MACHINE_PATH.search(text)
-
-
 def test_no_host_of_a_package_registry() -> None:
     assert found_in(PACKAGE_HOST, files_of_the_project()) == []
 
 
-@pytest.mark.parametrize(
-    "host", ["pypi" + ".org/simple", "files.pythonhosted" + ".org", "--extra-index-" + "url x",
-             "--find-" + "links x", "hub" + ".getdbt.com"],
-)  # fmt: skip
-def test_a_host_of_a_package_registry_is_found(host: str) -> None:
-    assert PACKAGE_HOST.search(host)
+def test_a_path_of_a_machine_and_a_host_of_a_registry_are_found() -> None:
+    for text in ("cd /" + "work/x", "'/" + "root/.cache'", "/" + "home/anna/x", "/" + "Users/a"):
+        assert MACHINE_PATH.search(text), text
+    for text in ("docs/work/x", "a homework/x of it", "$HOME/x", "/workers"):
+        assert not MACHINE_PATH.search(text), text
+    for text in ("pypi" + ".org/simple", "files.pythonhosted" + ".org", "--extra-index-" + "url x",
+                 "--find-" + "links x", "hub" + ".getdbt.com"):  # fmt: skip
+        assert PACKAGE_HOST.search(text), text
 
 
 def unpinned(text: str) -> list[str]:
@@ -211,14 +231,12 @@ def test_locked_packages_have_hashes() -> None:
         assert "--hash" in path.read_text()
 
 
-@pytest.mark.parametrize(
-    "line",
-    ["a==1", "a>=1 --hash=sha256:" + "0" * 64, "a==1 --hash=md5:0", "-e .", "--index x",
-     "a @ file:a.whl --hash=sha256:" + "0" * 64],
-)  # fmt: skip
-def test_a_package_without_hash_is_found(line: str) -> None:
-    assert unpinned(line)
-    assert not unpinned("a-b[c]==1.2 ; python_version < '3' \\\n    --hash=sha256:" + "0" * 64)
+def test_a_package_without_hash_is_found() -> None:
+    sha = "--hash=sha256:" + "0" * 64
+    assert not unpinned(f"a-b[c]==1.2 ; python_version < '3' \\\n    {sha}")
+    for line in ("a==1", f"a>=1 {sha}", "a==1 --hash=md5:0", "-e .", "--index x",
+                 f"a @ file:a.whl {sha}"):  # fmt: skip
+        assert unpinned(line), line
 
 
 def broken_links(path: Path, text: str) -> list[str]:
