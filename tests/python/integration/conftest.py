@@ -9,14 +9,15 @@ template databases; workers find its address in an environment variable.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,36 @@ def new_app(folder: Path, template: str, state: str = "state") -> Iterator[App]:
         copy_made(place)
     try:
         yield _app(project, folder / state, name)
+    finally:
+        drop_database(name)
+
+
+def template(name: str, base: str, make: Callable[[App], None], folder: Path) -> App:
+    """A database to be cloned, made from another one by the first worker that asks for it.
+
+    folder: gets a copy of the project, which the clones of this worker share.
+    """
+    project = copy_project(folder / "project")
+    copy_made(project / ".trueup")
+    app = _app(project, project / ".trueup", name)
+    lock = Path(json.loads(os.environ[ADDRESS])["state"]) / f"{name}.lock"
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not lock.stat().st_size:  # nobody has come to the end of it
+            drop_database(name)
+            create_database(name, base)
+            make(app)
+            file.write("made")
+    return app
+
+
+@contextmanager
+def cloned(app: App) -> Iterator[App]:
+    """A copy of a template's database; the project is the template's."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    create_database(name, app.database)
+    try:
+        yield replace(app, database=name, environment={**app.environment, "PGDATABASE": name})
     finally:
         drop_database(name)
 

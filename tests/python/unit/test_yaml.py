@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from dbt.contracts.project import ProjectFlags
 from dbt.jsonschemas import jsonschemas
@@ -76,9 +74,12 @@ def test_project_file() -> None:
     assert faults(project(), jsonschemas.project_schema()) == []
 
 
-@pytest.mark.parametrize("path", RESOURCE_FILES, ids=lambda path: str(path.relative_to(PROJECT)))
-def test_resource_file(path: Path) -> None:
-    assert faults(yaml.safe_load(path.read_text()), jsonschemas.resources_schema()) == []
+def test_resource_files() -> None:
+    schema = jsonschemas.resources_schema()
+    found = {path.relative_to(PROJECT).as_posix(): faults(yaml.safe_load(path.read_text()), schema)
+             for path in RESOURCE_FILES}  # fmt: skip
+    assert len(found) > 40
+    assert {path: faults for path, faults in found.items() if faults} == {}
 
 
 def test_project_flags_are_known_to_dbt() -> None:
@@ -87,31 +88,23 @@ def test_project_flags_are_known_to_dbt() -> None:
     assert "send_anonymous_usage_statistics" not in known
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_a_typo_is_found() -> None:
+    for path in (
         ("model-path",),
         ("seeds", "trueup", "+shcema"),
         ("models", "trueup", "marts", "+materialised"),
         ("models", "trueup", "+persist_doc"),
-    ],
-)
-def test_a_typo_in_the_project_file_is_found(path: tuple[str, ...]) -> None:
-    assert faults(changed(project(), path, "x"), jsonschemas.project_schema())
-
-
-@pytest.mark.parametrize(
-    ("file", "path"),
-    [
-        ("models/intermediate/int_values.yml", ("models", 0, "descripton")),
-        ("models/intermediate/int_value_counts.yml", ("models", 0, "columns", 0, "from 1.")),
-        ("models/intermediate/int_stage_weights.yml", ("models", 0, "config", "materialised")),
-        ("seeds/_seeds.yml", ("seeds", 0, "config", "colunm_types")),
-        ("snapshots/snap_app__investments.yml", ("snapshots", 0, "config", "hard_delete")),
-        ("models/staging/app/_sources.yml", ("sources", 0, "tabels")),
-        ("macros/_macros.yml", ("macros", 0, "argument")),
-    ],
-)
-def test_a_typo_in_a_resource_file_is_found(file: str, path: tuple[Any, ...]) -> None:
-    content = yaml.safe_load((PROJECT / file).read_text())
-    assert faults(changed(content, path, "x"), jsonschemas.resources_schema())
+    ):
+        assert faults(changed(project(), path, "x"), jsonschemas.project_schema()), path
+    typos: dict[str, tuple[Any, ...]] = {
+        "models/intermediate/int_values.yml": ("models", 0, "descripton"),
+        "models/intermediate/int_value_counts.yml": ("models", 0, "columns", 0, "from 1."),
+        "models/intermediate/int_stage_weights.yml": ("models", 0, "config", "materialised"),
+        "seeds/_seeds.yml": ("seeds", 0, "config", "colunm_types"),
+        "snapshots/snap_app__investments.yml": ("snapshots", 0, "config", "hard_delete"),
+        "models/staging/app/_sources.yml": ("sources", 0, "tabels"),
+        "macros/_macros.yml": ("macros", 0, "argument"),
+    }
+    for file, path in typos.items():
+        content = yaml.safe_load((PROJECT / file).read_text())
+        assert faults(changed(content, path, "x"), jsonschemas.resources_schema()), file

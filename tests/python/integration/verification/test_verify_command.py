@@ -33,24 +33,6 @@ NULLED = (
 )
 
 
-def migrate(app: App) -> App:
-    made = migration.make_plan(app, SCOPE)
-    assert migration.apply(app, made).status == "completed"
-    app.query("alter table deal_opportunities alter column stage drop not null")
-    return app
-
-
-@pytest.fixture
-def migrated(built: App) -> App:
-    return migrate(built)
-
-
-@pytest.fixture(scope="module")
-def settled(shared_built: App) -> App:
-    """The same for tests that change nothing."""
-    return migrate(shared_built)
-
-
 def verify(app: App, *arguments: str, code: int = 0, url: str = "") -> tuple[str, str]:
     """Output and errors of `trueup verify`; url: for DATABASE_URL."""
     environ = {"DATABASE_URL": url} if url else {}
@@ -83,8 +65,8 @@ def stored(app: App) -> int:
 # ------------------------------------------------------------------------------------- the console
 
 
-def test_the_console_has_the_report_in_its_order(migrated: App) -> None:
-    out, err = verify(migrated)
+def test_the_console_has_the_report_in_its_order(shared: App) -> None:
+    out, err = verify(shared)
     lines = out.splitlines()
     assert err == "" and lines[-1] == PASSED
     assert lines[1:4] == ["=" * 80, "VERIFICATION REPORT", "=" * 80]
@@ -95,7 +77,7 @@ def test_the_console_has_the_report_in_its_order(migrated: App) -> None:
     checks = lines[lines.index("CHECKS") + 1 : lines.index("RECOMMENDATIONS")]
     heads = [line for line in checks if line and line[0] in "✓✗!"]
     assert [re.sub(r"^. ([^:]+):.*", r"\1", line) for line in heads] == NAMES
-    assert heads[0] == "✓ Batch Tracking: All batches completed successfully (3 total)"
+    assert heads[0] == "✓ Batch Tracking: All batches completed successfully (9 total)"
     assert heads[1].startswith("! Canonical Values: ") and heads[2].startswith("✓ NULL Integrity: ")
     listed = checks[checks.index(heads[1]) + 1 : checks.index(heads[2])]
     assert len(listed) == 10  # nine more, and how many there are besides
@@ -106,7 +88,7 @@ def test_the_console_has_the_report_in_its_order(migrated: App) -> None:
     for words in ("Seed of the sample: ", "Audit digest: "):
         assert any(line.startswith(words) for line in lines)
 
-    everything, _ = verify(migrated, "--verbose")
+    everything, _ = verify(shared, "--verbose")
     assert "(--verbose)" not in everything
     assert len(everything.splitlines()) > len(lines) + total - 9
 
@@ -122,10 +104,9 @@ def test_a_failure_is_the_last_line_and_the_exit_code(migrated: App) -> None:
     assert len(migrated.query(query)) == 1
 
 
-def test_under_strict_a_warning_fails(migrated: App) -> None:
-    assert verify(migrated)[0].splitlines()[-1] == PASSED
-    assert verify(migrated, "--strict", code=1)[0].splitlines()[-1] == FAILED
-    found = document(migrated, "--strict", code=1)
+def test_under_strict_a_warning_fails(shared: App) -> None:
+    assert verify(shared, "--strict", code=1)[0].splitlines()[-1] == FAILED
+    found = document(shared, "--strict", code=1)
     assert (found["verdict"], found["metadata"]["strict"]) == ("failed", True)
     assert found["summary"] == {"totalChecks": 10, "passed": 9, "failed": 0, "warnings": 1}
 
@@ -136,13 +117,15 @@ def test_what_cannot_be_read_is_exit_code_1(migrated: App) -> None:
     errors = [check for check in found["checks"] if check["status"] == "error"]
     assert found["summary"]["failed"] == len(errors) >= 5
     assert {each["check"] for each in found["recommendations"]} >= {check["id"] for check in errors}
+    out, _ = verify(migrated, code=1)
+    assert "✗ Canonical Values: Could not be read: " in out and "trueup doctor" in out
 
 
 def test_values_cannot_move_the_cursor(built: App) -> None:
     hostile = "\x1b[2J\x1b]0;owned\x07\x9b2J[red]not canonical é[/red]\r\n<script>|`x`"
     built.query("insert into deal_opportunities (id, fund_id, company_name, stage)"
                 " values (-1, 1, 'x', %s)", hostile)  # fmt: skip
-    migration.apply(built, migration.make_plan(built, SCOPE))
+    migration.apply(built, migration.make_plan(built, plan.Scope(("deal_opportunities",))))
     out, _ = verify(built, "--verbose", "--output", "v.md", "--output", "v.html")
     markdown = (built.project / "v.md").read_text()
     for text in (out, markdown):
@@ -160,10 +143,10 @@ def test_values_cannot_move_the_cursor(built: App) -> None:
 # -------------------------------------------------------------------------- files and the ledger
 
 
-def test_the_schema_refuses_what_is_no_such_document(settled: App) -> None:
+def test_the_schema_refuses_what_is_no_such_document(shared: App) -> None:
     validator = jsonschema.Draft202012Validator
     validator.check_schema(SCHEMA)
-    found = document(settled)
+    found = document(shared)
     server = {**found["metadata"]["server"], "url": "postgresql://me:secret@host:1/db"}
     for part, wrong in (
         ("verdict", "fine"),
@@ -178,17 +161,6 @@ def test_the_schema_refuses_what_is_no_such_document(settled: App) -> None:
     for part in found:
         without = {name: found[name] for name in found if name != part}
         assert list(validator(SCHEMA).iter_errors(without)), part
-
-
-def test_every_field_of_a_finding_is_in_the_schema(migrated: App) -> None:
-    """What the checks say besides status and message has a description there, too."""
-    for fault in (NULLED, "update fund_baselines set stage_distribution = '{}'"):
-        migrated.query(fault)
-    offender = SCHEMA["properties"]["checks"]["items"]["properties"]["offenders"]["items"]
-    found = {(check["id"], name) for check in document(migrated, code=1)["checks"]
-             for each in check["offenders"] for name in each}  # fmt: skip
-    assert len(found) > 30
-    assert {each for each in found if each[1] not in offender["properties"]} == set()
 
 
 def test_every_output_says_the_same_and_so_does_the_ledger(migrated: App) -> None:
@@ -209,7 +181,19 @@ def test_every_output_says_the_same_and_so_does_the_ledger(migrated: App) -> Non
     for check in found["checks"]:
         assert check["name"] in texts[1] and check["name"] in texts[2]
 
-    # shown again, byte for byte
+    # kept, and shown again, byte for byte
+    ((*kept, by, verified_at, milliseconds),) = migrated.query(
+        "select cast(run_id as text), verdict, checks_total, checks_passed, checks_failed,"
+        f" checks_warned, verified_by, verified_at, duration_ms from {LEDGER}.verification_runs"
+    )
+    assert kept == [found["run_id"], "failed", *found["summary"].values()]
+    assert by.endswith(" as trueup") and verified_at.isoformat()[:19] == found["timestamp"][:19]
+    assert milliseconds == found["metadata"]["duration_ms"]
+    rows = migrated.query(
+        "select check_id, check_name, status, message, expected, actual, offenders, offender_count,"
+        f" duration_ms from {LEDGER}.verification_results order by place"
+    )
+    assert [list(row) for row in rows] == [list(check.values()) for check in found["checks"]]
     short = found["verification_id"][:8]
     shown, _ = again(migrated, short, "--format", "json")
     assert shown == out
@@ -221,31 +205,10 @@ def test_every_output_says_the_same_and_so_does_the_ledger(migrated: App) -> Non
     console, _ = verify(migrated, "--seed", "5", code=1)
 
     def told(printed: str) -> list[str]:
-        return printed[printed.index("SUMMARY") :].replace(FAILED, "").splitlines()
+        lines = printed[printed.index("SUMMARY") :].replace(FAILED, "").splitlines()
+        return [line.rstrip() for line in lines if not line.startswith("written: ")]
 
-    kept = [line for line in told(text) if not line.startswith("written: ")]
-    assert [line.rstrip() for line in kept] == [line.rstrip() for line in told(console)]
-
-
-def test_what_is_kept_is_what_was_found(migrated: App) -> None:
-    migrated.query(NULLED)
-    found = document(migrated, code=1)
-    ((run_id, verdict, total, passed, failed, warned, by, verified_at, milliseconds),) = (
-        migrated.query(
-            "select cast(run_id as text), verdict, checks_total, checks_passed, checks_failed,"
-            f" checks_warned, verified_by, verified_at, duration_ms from {LEDGER}.verification_runs"
-        )
-    )
-    summary = found["summary"]
-    assert (run_id, verdict) == (found["run_id"], "failed")
-    assert [total, passed, failed, warned] == list(summary.values())
-    assert by.endswith(" as trueup") and verified_at.isoformat()[:19] == found["timestamp"][:19]
-    assert milliseconds == found["metadata"]["duration_ms"]
-    rows = migrated.query(
-        "select check_id, check_name, status, message, expected, actual, offenders, offender_count,"
-        f" duration_ms from {LEDGER}.verification_results order by place"
-    )
-    assert [list(row) for row in rows] == [list(check.values()) for check in found["checks"]]
+    assert told(text) == told(console)
 
 
 def test_verifications_are_listed_newest_first(migrated: App) -> None:
@@ -264,31 +227,23 @@ def test_verifications_are_listed_newest_first(migrated: App) -> None:
         assert [each["verification_id"] for each in listed] == [
             each["verification_id"] for each in expected
         ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("zz",), "'zz' is neither a verification nor a run"),
-        (("00000000",), "no verification and no run 00000000"),
-        (("--output", "v.json"), "none is named"),
-    ],
-)
-def test_verifications_that_are_not_there(
-    settled: App, arguments: tuple[str, ...], words: str
-) -> None:
-    _, err = again(settled, *arguments, code=2)
-    assert words in err and "trueup verifications" in err
-    assert not (settled.project / "v.json").exists()
-
-
-def test_an_id_that_could_be_two_is_asked_for(migrated: App) -> None:
-    document(migrated), document(migrated)
+    # an id that could be several is asked for
     migrated.query(
         f"update {LEDGER}.verification_runs set verification_id ="
         " cast('aaaaaaaa' || substr(cast(verification_id as text), 9) as uuid)"
     )
     assert "Give more digits" in again(migrated, "aaaaaaaa", code=2)[1]
+
+
+def test_verifications_that_are_not_there(shared: App) -> None:
+    for arguments, words in (
+        (("zz",), "'zz' is neither a verification nor a run"),
+        (("00000000",), "no verification and no run 00000000"),
+        (("--output", "nothing.json"), "none is named"),
+    ):
+        _, err = again(shared, *arguments, code=2)
+        assert words in err and "trueup verifications" in err
+    assert not (shared.project / "nothing.json").exists()
 
 
 # ------------------------------------------------------------------------ what cannot be kept
@@ -318,14 +273,15 @@ def test_where_it_cannot_be_kept_that_is_said_and_the_verdict_stands(
 
 
 def test_the_operator_reads_everything_and_keeps_it_once(
-    migrated: App,
+    built: App,
     operator: App,  # noqa: F811
 ) -> None:
     """With the rights of docs/grants.md: every check is read; what is kept cannot be taken back."""
+    migration.apply(built, migration.make_plan(built, SCOPE))
     found = document(operator)
-    assert found["metadata"]["server"]["role"] != migrated.environment["PGUSER"]
+    assert found["metadata"]["server"]["role"] != built.environment["PGUSER"]
     assert "error" not in {check["status"] for check in found["checks"]}
-    assert stored(migrated) == 1
+    assert stored(built) == 1
     with psycopg.connect(operator.url, autocommit=True) as connected:
         for table in ("verification_runs", "verification_results"):
             for statement in ("delete from {}", "update {} set run_id = run_id", "truncate {}"):
@@ -333,7 +289,7 @@ def test_the_operator_reads_everything_and_keeps_it_once(
                     connected.execute(statement.format(f"{LEDGER}.{table}").encode())
 
 
-def test_a_ledger_of_an_older_trueup_is_told_what_to_do(migrated: App) -> None:
+def test_a_ledger_without_its_table_is_told_what_to_do(migrated: App) -> None:
     migrated.query(f"drop table {LEDGER}.verification_runs")
     _, err = verify(migrated, code=2)
     assert "lacks verification_runs" in err and "trueup ledger init" in err
@@ -361,25 +317,26 @@ def test_a_ledger_of_an_older_trueup_is_told_what_to_do(migrated: App) -> None:
     ],
 )
 def test_wrong_use_is_exit_code_2_and_keeps_nothing(
-    settled: App, arguments: tuple[str, ...], words: str
+    shared: App, arguments: tuple[str, ...], words: str
 ) -> None:
-    before = stored(settled)
-    out, err = verify(settled, *arguments, code=2)
+    before = stored(shared)
+    out, err = verify(shared, *arguments, code=2)
     assert words in err and "VERIFICATION" not in out
-    assert stored(settled) == before
+    assert stored(shared) == before
 
 
-def test_without_a_database_nothing_is_read(settled: App) -> None:
-    _, err = verify(settled, code=2, url="postgresql://nobody:hidden@127.0.0.1:1/x")
+def test_without_a_database_nothing_is_read(shared: App) -> None:
+    _, err = verify(shared, code=2, url="postgresql://nobody:hidden@127.0.0.1:1/x")
     assert "cannot connect" in err and "hidden" not in err
 
 
-@pytest.mark.parametrize("epsilon", ["0", "1", "1e-6", "0.5"])
-def test_tolerances_that_make_sense(settled: App, epsilon: str) -> None:
-    found = document(settled, "--epsilon", epsilon, "--table", "investments", "--fund-id", "1",
-                     "--fund-id", "none", "--quiesced", "--sample-size", "3")  # fmt: skip
+def test_what_was_asked_for_is_in_the_document(shared: App) -> None:
+    asked = ("--table", "investments", "--fund-id", "1", "--fund-id", "none", "--quiesced",
+             "--sample-size", "3", "--epsilon")  # fmt: skip
+    assert document(shared, *asked, "0")["metadata"]["epsilon"] == 0
+    found = document(shared, *asked, "1")
     metadata = found["metadata"]
-    assert metadata["epsilon"] == float(epsilon) and metadata["sample_size"] == 3
+    assert metadata["epsilon"] == 1 and metadata["sample_size"] == 3
     assert (metadata["tables"], metadata["tenants"]) == (["investments"], ["1", "none"])
     assert metadata["quiesced"] is True
     assert {each["table_name"] for each in found["columns"]} == {"investments"}
@@ -392,12 +349,11 @@ def test_no_output_has_a_password(migrated: App) -> None:
     """Given in PGPASSWORD or in DATABASE_URL: it is in no output, file, or row of the ledger."""
     password = migrated.environment["PGPASSWORD"]
     outputs = [each for ending in ("json", "md", "html") for each in ("--output", f"v.{ending}")]
-    for url in ("", migrated.url):
-        for form in ("text", "json"):
-            texts = [*verify(migrated, "--verbose", "--format", form, *outputs, url=url)]
-            texts += [Path(migrated.project / f"v.{ending}").read_text(encoding="utf-8")
-                      for ending in ("json", "md", "html")]  # fmt: skip
-            assert not any(password in text for text in texts)
+    for url, form in (("", "text"), (migrated.url, "json")):
+        texts = [*verify(migrated, "--verbose", "--format", form, *outputs, url=url)]
+        texts += [Path(migrated.project / f"v.{ending}").read_text(encoding="utf-8")
+                  for ending in ("json", "md", "html")]  # fmt: skip
+        assert not any(password in text for text in texts)
     url = json.loads((migrated.project / "v.json").read_text())["metadata"]["server"]["url"]
     port, role = migrated.environment["PGPORT"], migrated.environment["PGUSER"]
     assert url == f"postgresql://{role}@127.0.0.1:{port}/{migrated.database}"
@@ -409,7 +365,7 @@ def test_no_output_has_a_password(migrated: App) -> None:
 # --------------------------------------------------------------------------------- recommendations
 
 
-def test_recommended_queries_run(migrated: App) -> None:
+def test_recommended_queries_run_and_every_field_has_its_description(migrated: App) -> None:
     for fault in (
         NULLED,
         "delete from deal_opportunities where id = (select max(id) from deal_opportunities)",
@@ -419,11 +375,17 @@ def test_recommended_queries_run(migrated: App) -> None:
         migrated.query(fault)
     found = document(migrated, code=1)
     assert len(found["recommendations"]) >= 4
-    commands = [each for advice in found["recommendations"] for each in advice["commands"]]
-    for command in commands:
-        if command.startswith("select "):
-            migrated.query(command)
-        elif command.startswith("trueup verify "):
-            code, out, err = migration.done(migrated, *shlex.split(command)[1:])
-            assert code == 1 and "VERIFICATION REPORT" in out, err
+    for advice in found["recommendations"]:
+        for command in advice["commands"]:
+            if command.startswith("select "):
+                migrated.query(command)
+            elif command.startswith("trueup verify "):
+                code, out, err = migration.done(migrated, *shlex.split(command)[1:])
+                assert code == 1 and "VERIFICATION REPORT" in out, err
     assert (migrated.project / "verification.html").exists()
+    # what the checks say besides status and message is in the schema, too
+    known = SCHEMA["properties"]["checks"]["items"]["properties"]["offenders"]["items"]
+    fields = {(check["id"], name) for check in found["checks"]
+              for each in check["offenders"] for name in each}  # fmt: skip
+    assert len(fields) > 30
+    assert {each for each in fields if each[1] not in known["properties"]} == set()

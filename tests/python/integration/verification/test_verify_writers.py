@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import time
 
-import pytest
-
 from integration.conftest import App
-from support import migration
+from support import PROOFS, migration
 from support.fire import SEED, enlarge, slow_down
 from support.writers import WRITERS, Writer
 from trueup.migration import plan
 from trueup.verification import verify
 
-WRITER_SECONDS = float(os.environ.get("TRUEUP_WRITER_SECONDS", "15"))
+SECONDS = 60 if PROOFS else 3
+PATIENCE = 300  # seconds until all that the test needs must have been seen
 STAGE = plan.Scope(("portfoliocompanies",), ("stage",))
 
 
-@pytest.mark.slow
 def test_no_false_alarm_under_four_writers(built: App) -> None:
     """They edit, insert, delete, hold locks and write old spellings; runs and checks go on."""
     print(f"seed {SEED}")
@@ -30,10 +27,10 @@ def test_no_false_alarm_under_four_writers(built: App) -> None:
     ))  # fmt: skip
     rows = built.query("select id, stage, name, fund_id, website from portfoliocompanies"
                        " where stage = any(%s)", list(spellings))  # fmt: skip
-    deadline = time.monotonic() + WRITER_SECONDS
+    started = time.monotonic()
     writers = [
         Writer(built, number, [row for row in rows if row[0] % WRITERS == number],
-               spellings, deadline)
+               spellings, started + PATIENCE)
         for number in range(WRITERS)
     ]  # fmt: skip
     for writer in writers:
@@ -41,7 +38,11 @@ def test_no_false_alarm_under_four_writers(built: App) -> None:
     alarms: list[str] = []
     warned: set[str] = set()
     count = edited = 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < started + SECONDS or (
+        # something to alarm about must have been there, however slow the machine is
+        not (edited and {"canonical_values", "row_counts", "audit_consistency"} <= warned)
+        and time.monotonic() < started + PATIENCE
+    ):
         made = migration.make_plan(built, STAGE, plan.Pace(1000, 0, 200))
         outcome = migration.apply(built, made, compare_others=count % 2 == 0)
         if outcome.status != "completed":  # a writer held a row for longer than a run tries
@@ -56,9 +57,9 @@ def test_no_false_alarm_under_four_writers(built: App) -> None:
             edited += sum(len(check.offenders) for check in found.checks
                           if check.id == "audit_consistency")  # fmt: skip
     for writer in writers:
+        writer.deadline = 0
         writer.join()
     print(f"{count} verifications, {edited} edits seen, warnings of {sorted(warned)}")
     assert [writer.error for writer in writers] == [None] * WRITERS
     assert alarms == []
-    assert count >= 2 and edited > 0  # there was something to alarm about
-    assert {"canonical_values", "row_counts", "audit_consistency"} <= warned
+    assert edited > 0 and {"canonical_values", "row_counts", "audit_consistency"} <= warned
