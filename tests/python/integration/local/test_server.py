@@ -106,7 +106,8 @@ def test_start_find_and_stop(state: Path) -> None:
         assert ask(address, f"show {name}", user=server.SUPERUSER) == value
     rights = "select rolcreatedb and not rolsuper and not rolcreaterole from pg_roles"
     assert ask(address, f"{rights} where rolname = current_user")
-    assert ask(address, "select pg_get_userbyid(datdba) from pg_database where datname = 'trueup'")
+    owner = "select pg_get_userbyid(datdba) from pg_database where datname = current_database()"
+    assert ask(address, owner) == server.ROLE
 
     secret = state / "password"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
