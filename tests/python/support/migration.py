@@ -66,6 +66,23 @@ def schema(app: App) -> str:
     return ledger.schema(app.settings)
 
 
+def run_statuses(app: App) -> list[str]:
+    """Of all runs, the oldest first."""
+    query = "select status from trueup_ledger.migration_runs order by planned_at"
+    return [status for (status,) in app.query(query)]
+
+
+def batch_statuses(app: App, run_id: Any) -> set[str]:
+    query = "select distinct status from trueup_ledger.stage_migration_batches where run_id = %s"
+    return {status for (status,) in app.query(query, run_id)}
+
+
+def agree(app: App, run_id: Any, rows: int) -> None:
+    """Counters of the batches, audit and log of a run all say that so many rows were changed."""
+    found = books(app, run_id)
+    assert found == {"counters": rows, "audit": rows, "rows": rows}, (found, rows)
+
+
 def books(app: App, run_id: Any) -> dict[str, int]:
     """What the ledger says of a run, three ways: they must agree."""
     rows = app.query(

@@ -1,4 +1,4 @@
-"""What may stand between a runner and its server: a bad line, and a pooler of transactions."""
+"""What may stand between a runner and its server: bad lines, and a pooler of transactions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 from psycopg import pq
 
 SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
+DELAYS = {"late": 0.05, "very late": 0.3}  # seconds; the tests' lock timeout lies between them
 FAKE_PID = 4711  # a pooler answers with a process id of its own making
 
 
@@ -91,6 +93,63 @@ def bad_line(
             line.byte_range = None
             for pair in list(line.pairs):
                 line.cut(pair)
+
+
+@dataclass
+class Cutter:
+    """A line that is cut at the COMMIT with a given number; `seen` counts them.
+
+    answer lost:     the server commits, the client never hears of it
+    never sent:      the server is left alone with an open transaction, and rolls back
+    late, very late: the client has come back when the COMMIT arrives
+    """
+
+    port: int
+    seen: int = 0
+    at: tuple[int, str] = (0, "")
+
+    def serve(self, client: socket.socket, backend: socket.socket) -> None:
+        with client, backend, suppress(OSError):
+            while True:
+                ready, _, _ = select.select([client, backend], [], [])
+                if backend in ready:
+                    if not (data := backend.recv(65536)):
+                        return
+                    client.sendall(data)
+                if client in ready:
+                    if not (data := client.recv(65536)):
+                        return
+                    self.seen += b"COMMIT\0" in data
+                    if b"COMMIT\0" in data and self.seen == self.at[0]:
+                        self.cut(client, backend, data)
+                        return
+                    backend.sendall(data)
+
+    def cut(self, client: socket.socket, backend: socket.socket, data: bytes) -> None:
+        how = self.at[1]
+        if how == "never sent":
+            return
+        if how in DELAYS:
+            client.shutdown(socket.SHUT_RDWR)
+            client.close()
+            time.sleep(DELAYS[how])
+        backend.sendall(data)
+        while b"COMMIT\0" not in backend.recv(65536):  # the tag of its answer
+            pass
+
+
+@contextmanager
+def cutter(host: str, port: int) -> Iterator[Cutter]:
+    """A line to a server that is cut where a test says, on a port of its own."""
+    with _listener() as listener:
+        line = Cutter(listener.getsockname()[1])
+
+        def accept() -> None:
+            for client in _clients(listener):
+                _thread(line.serve, client, socket.create_connection((host, port)))
+
+        _thread(accept)
+        yield line
 
 
 @dataclass
