@@ -111,6 +111,15 @@ def superuser(app: App) -> Iterator[Connection]:
         yield watch
 
 
+def somebody_waits(app: App) -> bool:
+    """For a lock, in this database."""
+    query = (
+        "select count(*) > 0 from pg_stat_activity where datname = current_database()"
+        " and wait_event_type = 'Lock'"
+    )
+    return app.query(query) == [(True,)]
+
+
 def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     limit = time.monotonic() + seconds
     while not condition():
@@ -150,9 +159,11 @@ def terminate(watch: Connection) -> int:
         "select count(*) filter (where pg_terminate_backend(pid)) from pg_stat_activity"
         " where application_name = 'trueup apply' and datname = current_database()"
     )
-    found: list[int] = []
-    until(lambda: found.append(int(one(watch, query))) or found[-1])
-    return found[-1]
+    limit = time.monotonic() + 60
+    while not (found := int(one(watch, query))):
+        assert time.monotonic() < limit, "the runner does not come back"
+        time.sleep(0.005)
+    return found
 
 
 def running_statement(watch: Connection) -> float:

@@ -16,6 +16,7 @@ from trueup.core.statements import Statement
 from trueup.migration import engine, plan, rollback, runner
 
 EVERYTHING = plan.Scope()
+ALL = rollback.Scope()
 PACE = plan.Pace(batch_size=500, sleep_ms=0, target_ms=1000)  # small batches, no waiting
 
 
@@ -47,6 +48,30 @@ def apply(
     """Carry out a plan in this process; changes: other values for the order."""
     return engine.apply(
         lambda: connect(app), order(app, made, **changes), report, stop or engine.Stop()
+    )
+
+
+def take_back(
+    app: App, run_id: Any, scope: rollback.Scope = ALL, keep: bool = True
+) -> rollback.Rollback:
+    """A rollback, counted and, if it is to be kept, stored."""
+    with connect(app) as connected:
+        reverted = rollback.find(connected, schema(app), str(run_id))
+        connected.rollback()
+        return rollback.make(app.settings, connected, reverted, scope, PACE, keep)
+
+
+def roll_back(
+    app: App,
+    run_id: Any,
+    scope: rollback.Scope = ALL,
+    report: Callable[[engine.Event], None] = lambda event: None,
+    **changes: Any,
+) -> tuple[rollback.Rollback, engine.Outcome]:
+    """Take a run back, in this process."""
+    made = take_back(app, run_id, scope)
+    return made, engine.apply(
+        lambda: connect(app), order(app, made, **changes), report, engine.Stop()
     )
 
 

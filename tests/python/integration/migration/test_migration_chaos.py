@@ -15,7 +15,6 @@ import time
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from integration.conftest import App
@@ -386,23 +385,25 @@ def test_a_connection_cut_at_any_commit(built: App) -> None:
     )
     built.query("create function poison() returns trigger language plpgsql as"
                 " $$ begin raise exception 'frozen'; end $$")  # fmt: skip
-    built.query("create trigger poison before update on investments for each row"
-                f" when (new.id = {key} and new.round <> '{value}') execute function poison()")
+    built.query(
+        "create trigger poison before update on investments for each row"
+        f" when (new.id = {key} and new.round <> '{value}') execute function poison()"
+    )
     pace = plan.Pace(100, 0, 1000, stripes=2)
     host, port = built.environment["PGHOST"], int(built.environment["PGPORT"])
-    with proxies.cutter(host, port) as cutter:
-        url = built.url.replace(f"@{host}:{port}/", f"@127.0.0.1:{cutter.port}/")
+    with proxies.bad_line(host, port) as line:
+        url = built.url.replace(f"@{host}:{port}/", f"@127.0.0.1:{line.port}/")
         number = 0
-        while cutter.seen >= number:  # once uncut, to count
+        while line.seen >= number:  # once uncut, to count
             for how in ways if PROOFS else [ways[number % 4]]:
                 built.query("update investments as i set round = c.stage from chaos_rounds as c"
                             " where c.id = i.id and i.round is distinct from c.stage")  # fmt: skip
                 made = migration.make_plan(built, plan.Scope(("investments",)), pace)
                 order = migration.order(built, made, lease_seconds=3600, lock_timeout_ms=100)
-                cutter.seen, cutter.at = 0, (number, how)
+                line.seen, line.at = 0, (number, how)
                 outcome = engine.apply(lambda: reconnect(url), order, lambda event: None,
                                        engine.Stop())  # fmt: skip
-                what = f"{how}, COMMIT {number} of {cutter.seen}"
+                what = f"{how}, COMMIT {number} of {line.seen}"
                 assert outcome.status == "completed_with_failures", (what, outcome)
                 assert outcome.totals["rows_failed"] == 1, (what, outcome)
                 assert batch_statuses(built, made.run_id) == {"completed"}, what

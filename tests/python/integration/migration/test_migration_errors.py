@@ -48,9 +48,7 @@ def rows(built: App) -> Sample:
     return Sample(built)
 
 
-def raising(
-    app: App, key: int, body: str, kind: str = "trigger", when: str = "before"
-) -> None:
+def raising(app: App, key: int, body: str, kind: str = "trigger", when: str = "before") -> None:
     """A trigger that runs `body` for updates of this row."""
     timing = "deferrable initially deferred" if kind == "constraint trigger" else ""
     app.query(f"create function poison_{key}() returns trigger language plpgsql as"
@@ -111,24 +109,20 @@ def test_one_poison_row_stops_nobody_else(built: App, rows: Sample) -> None:
     assert totals == [(1, len(rows.dirty) - 1, len(rows.dirty))]
 
 
+# kind of trigger, when, body, and what is put down: SQLSTATE and words
+REFUSALS = [
+    ("trigger", "before", "raise exception 'row % is frozen', old.id; return new;",
+     "P0001", "is frozen"),
+    ("trigger", "after", "raise exception 'no' using errcode = '22003'; return null;",
+     "22003", "no"),
+    ("constraint trigger", "after", "raise exception 'at the end'; return null;",
+     "P0001", "at the end"),
+    ("trigger", "before", "new.stage := old.stage; return new;", "22P02", "a trigger wrote"),
+]  # fmt: skip
+
+
 def test_whatever_refuses_a_row(built: App, rows: Sample) -> None:
-    """A trigger before or after the change, one at the end of the transaction, one that rewrites."""
-    cases = {
-        key: case
-        for key, case in zip(
-            [rows.dirty[0], rows.dirty[1], rows.dirty[800], rows.dirty[-1]],
-            [
-                ("trigger", "before", "raise exception 'row % is frozen', old.id; return new;",
-                 "P0001", "is frozen"),
-                ("trigger", "after", "raise exception 'no' using errcode = '22003'; return null;",
-                 "22003", "no"),
-                ("constraint trigger", "after", "raise exception 'at the end'; return null;",
-                 "P0001", "at the end"),
-                ("trigger", "before", "new.stage := old.stage; return new;",
-                 "22P02", "a trigger wrote"),
-            ], strict=True,
-        )
-    }  # fmt: skip
+    cases = dict(zip((rows.dirty[n] for n in (0, 1, 800, -1)), REFUSALS, strict=True))
     for key, (kind, when, body, *_) in cases.items():
         raising(built, key, body, kind, when)
     made = migration.make_plan(built, SCOPE, PACE)

@@ -9,10 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import socket
-import struct
 import subprocess
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -27,6 +24,7 @@ from psycopg import sql
 
 from integration.conftest import ADDRESS, App
 from integration.core.test_versions import system_server  # noqa: F401  a fixture
+from support import PROOFS, proxies
 from support.command import trueup
 from trueup.core import ledger, statements
 from trueup.findings import FAIL, OK, WARN, Finding
@@ -112,7 +110,7 @@ class Place:
         return self.connection.info.server_version // 10000
 
 
-@pytest.fixture(scope="module", params=["embedded", "system"])
+@pytest.fixture(scope="module", params=["embedded", "system"] if PROOFS else ["embedded"])
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """A superuser's connection string to an empty database of the module's own."""
     if request.param == "system":
@@ -848,36 +846,9 @@ def test_replicas_and_slots(place: Place, tmp_path: Path) -> None:
         place.do(f"select pg_drop_replication_slot('{slot}')")
 
 
-@contextmanager
-def pooled(host: str, port: int) -> Iterator[int]:
-    """The port of a proxy that makes up process ids, as poolers do."""
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def copy(source: socket.socket, target: socket.socket, key: bytes | None) -> None:
-        while data := source.recv(65536):
-            # BackendKeyData: K, length, process id, secret
-            at = data.find(key) if key else -1
-            if at >= 0:
-                data = data[: at + 5] + struct.pack("!i", 424242) + data[at + 9 :]
-            target.sendall(data)
-        target.close()
-
-    def serve() -> None:
-        client, _ = listener.accept()
-        backend = socket.create_connection((host, port))
-        key = b"K" + struct.pack("!i", 12)
-        threading.Thread(target=copy, args=(client, backend, None), daemon=True).start()
-        copy(backend, client, key)
-
-    threading.Thread(target=serve, daemon=True).start()
-    with listener:
-        yield listener.getsockname()[1]
-
-
 def test_a_pooler(place: Place) -> None:
-    info = place.connection.info
-    with pooled(info.host, info.port) as port:
-        conninfo = psycopg.conninfo.make_conninfo(place.conninfo, port=port, sslmode="disable")
+    with proxies.pooler(place.conninfo) as pool:
+        conninfo = psycopg.conninfo.make_conninfo(place.conninfo, port=pool.port)
         with psycopg.connect(conninfo) as connection:
             found = tables.server_facts(place.named, connection)
     assert found.behind_pooler

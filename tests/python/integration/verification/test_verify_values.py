@@ -13,8 +13,8 @@ import pytest
 
 from integration.conftest import App
 from integration.migration.test_migration_shapes import EMBEDDED, Shape, create, odd, quoted  # noqa: F401
-from integration.migration.test_rollback import roll_back
 from support import migration
+from support.migration import roll_back
 from trueup.core import statements
 from trueup.core.statements import column_statement
 from trueup.migration import plan, rollback
