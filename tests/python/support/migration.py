@@ -40,7 +40,7 @@ def order(app: App, made: plan.Plan | rollback.Rollback, **changes: Any) -> engi
 
 def apply(
     app: App,
-    made: plan.Plan,
+    made: plan.Plan | rollback.Rollback,
     report: Callable[[engine.Event], None] = lambda event: None,
     stop: engine.Stop | None = None,
     **changes: Any,
@@ -70,9 +70,7 @@ def roll_back(
 ) -> tuple[rollback.Rollback, engine.Outcome]:
     """Take a run back, in this process."""
     made = take_back(app, run_id, scope)
-    return made, engine.apply(
-        lambda: connect(app), order(app, made, **changes), report, engine.Stop()
-    )
+    return made, apply(app, made, report, **changes)
 
 
 def command(app: App, *arguments: str, **environ: str) -> subprocess.Popen[str]:

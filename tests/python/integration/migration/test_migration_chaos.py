@@ -240,8 +240,12 @@ def test_a_killed_runner_s_lease_ends_by_itself(fire: App) -> None:
         process.communicate()
         watch.execute(f"update {LEDGER}.stage_migration_control"
                       " set lease_until = now() + interval '3 s'")  # fmt: skip
-        code, _, err = migration.done(fire, "resume", "--yes")
+        code, _, err = migration.done(fire, "resume", "--yes", "--sleep-ms", "7",
+                                      "--resume-from", "1000000")  # fmt: skip
         assert code == 2 and f"process {process.pid}" in err
+        # who is refused has changed nothing, neither the pace of the run nor its batches
+        assert one(watch, f"select sleep_ms from {LEDGER}.stage_migration_control") == 20
+        assert "cancelled" not in batch_statuses(fire, made.run_id)
         until(lambda: lease_is_over(watch))
     # whatever it held is taken over with the run, even where it had promised to be heard of later
     fire.query(f"update {LEDGER}.stage_migration_batches set lease_until = now() + interval '1 h'"
@@ -254,56 +258,51 @@ def test_a_killed_runner_s_lease_ends_by_itself(fire: App) -> None:
 # ---------------------------------------------------------------- fences, seen from the lost side
 
 
-def test_who_is_refused_has_changed_nothing(built: App) -> None:
-    """Neither the pace of the run nor its batches."""
-    made = migration.make_plan(built, STAGE, plan.Pace(500, 0, 1000))
-
-    def try_to_resume(event: engine.Event) -> None:
-        if event.kind == "batch_completed":
-            code, _, err = migration.done(built, "resume", "--yes", "--sleep-ms", "7",
-                                          "--resume-from", "1000000")  # fmt: skip
-            assert code == 2 and f"process {os.getpid()}" in err
-
-    assert migration.apply(built, made, try_to_resume).status == "completed"
-    assert built.query(f"select sleep_ms from {LEDGER}.stage_migration_control") == [(0,)]
-    assert batch_statuses(built, made.run_id) == {"completed"}
-
-
 @pytest.mark.parametrize(
-    ("verb", "status", "last"), [("pause", "paused", 3), ("cancel", "cancelled", 8)],
-    ids=["in a range", "between ranges"],
-)  # fmt: skip
-def test_a_runner_that_hung_does_not_come_back_to_a_run_that_was_put_aside(
-    built: App, verb: str, status: str, last: int
+    ("how", "status", "last"),
+    [("pause", "paused", 3), ("cancel", "cancelled", 8), ("apply", "completed", 3)],
+)
+def test_a_runner_that_hung_does_not_come_back_to_a_run_that_was_ended(
+    built: App, how: str, status: str, last: int
 ) -> None:
+    """In a range and between two; what the application has written since stays as it is."""
     remember(built)
     made = migration.make_plan(built, STAGE, plan.Pace(50, 0, 1000, stripes=8))
     before: list[Any] = []
 
-    def put_aside(event: engine.Event) -> None:
-        if event.kind != "batch_completed" or f"Batch {last} " not in event.message:
+    def end(event: engine.Event) -> None:
+        if event.kind != "batch_completed" or f"Batch {last} " not in event.message or before:
             return
         let_time_pass(built.connect(), hours=1)
-        yes = ["--yes"] if verb == "cancel" else []
-        code, out, err = migration.done(built, verb, str(made.run_id), *yes)
-        assert code == 0 and f"is {status} now" in out, err
+        if how == "apply":
+            assert migration.apply(built, made).status == status
+        else:
+            yes = ["--yes"] if how == "cancel" else []
+            code, out, err = migration.done(built, how, str(made.run_id), *yes)
+            assert code == 0 and f"is {status} now" in out, err
+        # what a look back would find
         built.query(
             "update portfoliocompanies as p set stage = m.stage_before from chaos_model as m"
             " where m.id = p.id and p.stage <> m.stage_before"
-        )  # what a look back would find
+        )
         before.extend(changes_of(built))
 
     with pytest.raises(engine.LeaseLost):
-        migration.apply(built, made, put_aside, lease_seconds=3600)
+        migration.apply(built, made, end, lease_seconds=3600)
     assert before and changes_of(built) == before
     assert run_statuses(built) == [status]
     assert built.query("select count(*) from portfoliocompanies as p inner join chaos_model as m"
                        " using (id) where p.stage <> m.stage_before") == [(0,)]  # fmt: skip
 
 
-def test_a_runner_whose_batch_was_taken_writes_nothing(built: App) -> None:
+@pytest.mark.parametrize("kind", ["migrate", "rollback"])
+def test_a_runner_whose_batch_was_taken_writes_nothing(built: App, kind: str) -> None:
     """The fence: its own clock says that the lease holds for long, but the batch is another's."""
-    made = migration.make_plan(built, STAGE, plan.Pace(100, 0, 1000))
+    made = migration.make_plan(built, STAGE, plan.Pace(200, 0, 1000))
+    run: Any = made
+    if kind == "rollback":
+        migration.apply(built, made)
+        run = migration.take_back(built, made.run_id)
     before: list[Any] = []
 
     def take(event: engine.Event) -> None:
@@ -312,40 +311,16 @@ def test_a_runner_whose_batch_was_taken_writes_nothing(built: App) -> None:
                 f"update {LEDGER}.stage_migration_batches set lease_token = gen_random_uuid()"
                 " where status = 'running'"
             )
-            before.extend(changes_of(built))
+            before.extend(built.query("select * from portfoliocompanies order by id"))
 
     with pytest.raises(engine.LeaseLost):
-        migration.apply(built, made, take, lease_seconds=3600)
-    assert changes_of(built) == before and len(before) == 3
-    agree(built, made.run_id, sum(len(keys) for _, keys in before))
-
-
-def test_a_runner_whose_run_was_ended_writes_nothing(built: App) -> None:
-    """What the application has written since stays as it is."""
-    remember(built)
-    made = migration.make_plan(built, STAGE, plan.Pace(500, 0, 1000))
-    written: list[tuple[int, str]] = []
-
-    def take_over(event: engine.Event) -> None:
-        if event.kind != "batch_started" or written:
-            return
-        let_time_pass(built.connect(), hours=1)
-        assert migration.apply(built, made).status == "completed"
-        # the application writes a planned spelling again: nobody is there to change it now
-        written.extend(
-            built.query(
-                "update portfoliocompanies as p set stage = m.stage_before from chaos_model as m"
-                " where m.id = p.id and m.stage_before <> m.stage_after returning p.id, p.stage"
-            )
-        )
-
-    with pytest.raises(engine.LeaseLost):
-        migration.apply(built, made, take_over, lease_seconds=3600)
-    found = dict(built.query("select id, stage from portfoliocompanies"))
-    assert len(written) == made.rows_planned > 1000
-    assert all(found[key] == stage for key, stage in written)
-    assert migration.books(built, made.run_id)["audit"] == made.rows_planned
-    assert run_statuses(built) == ["completed"]
+        migration.apply(built, run, take, lease_seconds=3600)
+    assert before == built.query("select * from portfoliocompanies order by id") != []
+    audited = f"select sum(cardinality(row_keys)), count(distinct batch_id) from {LEDGER}"
+    counted = f"select sum(rows_updated), 3 from {LEDGER}.stage_migration_batches where run_id = %s"
+    assert built.query(f"{audited}.stage_normalization_changes where run_id = %s", run.run_id) == (
+        built.query(counted, run.run_id)
+    )
 
 
 def test_a_runner_that_lost_the_run_does_not_speak_for_it(built: App) -> None:

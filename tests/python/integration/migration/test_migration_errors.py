@@ -231,21 +231,6 @@ def test_an_error_of_no_known_class_stops_the_run(built: App, rows: Sample, stat
     agree(built, made.run_id, len(rows.dirty))
 
 
-def test_a_row_that_is_never_free_fails_its_batch_alone(built: App, rows: Sample) -> None:
-    keys = {"40001": rows.dirty[3], "57014": rows.dirty[-3]}
-    for state, key in keys.items():
-        raising(built, key, f"raise exception 'busy' using errcode = '{state}'; return new;")
-    made = migration.make_plan(built, SCOPE, PACE)
-    outcome = migration.apply(built, made, lock_timeout_ms=20)
-    assert outcome.status == "completed_with_failures"
-    assert outcome.totals["failed_batches"] == 2
-    assert sorted(outcome.missed) == sorted(
-        engine.Left(TABLE, COLUMN, rows.before[key], 1) for key in keys.values()
-    )
-    assert rows.now() == rows.without(*keys.values())
-    agree(built, made.run_id, len(rows.dirty) - 2)
-
-
 # ------------------------------------------------------------------------------ lost connections
 
 

@@ -712,7 +712,7 @@ def test_a_dry_run_leaves_everything_but_its_own_plan(built: App) -> None:
 
 def dump(app: App) -> bytes:
     """Everything but the ledger."""
-    found = standby.dump(app.url, "--exclude-schema=trueup_ledger")
+    found = standby.dump(app.url, standby.PLAIN, "--exclude-schema=trueup_ledger")
     assert b"COPY public.portfoliocompanies" in found
     return found
 

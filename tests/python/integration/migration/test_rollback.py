@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import signal
 import threading
-import uuid
 from typing import Any
 
-import psycopg
 import pytest
 
 from integration.conftest import App
@@ -84,122 +81,6 @@ def with_investments(app: App) -> set[int]:
 # --------------------------------------------------------------------------- what comes back
 
 
-def test_everything_comes_back_and_the_books_agree(built: App) -> None:
-    before = {
-        name: built.query(f"select id, {column} from {name} order by id")
-        for name, column in (("portfoliocompanies", "stage"), ("portfoliocompanies",
-                             "current_stage"), ("deal_opportunities", "stage"),
-                             ("investments", "round"))
-    }  # fmt: skip
-    others = "select id, fund_id, name, sector, website, created_at from portfoliocompanies"
-    rest = built.query(f"{others} order by id")
-    made = migration.make_plan(built)
-    migration.apply(built, made)
-    back, outcome = roll_back(built, made.run_id)
-    assert outcome.status == "completed" and not outcome.missed
-    assert back.rows == outcome.totals["rows_updated"] == made.rows_planned
-    assert built.query(f"{others} order by id") == rest
-    for name, column in (("deal_opportunities", "stage"), ("investments", "round"),
-                         ("portfoliocompanies", "current_stage")):  # fmt: skip
-        assert built.query(f"select id, {column} from {name} order by id") == before[name]
-    rows = built.query(
-        "select row_id, table_name, column_name, stage_after, stage_before, action"
-        f" from {LEDGER}.stage_normalization_log where run_id = %s order by 2, 3, 1", back.run_id,
-    )  # fmt: skip
-    assert {row[-1] for row in rows} == {"revert"}
-    assert [row[:-1] for row in rows] == built.query(
-        "select row_id, table_name, column_name, stage_before, stage_after"
-        f" from {LEDGER}.stage_normalization_log where run_id = %s order by 2, 3, 1", made.run_id,
-    )  # fmt: skip
-    batches = built.query(
-        f"select o.batch_id, r.batch_id, o.rows_in_batch, o.rows_planned, o.rows_updated,"
-        f" r.rows_updated from {LEDGER}.stage_migration_batches as o"
-        f" inner join {LEDGER}.stage_migration_batches as r on o.reverts_batch_id = r.batch_id"
-        " where o.run_id = %s order by o.table_name, o.column_name, o.batch_id", back.run_id,
-    )  # fmt: skip
-    assert all(len({*counts}) == 1 for _, _, *counts in batches)
-    by_column: dict[Any, list[int]] = {}
-    for (own, reverted, *_), place in zip(
-        batches,
-        built.query(
-            f"select table_name, column_name from {LEDGER}.stage_migration_batches"
-            " where run_id = %s order by table_name, column_name, batch_id", back.run_id,
-        ), strict=True,
-    ):  # fmt: skip
-        assert own > reverted
-        by_column.setdefault(place, []).append(reverted)
-    assert all(found == sorted(found, reverse=True) for found in by_column.values())
-
-
-def test_conflicts_are_told_with_three_values_and_left_alone(built: App) -> None:
-    built.query("alter table portfoliocompanies alter column stage drop not null")
-    before = stages(built)
-    made = migrate(built)
-    written = log_of(built, made.run_id)
-    edited, cleared, emptied, restored, again, gone = changed_keys(built, made.run_id)[:6]
-    write(built, edited, "somebody's")
-    write(built, cleared, None)
-    write(built, emptied, "")
-    write(built, restored, before[restored])  # by hand, before us
-    write(built, again, before[again])
-    second = migration.make_plan(built, STAGES)
-    # one of the two is brought back once more, so that only the second run has written the other
-    migration.apply(built, second)
-    assert log_of(built, second.run_id).keys() == {restored, again}
-    assert stages(built)[again] == written[again][1]  # the very value that the first run wrote
-    built.query("delete from portfoliocompanies where id = %s", gone)
-    now = stages(built)
-
-    preview = take_back(built, made.run_id, keep=False)
-    assert preview.rows == made.rows_planned - 6
-    assert preview.reasons == {"edited": 3, "changed by a later run": 2, "deleted": 1}
-    back, outcome = roll_back(built, made.run_id)
-    assert outcome.status == "completed" and outcome.totals["rows_updated"] == back.rows
-    left = {edited, cleared, emptied, restored, again, gone}
-    assert stages(built) == {
-        key: value if key in left else before[key] for key, value in now.items()
-    }
-    expected = {
-        key: [before[key], written[key][1], now.get(key), reason]
-        for key, reason in (
-            (edited, "edited"),
-            (cleared, "edited"),
-            (emptied, "edited"),
-            (restored, "changed by a later run"),
-            (again, "changed by a later run"),
-            (gone, "deleted"),
-        )
-    }
-    assert conflicts(built, back.run_id) == expected
-    assert {
-        int(each.row_key): [each.value_before, each.value_written, each.value_now, each.reason]
-        for each in preview.conflicts
-    } == expected
-
-
-def test_a_later_run_of_another_cut_is_seen(built: App) -> None:
-    """Of smaller batches; test_migration_shapes has one of larger ones."""
-    first, second = (
-        dataclasses.replace(migration.PACE, batch_size=100 * number, stripes=number)
-        for number in (8, 2)
-    )
-    before = stages(built)
-    made = migration.make_plan(built, STAGES, first)
-    migration.apply(built, made)
-    keys = changed_keys(built, made.run_id)[::7]
-    for key in keys:
-        write(built, key, before[key])
-    later = migration.make_plan(built, STAGES, second)
-    migration.apply(built, later)
-    after = stages(built)
-    back, outcome = roll_back(built, made.run_id)
-    assert outcome.status == "completed"
-    assert unlike(stages(built), {**before, **{key: after[key] for key in keys}}) == {}
-    found = conflicts(built, back.run_id)
-    assert found.keys() == set(keys)
-    assert {row[3] for row in found.values()} == {"changed by a later run"}
-
-
 def test_a_row_that_was_changed_twice_comes_back_to_its_first_value(built: App) -> None:
     """The trap: to join every log row of a time window restores a middle value."""
     before = stages(built)
@@ -263,23 +144,16 @@ def test_a_rollback_can_be_rolled_back(built: App) -> None:
     made = migrate(built)
     after = stages(built)
     back, _ = roll_back(built, made.run_id)
-    before = stages(built)
-    assert before != after
+    assert stages(built) != after
     code, out, err = migration.done(built, "rollback", str(made.run_id), "--yes")
     assert code == 0, out + err
     assert f"`trueup rollback {str(back.run_id)[:8]}` undoes that" in out
     assert "no row can be restored" in out
-    assert built.query(f"select count(*) from {LEDGER}.migration_runs") == [(2,)]
     code, out, err = migration.done(built, "rollback", str(back.run_id)[:8], "--yes")
     assert code == 0, out + err
     assert stages(built) == after
-    kinds = built.query(f"select kind, status from {LEDGER}.migration_runs order by planned_at")
-    assert kinds == [("migrate", "completed"), *[("rollback", "completed")] * 2]
-    newest = f"select run_id from {LEDGER}.migration_runs order by planned_at desc limit 1"
-    _, outcome = roll_back(built, built.query(newest)[0][0])
-    assert outcome.status == "completed" and stages(built) == before
     code, out, _ = migration.done(built, "runs")
-    assert code == 0 and out.count("rollback") == 3 and out.count("migrate") == 1
+    assert code == 0 and out.count("rollback") == 2 and out.count("migrate") == 1
 
 
 # ------------------------------------------------------------------------------------ scope
@@ -435,36 +309,6 @@ def test_what_is_put_back_after_it_was_restored_stays(built: App) -> None:
     assert stages(built) == {**before, mine: written[mine][1]}
 
 
-def test_a_runner_that_lost_its_batch_changes_nothing(built: App) -> None:
-    made = migrate(built)
-    after = stages(built)
-    back = take_back(built, made.run_id)
-    order = migration.order(built, back)
-    batches = f"{LEDGER}.stage_migration_batches"
-    ((batch_id, end, stripe, stripes, hashed),) = built.query(
-        f"select batch_id, range_end, stripe, stripes, hashed from {batches}"
-        " where run_id = %s order by batch_id limit 1", back.run_id,
-    )  # fmt: skip
-    ours, theirs = uuid.uuid4(), uuid.uuid4()
-    built.query(f"update {batches} set status = 'running', lease_token = %s where batch_id = %s",
-                theirs, batch_id)  # fmt: skip
-    values = built.query(
-        f"select value_before, value_after, map_id from {LEDGER}.migration_value_map"
-        " where run_id = %s", back.run_id,
-    )  # fmt: skip
-    before, restored, map_ids = ([row[n] for row in values] for n in range(3))
-    statement = order.statements["revert_batch__portfoliocompanies__stage"]
-    for token, changed in ((ours, None), (theirs, 1)):
-        with migration.connect(built) as connected:
-            row = statement.run(
-                connected, batch_id=batch_id, range_start=None, range_end=end, stripe=stripe,
-                stripes=stripes, tenants=None, values_before=before, values_after=restored,
-                map_ids=map_ids, hashed=hashed, lease_token=token,
-            ).fetchone()  # fmt: skip
-            assert (row is None) == (changed is None) == (stages_of(connected) == after)
-            connected.rollback()
-
-
 def test_a_batch_reads_the_batches_of_few_runs(built: App) -> None:
     """However many runs the ledger has seen: their batches are found by an index."""
     made = migrate(built)
@@ -506,26 +350,6 @@ def test_a_batch_reads_the_batches_of_few_runs(built: App) -> None:
         with migration.connect(built) as connected:
             found = migration.explained(connected, statement, values)
         assert 0 < migration.rows_read(found, "stage_migration_batches") < 500, json.dumps(found)
-
-
-def stages_of(connected: psycopg.Connection[Any]) -> dict[int, str | None]:
-    return dict(connected.execute(CELLS).fetchall())
-
-
-def test_a_row_that_is_held_to_the_end_breaks_the_promise(built: App) -> None:
-    made = migrate(built)
-    before = log_of(built, made.run_id)
-    key = min(before)
-    with migration.connect(built) as locker:
-        locker.execute("select from portfoliocompanies where id = %s for update", [key])
-        back, outcome = roll_back(built, made.run_id, lock_timeout_ms=20)
-        locker.rollback()
-    assert outcome.status == "completed_with_failures"
-    assert [(left.value, left.rows) for left in outcome.missed] == [(before[key][1], 1)]
-    assert stages(built)[key] == before[key][1] and not conflicts(built, back.run_id)
-    code, out, err = migration.done(built, "resume", str(back.run_id), "--yes")
-    assert code == 0, out + err
-    assert stages(built)[key] == before[key][0]
 
 
 def test_what_is_refused_by_now_is_quarantined(built: App) -> None:
@@ -580,14 +404,15 @@ def enlarge(app: App, changes: int) -> None:
 def test_all_changes_are_taken_back_although_the_command_is_killed(built: App) -> None:
     """Proof 3."""
     enlarge(built, ROWS)
+    built.query("alter table portfoliocompanies alter column stage drop not null")
     before = stages(built)
     made = migration.make_plan(built, STAGES, plan.Pace(ROWS // 70, 0, 1000))
     assert made.rows_planned == ROWS
     assert migration.apply(built, made).status == "completed"
     written = log_of(built, made.run_id)
-    one, two, three, gone, again = changed_keys(built, made.run_id)[:: ROWS // 5][:5]
-    for key in (one, two, three):
-        write(built, key, f"edit {key}")
+    one, two, three, gone, again = changed_keys(built, made.run_id)[:: ROWS // 6][:5]
+    for key, edit in ((one, "somebody's"), (two, None), (three, "")):
+        write(built, key, edit)
     write(built, again, before[again])
     built.query("delete from portfoliocompanies where id = %s", gone)
     second = migration.make_plan(built, STAGES)
@@ -635,8 +460,19 @@ def test_all_changes_are_taken_back_although_the_command_is_killed(built: App) -
     )  # fmt: skip
     assert books == [(ROWS - 5, 0)]
     assert len(log_of(built, rolled[0])) == ROWS - 5
-    checks = verified(built, str(rolled[0]))
-    assert checks["audit_consistency"] == checks["batch_tracking"] == "pass", checks
+    with migration.connect(built) as connected:
+        checks = verify.run(built.settings, connected, str(rolled[0])).checks
+    assert {check.id: check.status for check in checks} == {
+        "batch_tracking": "pass",
+        "null_integrity": "pass",
+        "row_counts": "pass",
+        "audit_consistency": "pass",
+        "sample_inspection": "info",
+        "per_fund_breakdown": "info",
+        "weight_sums": "pass",
+        "other_columns_untouched": "info",
+        "models_agree": "pass",
+    }
 
 
 # ---------------------------------------------------------------------------- the command
@@ -647,7 +483,7 @@ def test_a_dry_run_shows_everything_and_leaves_nothing(built: App) -> None:
     keys = changed_keys(built, made.run_id)[:30]
     for key in keys:
         write(built, key, "somebody's")
-    before = standby.dump(built.url)
+    before = standby.dump(built.url, standby.PLAIN)
     code, out, err = migration.done(built, "rollback", str(made.run_id)[:8], "--dry-run")
     assert code == 0, out + err
     assert f"{made.rows_planned - 30:,} rows in" in out and "Nothing has been changed." in out
@@ -665,58 +501,7 @@ def test_a_dry_run_shows_everything_and_leaves_nothing(built: App) -> None:
     (column,) = found["columns"]
     assert {int(each["row_key"]) for each in column["conflicts"]} == set(keys)
     assert sum(value["rows"] for value in column["values"]) == found["rows"]
-    assert standby.dump(built.url) == before
-
-
-def test_pause_resume_status(built: App) -> None:
-    before = stages(built)
-    made = migrate(built)
-    after = stages(built)
-
-    def pause(event: engine.Event) -> None:
-        if event.kind == "batch_completed":
-            code, out, _ = migration.done(built, "status")
-            assert code == 0 and "running" in out
-            code, _, err = migration.done(built, "pause")
-            assert code == 0, err
-
-    _, outcome = roll_back(built, made.run_id, report=pause)
-    assert outcome.status == "paused"
-    half = stages(built)
-    assert half not in (before, after)
-    assert {half[key] for key in half if half[key] != before[key]} <= set(after.values())
-    code, out, err = migration.done(built, "resume", "--yes", "--sleep-ms", "0")
-    assert code == 0, out + err
-    assert stages(built) == before
-
-
-def test_a_rollback_is_verified(built: App) -> None:
-    made = migrate(built, DEALS)
-    newest = str(made.run_id)
-    back, _ = roll_back(built, made.run_id)
-    assert verified(built, str(back.run_id)) == {
-        "batch_tracking": "pass",
-        "null_integrity": "pass",
-        "row_counts": "pass",
-        "audit_consistency": "pass",
-        "sample_inspection": "info",
-        "per_fund_breakdown": "info",
-        "weight_sums": "pass",
-        "other_columns_untouched": "info",
-        "models_agree": "pass",
-    }
-    with migration.connect(built) as connected:  # not the rollback, which is newer
-        assert str(verify.run(built.settings, connected, None).run.run_id) == newest
-    code, out, _ = migration.done(built, "verify", str(back.run_id))
-    assert code == 0 and "Canonical Values" not in out and "Verification PASSED" in out
-    built.query("alter table deal_opportunities alter column stage drop not null")
-    built.query("update deal_opportunities set stage = null where id = (select min(cast(row_id as"
-                f" bigint)) from {LEDGER}.stage_normalization_log where run_id = %s)",
-                back.run_id)  # fmt: skip
-    assert verified(built, str(back.run_id))["null_integrity"] == "fail"
-    built.query(f"update {LEDGER}.stage_migration_batches set rows_updated = rows_updated + 1"
-                " where run_id = %s", back.run_id)  # fmt: skip
-    assert verified(built, str(back.run_id))["audit_consistency"] == "fail"
+    assert standby.dump(built.url, standby.PLAIN) == before
 
 
 def test_decisions_and_statements_are_those_that_were_stored(built: App) -> None:
@@ -750,11 +535,6 @@ def test_decisions_and_statements_are_those_that_were_stored(built: App) -> None
 
 def sql_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def verified(app: App, run: str) -> dict[str, str]:
-    with migration.connect(app) as connected:
-        return {check.id: check.status for check in verify.run(app.settings, connected, run).checks}
 
 
 def test_a_dry_runs_plan_is_taken_by_nobody(built: App) -> None:
