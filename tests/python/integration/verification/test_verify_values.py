@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from integration.conftest import App
-from integration.migration.test_rollback import roll_back
 from support import migration
+from support.migration import roll_back
 from support.verification import DEALS, LEDGER, OPTIONS, Check, Checks, Run, reading
 from trueup.migration import plan, rollback
 
