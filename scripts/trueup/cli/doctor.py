@@ -1,4 +1,4 @@
-"""`trueup doctor`: is everything there that trueup needs? If not, which command mends it?"""
+"""`trueup doctor`: checks everything that trueup needs, with the command that fixes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DISK_BYTES = 400 * 1024**2  # a new embedded server and its sample
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Every finding, in the order in which one would mend them."""
+    """Every finding, in the order in which to fix them."""
     yield _environment(settings)
     yield _disk(settings.project)
     try:

@@ -137,7 +137,7 @@ DATABASE_URL=postgresql://me@db.example/app trueup doctor
 def doctor(form: str) -> None:
     """Check the environment, the server and every managed column before anything runs.
 
-    One line each, with the command that mends it. Exit code 2 where something needed is missing.
+    One line each, with the command that fixes it. Exits with 2 if something needed is missing.
     """
     from trueup.cli import doctor as job
     from trueup.core import records

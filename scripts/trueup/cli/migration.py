@@ -42,7 +42,7 @@ def scope_options(command: Command) -> Command:
     """--table, --column and --tenant."""
     for option in (
         click.option("--tenant", "--fund-id", "tenants", multiple=True,
-                     help="Only this tenant; none = rows of no tenant. May be repeated."),
+                     help="Only this tenant; none = rows without a tenant. May be repeated."),
         click.option("--column", "columns", multiple=True, help="Only columns of this name."),
         click.option("--table", "tables", multiple=True, help="Only this table. May be repeated."),
     ):  # fmt: skip
@@ -56,15 +56,15 @@ def pace_options(command: Command) -> Command:
         click.option("--pace", type=click.Choice(PACES),
                      help="Batch size and sleep at once, as the var migration has them."),
         click.option("--target-ms", type=click.IntRange(1),
-                     help="Wanted duration of a transaction; slower ones are cut smaller."),
+                     help="Wanted duration of a transaction; slower ones are cut in two."),
         click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
         click.option("--stripes", type=Stripes(), default="auto", show_default=True,
                      help="Batches that share a key range, so that updates stay HOT."),
         click.option("--workers", type=click.IntRange(1, 32),
-                     help="Ranges that are worked on at the same time."),
+                     help="Number of batches to process in parallel."),
         click.option("--by", type=click.Choice(["key", "tenant"]), default="key",
                      show_default=True,
-                     help="What a batch holds: a stretch of keys, or rows of one tenant."),
+                     help="Batches by key range, or by tenant."),
         click.option("--batch-size", type=click.IntRange(1, 100_000),
                      help="Rows of one transaction."),
     ):  # fmt: skip
@@ -88,14 +88,14 @@ def runner_options(command: Command) -> Command:
                      help="[default: LOG_FORMAT, else text]"),
         YES,
         click.option("--allow-blind-brakes", is_flag=True,
-                     help="Run although a brake cannot see what it watches."),
+                     help="Run although a brake cannot read its value."),
         click.option("--max-quarantined", type=click.IntRange(0),
-                     help="Rows the database may refuse before the run stops."),
+                     help="Stop the run if the database refuses more rows than this."),
         click.option("--target-ms", type=click.IntRange(1),
                      help="Wanted duration of a transaction."),
         click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
         click.option("--workers", type=click.IntRange(1, 32),
-                     help="Ranges that are worked on at the same time."),
+                     help="Number of batches to process in parallel."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -116,7 +116,8 @@ trueup plan --pace conservative
 trueup plan --format json > plan.json
 """)
 def plan(form: str, all_values: bool, rehearse: bool, **options: Any) -> None:
-    """Count what an in-place migration would change, and store it as a plan. Changes none of it.
+    """Count what an in-place migration would change, and store it as a plan. Changes no
+    application data.
 
     Shows per column what becomes of every value, what stays and why, and what endangers the run.
     `trueup apply` carries it out, within a day and while vocabulary and statements are the same.
@@ -158,9 +159,9 @@ trueup apply --dry-run
 def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None:
     """Carry out a plan: RUN, or the newest one that was not begun.
 
-    In short transactions, each with its own audit entry. Ctrl-C ends it after the current batch; it
-    may be killed at any moment. Exit code 1 where a promised row was not changed, or the run was
-    stopped.
+    It works in short transactions, each with its audit. Ctrl-C stops it after the current batch; it
+    may be killed at any moment. Exits with 1 if a planned row was not
+    changed or the run was stopped.
     """
 
     if dry_run:
@@ -182,7 +183,7 @@ trueup resume 3f2a91c0
 trueup resume --resume-from 250000 --table companies
 """)
 def resume(run: str | None, **options: Any) -> None:
-    """Go on with a run that was paused, interrupted or killed, or that has failed batches.
+    """Continue a run that was paused, interrupted or killed, or that has failed batches.
 
     RUN, or the newest unfinished one. What is done is not done again.
     """
@@ -197,7 +198,7 @@ trueup pause
 trueup pause 3f2a91c0
 """)
 def pause(run: str | None) -> None:
-    """Ask the runner of a run to stop after its current batch; `trueup resume` goes on."""
+    """Ask the runner to stop after its current batch; `trueup resume` continues the run."""
     _request(run, "paused", ("running",))
 
 
@@ -208,7 +209,7 @@ def pause(run: str | None) -> None:
 trueup cancel 3f2a91c0
 """)
 def cancel(run: str | None, yes: bool) -> None:
-    """Close a run for good. What it has changed stays changed and audited."""
+    """Close a run for good. Its changes stay in place and audited."""
 
     _request(run, "cancelled", (*ledger_runs.PLANNED, *ledger_runs.UNFINISHED), yes=yes)
 
@@ -222,7 +223,7 @@ trueup status --watch
 trueup status --format json
 """)
 def status(watch: bool, form: str) -> None:
-    """How far the newest unfinished run is, else how the newest one ended."""
+    """Show the newest unfinished run; if there is none, how the newest run ended."""
     from trueup.core import connection, ledger, records
     from trueup.migration import run_terminal, runner
 
@@ -495,10 +496,10 @@ def _show_rehearsal(rehearsed: Any) -> bool:
 
 
 def _nobody_reads(what: str) -> NoReturn:
-    """The end of a command whose output nobody reads any more."""
+    """End a command whose output was closed."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
-        click.echo(f"Error: nobody reads the output any more: {what}", err=True)
+        click.echo(f"Error: the output was closed: {what}", err=True)
     sys.exit(1)
 
 

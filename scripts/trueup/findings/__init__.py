@@ -9,7 +9,7 @@ OK, WARN, FAIL = "ok", "warn", "fail"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, ok, warn or fail, what was found, what mends it."""
+    """One line: the subject, ok, warn or fail, what was found, and the remedy."""
 
     subject: str
     status: str

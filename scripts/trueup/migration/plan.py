@@ -170,7 +170,7 @@ class Plan:
 
 
 def defaults(settings: Settings) -> dict[str, int]:
-    """The var `migration`: what options of plan and apply are where nobody says otherwise."""
+    """The var `migration`: default options of plan and apply."""
     found = config.project_variables(settings).get("migration")
     needed = ("batch_size", "stripes", "sleep_ms", "target_ms", "workers", "max_quarantined",
               "lease_seconds", "lock_timeout_ms", "plan_valid_hours", "index_rows")  # fmt: skip

@@ -45,7 +45,7 @@ def verdict(
         elif updated == planned:
             sentence = f"{counted(updated, 'row')} {verb} {done}, as many as the plan promised"
         elif updated < planned:
-            sentence = f"{part}; the others were not as planned any more"
+            sentence = f"{part}; the other rows had already changed since the plan was made"
         else:
             more = updated - planned
             sentence = (

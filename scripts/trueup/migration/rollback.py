@@ -151,7 +151,7 @@ def find(connected: Connection, schema: str, wanted: str) -> runs.Run:
     if held or run.status not in runs.FINISHED:
         how = f"{held[0]} works on run {run.short_id}" if held else _unfinished(run)
         raise TrueupError(
-            f"{how}; a run can be rolled back once it cannot change rows any more",
+            f"{how}; a run can be rolled back once it can no longer change rows",
             f"`trueup cancel {run.short_id}` closes it, what it has changed stays changed;"
             f" then `trueup rollback {run.short_id}`.",
         )

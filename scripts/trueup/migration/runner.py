@@ -44,7 +44,7 @@ def order(settings: Settings, run: runs.Run) -> engine.Order:
 
 
 def check(settings: Settings, connected: Connection, run: runs.Run) -> None:
-    """TrueupError where the plan is stale or a table cannot be migrated in place any more."""
+    """TrueupError if the plan is stale or a table can no longer be migrated in place."""
     plan.check_fresh(settings, connected, run)
     scope = plan.Scope(tuple(run.options["tables"]), tuple(run.options["columns"]))
     _, _, findings = plan.examine(settings, connected, plan.entries(settings, scope))

@@ -448,7 +448,7 @@ def stripes_possible(facts: TableFacts, server: ServerFacts) -> tuple[bool, str]
     nobody holds back pruning.
     """
     if blockers := hot_blockers(facts, server):
-        return False, f"{blockers[0].words}, so no update is HOT"
+        return False, f"{blockers[0].words}, which rules out HOT updates"
     if old := [snapshot for snapshot in server.snapshots if snapshot.is_old]:
         return False, f"{old[0].label} keeps old row versions from being pruned"
     return True, (
@@ -457,7 +457,7 @@ def stripes_possible(facts: TableFacts, server: ServerFacts) -> tuple[bool, str]
 
 
 def _shape(facts: TableFacts, server: ServerFacts, document: bool) -> Iterator[Part]:
-    """What makes every other question idle: no such table, column, key or type."""
+    """Structural errors; if there is one, the other checks are skipped."""
     where = f"{facts.schema}.{facts.table}"
     configured = "correct managed_columns in dbt_project.yml"
     if not facts.exists:

@@ -151,7 +151,7 @@ def _width(text: str) -> int:
 
 
 def show_finding(out: Console, status: str, subject: str, found: str, remedy: str) -> None:
-    """One line of `trueup doctor`: a mark, what was looked at, what was found, what mends it."""
+    """One line of `trueup doctor`: a mark, the subject, what was found, and the remedy."""
     mark = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}[status]
-    mend = f" → {escape(remedy)}" if remedy else ""
-    out.print(f"{mark} {escape(subject):<28} {escape(found)}{mend}", soft_wrap=True)
+    fix = f" → {escape(remedy)}" if remedy else ""
+    out.print(f"{mark} {escape(subject):<28} {escape(found)}{fix}", soft_wrap=True)

@@ -37,16 +37,16 @@ class Kind(NamedTuple):
 
 
 CHECKS = {
-    "batch_tracking": Kind("Batch Tracking", "Not every batch is done, or rows were refused"),
+    "batch_tracking": Kind("Batch Tracking", "Some batches are not done, or rows were refused"),
     "canonical_values": Kind("Canonical Values", "Values are not canonical"),
     "null_integrity": Kind("NULL Integrity", "Values became NULL or blank"),
-    "row_counts": Kind("Row Counts", "Not as many rows as there were"),
-    "audit_consistency": Kind("Audit Consistency", "Audit, counters and rows do not all agree"),
+    "row_counts": Kind("Row Counts", "The number of rows changed"),
+    "audit_consistency": Kind("Audit Consistency", "Audit, counters and rows disagree"),
     "sample_inspection": Kind("Sample Inspection", "The sample could not be drawn"),
     "per_fund_breakdown": Kind("Per-Tenant Breakdown", "The tenants could not be counted"),
-    "weight_sums": Kind("Weight Sums", "Weights are wrong"),
-    "other_columns_untouched": Kind("Other Columns Untouched", "Other columns moved"),
-    "models_agree": Kind("Models Agree", "Marts show something else than the tables"),
+    "weight_sums": Kind("Weight Sums", "Weights are not valid"),
+    "other_columns_untouched": Kind("Other Columns Untouched", "Other columns changed"),
+    "models_agree": Kind("Models Agree", "Marts and tables disagree"),
 }
 READ_BY_PEOPLE = ("sample_inspection", "per_fund_breakdown")  # their offenders are no faults
 # what each statement answers: of the run, and of each of its columns

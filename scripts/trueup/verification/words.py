@@ -85,11 +85,11 @@ def _met(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) -> st
         "batch_tracking": f"All batches completed successfully ({batches:,} total)",
         "canonical_values": f"Every value is canonical ({read})",
         "null_integrity": f"No value became NULL or blank ({read})",
-        "row_counts": f"As many rows as there were ({rows if of_all else read})",
+        "row_counts": f"The number of rows is unchanged ({rows if of_all else read})",
         "audit_consistency": f"Audit, counters and rows agree ({changed if of_all else read})",
-        "weight_sums": f"The weights of every document are sound ({'; '.join(check.actual)})",
-        "other_columns_untouched": f"No other column moved ({number} changed by this run)",
-        "models_agree": f"The marts show what the tables have ({number})",
+        "weight_sums": f"The weights of every document are valid ({'; '.join(check.actual)})",
+        "other_columns_untouched": f"No other column changed ({number} changed by this run)",
+        "models_agree": f"The marts show the values of the tables ({number})",
     }.get(check.id, "; ".join(check.actual))
 
 
@@ -102,10 +102,10 @@ def _to_read(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) -
     tenants = {each.get("tenant") for each in check.offenders}
     places = {(each.get("table_name"), each.get("column_name")) for each in check.offenders}
     named = [counted(len(tenants - {None}), check.tenant_label)] if tenants - {None} else []
-    named += [f"rows of no {check.tenant_label}"] if None in tenants else []
+    named += [f"rows without a {check.tenant_label}"] if None in tenants else []
     text = f"{' and '.join(named)}, in {counted(len(places), 'column')}"
     hidden = check.offender_count - len(check.offenders)
-    return f"{text}; {hidden:,} lines were not read" if hidden > 0 else text
+    return f"{text}; {hidden:,} rows were not read" if hidden > 0 else text
 
 
 def _advice(check: Check, found: Verification) -> tuple[str, list[str]]:
@@ -113,7 +113,7 @@ def _advice(check: Check, found: Verification) -> tuple[str, list[str]]:
     run, schema = found.run, found.schema
     if check.status == ERROR:
         return (
-            "It could not be read, which is no pass: mend what the message names, then verify"
+            "It could not be read, so it did not pass. Fix what the message names, then verify"
             " again.",
             ["trueup doctor", f"trueup verify {run.short_id}"],
         )
@@ -121,8 +121,8 @@ def _advice(check: Check, found: Verification) -> tuple[str, list[str]]:
     failed = check.status == FAIL
     if check.id == "batch_tracking":
         return (
-            "Read the reasons and mend the cause. Failed batches are tried again, rows that were"
-            " refused are for a new plan.",
+            "Read the reasons and fix the cause. Failed batches are tried again; rows that the"
+            " database refused need a new plan.",
             [
                 f"select * from {_relation(schema, 'stage_migration_failures')}",
                 *_going_on(run),
@@ -132,42 +132,43 @@ def _advice(check: Check, found: Verification) -> tuple[str, list[str]]:
         return _of_values(check, run)
     if check.id == "null_integrity":
         return (
-            "trueup writes neither NULL nor blank, so somebody else did. The audit says what these"
-            " rows were, and whether the run was there.",
+            "trueup writes neither NULL nor blank, so another program did. The audit shows the"
+            " earlier values, and whether the run changed these rows.",
             [_log_of(check, schema), again],
         )
     if check.id == "row_counts":
         return (
-            "trueup neither inserts nor deletes: ask who does. Where nobody else was at work, this"
-            " is a loss; the backup has the rows."
+            "trueup neither inserts nor deletes, so another program did. If nothing else was"
+            " running, rows were lost; the backup has them."
             if failed
-            else "trueup neither inserts nor deletes: ask who does. Where nobody else is at work,"
-            " let it count as a failure.",
+            else "trueup neither inserts nor deletes, so another program does. If nothing else is"
+            " running, verify with --quiesced.",
             [f"trueup verify {run.short_id} --quiesced --verbose"],
         )
     if check.id == "audit_consistency":
         return (
             (
-                "Ledger and tables contradict each other: somebody changed the ledger, or a row"
-                " behind its back. Change nothing, keep both reports, compare with the backup.",
+                "Ledger and tables contradict each other: the ledger was edited, or a row was"
+                " written without its updated_at. Change nothing, save both reports, and compare"
+                " with the backup.",
                 [again, f"trueup report {run.short_id} --output failed.json"],
             )
             if failed
             else (
-                "People have edited rows since, as they may. Nothing is to be mended; a rollback"
-                " would leave these rows alone, and says so before.",
+                "Users edited rows after the run. No action needed. A rollback would skip these"
+                " rows and list them first.",
                 [f"trueup rollback {run.short_id} --dry-run"] if run.kind != ROLLBACK else [again],
             )
         )
     if check.id == "weight_sums":
         return (
-            "The weights are the application's: correct them there, then build the models again.",
+            "The application owns the weights: correct them there, then run `dbt build`.",
             ["dbt build", "dbt test --select verification_weight_sums"],
         )
     if check.id == "other_columns_untouched":
         return (
-            "Something moved together with the managed column, most likely a trigger. Look at the"
-            " rows; a column that triggers may keep is listed in `kept_by_triggers`.",
+            "Another column changed together with the managed one, most likely by a trigger. Look"
+            " at the rows. If that is intended, list the column in `kept_by_triggers`.",
             [
                 "select batch_id, others_changed from"
                 f" {_relation(schema, 'stage_normalization_changes')} where run_id = '{run.run_id}'"
@@ -177,27 +178,24 @@ def _advice(check: Check, found: Verification) -> tuple[str, list[str]]:
         )
     if check.id == "models_agree":
         return (
-            "The marts are of another vocabulary or were changed: build them again, and verify"
-            " again. Where it stays, the model is wrong.",
+            "The marts were built with another vocabulary, or they were edited. Run `dbt build` and"
+            " verify again. If the difference stays, the model is wrong.",
             ["dbt build", f"trueup verify {run.short_id}"],
         )
-    return "Look at all of it.", [again]
+    return "Read all rows that were found.", [again]
 
 
 def _of_values(check: Check, run: runs.Run) -> tuple[str, list[str]]:
     reasons = {each.get("because") for each in check.offenders if each["status"] != INFO}
     texts, commands = [], []
     if check.status == FAIL:
-        texts.append("Rows that were to be changed still hold an old spelling: go on with the run.")
+        texts.append("Planned rows still have an old spelling. Continue the run.")
         commands += _going_on(run)
     if SINCE in reasons:
-        texts.append(
-            "Spellings were written since the plan: turn on the guard, so that nobody writes"
-            " them any more, and plan again."
-        )
+        texts.append("Old spellings were written after the plan was made. Make a new plan.")
         commands.append("trueup plan")
     if reasons - {SINCE, MISSED}:
-        texts.append("Decide what the plan left alone, build, and plan again.")
+        texts.append("Decide on the undecided values, run `dbt build`, then make a new plan.")
         commands = [
             *(command for command in commands if command != "trueup plan"),
             "trueup unmapped --limit 0",

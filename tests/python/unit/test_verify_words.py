@@ -81,7 +81,7 @@ def test_sentences_of_checks_that_are_met() -> None:
         "Every value is canonical (2 columns, 1,000 cells)"
     )
     assert message(made("row_counts", passed)) == (
-        "As many rows as there were (2 tables, 1,000 rows)"
+        "The number of rows is unchanged (2 tables, 1,000 rows)"
     )
     assert "450 rows changed" in message(made("audit_consistency", passed))
     for check_id in CHECKS:
@@ -95,7 +95,7 @@ def test_sentences_of_checks_that_are_met() -> None:
         check.tenant_label = label
         assert check.name == f"Per-{label.capitalize()} Breakdown"
         assert message(check) == (
-            f"2 {label}s and rows of no {label}, in 1 column; 2 lines were not read"
+            f"2 {label}s and rows without a {label}, in 1 column; 2 rows were not read"
         )
     assert message(made("per_fund_breakdown", ("info", breakdown[2:], 1))) == (
         "rows of no tenant, in 1 column"
