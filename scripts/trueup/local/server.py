@@ -100,9 +100,11 @@ def stop(state: Path) -> bool:
     False if none was running.
     """
     state = Path(state).resolve()
-    if running(state) is None:
+    if not state.exists():
         return False
-    with _locked(state):
+    with _locked(state):  # also waits for a stop that another process has begun
+        if running(state) is None:
+            return False
         place = home(state)
         code, said = _pg_ctl(place, "stop", "-m", "fast")
         if code != 0 and running(state):
