@@ -45,7 +45,8 @@ wanted as (
 named as (
     select
         wanted.*,
-        {{ literal(prefix ~ '_') }} || left(md5(wanted.value_list), 8) as index_name
+        {{ literal(prefix ~ '_') }} || left(md5(wanted.value_list), 8)
+            as index_name
     from wanted
 ),
 
