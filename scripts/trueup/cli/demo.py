@@ -132,6 +132,7 @@ def _show_values(settings: Settings, facts: list[tuple[str, str]], command: str)
         all_values="the model int_values",
         alias_seed=vocabulary.alias_path.relative_to(settings.project).as_posix(),
         documents=[f"{entry['table']}.{entry['column']}" for entry in documents],
+        tenant_label=config.tenant_label(config.managed_columns(settings)),
     )
     path = settings.state / PAGE
     page.write(path, value_page.build(found, origin, datetime.now(timezone.utc)))

@@ -72,20 +72,19 @@ def as_page(trial: values.Found, settings: Settings, path: Path, column: str) ->
     """The same as an HTML page. Of the file, only its name is told."""
     name = terminal.visible(path.name, 80)
     command = f"trueup try {shlex.quote(name)} --column {shlex.quote(column)}"
-    seed = config.vocabulary(settings, trial.vocabulary).alias_path
     origin = value_page.Origin(
         name=f"{name}, column {terminal.visible(column, 80)}",
         facts=[("file", name), ("column", terminal.visible(column, 80))],
         command=f"{command} --output page.html",
         all_values=f"{command} --format json",
-        alias_seed=seed.relative_to(settings.project).as_posix(),
+        alias_seed=trial.vocabulary.alias_path.relative_to(settings.project).as_posix(),
         unit=UNIT,
     )
     return value_page.build(trial, origin, datetime.now(timezone.utc))
 
 
 def as_json(trial: values.Found) -> str:
-    """{"values": [{value, rows, resolution, stage, match, suggestion}], "summary": {...}}
+    """{"values": [{value, rows, resolution, canonical_value, match, suggestion}], "summary": {...}}
 
     `match` is the alias, canonical value or label that decided. Rows of the summary add up:
     rows = canonical + to_change + left + unknown + missing.

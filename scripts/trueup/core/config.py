@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ ALLOWED = {bool: "true or false", dict: "a mapping of entries {option: value}",
 # libyaml if the wheel has it: it is ten times faster
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+CANONICAL_COLUMNS = ["canonical_value", "label", "sort_rank", "description"]
 ALIAS_COLUMNS = ["alias_text", "canonical_value", "match_type", "added_by", "added_on", "reason"]
 
 
@@ -68,16 +69,19 @@ def managed_documents(settings: Settings) -> list[dict[str, Any]]:
     return [entry for _, entry in _entries(project_variables(settings), "documents")]
 
 
-def tenant_label(entries: Iterable[Mapping[str, Any]]) -> str:
+def tenant_label(
+    entries: Iterable[Mapping[str, Any]], places: Container[tuple[str, str]] | None = None
+) -> str:
     """The word for a tenant of these columns, as the macro tenant_label makes it.
 
-    `tenant` if they have none, or different ones.
+    places: (table, column) of the entries that count; all if left out.
+    `tenant` if they have no word, or different ones.
     """
     labels = {
         entry.get("tenant_label")
         or str(entry["tenant"]).removesuffix("_id").replace("_", " ").strip()
         for entry in entries
-        if entry.get("tenant")
+        if entry.get("tenant") and (places is None or (entry["table"], entry["column"]) in places)
     }
     return (labels.pop() if len(labels) == 1 else "") or "tenant"
 
@@ -154,12 +158,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """A vocabulary as its two seed files have it: canonical values, their labels, alias rows."""
+    """A vocabulary as its two seed files have it: rows by canonical value in order, alias rows."""
 
     name: str
-    canonical_path: Path
     alias_path: Path
-    values: dict[str, str]
+    values: dict[str, dict[str, str]]
     aliases: list[dict[str, str]]
 
 
@@ -173,21 +176,16 @@ def vocabulary(settings: Settings, name: str | None = None) -> Vocabulary:
     if name not in known:
         raise TrueupError(f"vocabulary {name!r} is unknown; allowed: {', '.join(known)}")
     seeds = settings.project / "seeds"
+    paths = []
     for option in ("canonical_seed", "alias_seed"):
         if option not in known[name]:
             raise TrueupError(f"vocabularies.{name}: option {option} is missing in dbt_project.yml")
-    canonical_path, alias_path = (
-        next(seeds.rglob(f"{known[name][option]}.csv"), seeds / f"{known[name][option]}.csv")
-        for option in ("canonical_seed", "alias_seed")
-    )
-    values = _read_seed(canonical_path, ["canonical_value", "label"])
-    return Vocabulary(
-        name=name,
-        canonical_path=canonical_path,
-        alias_path=alias_path,
-        values={row["canonical_value"]: row["label"] for row in values},
-        aliases=_read_seed(alias_path, ALIAS_COLUMNS),
-    )
+        file = f"{known[name][option]}.csv"
+        paths.append(next(seeds.rglob(file), seeds / file))
+    rows = _read_seed(paths[0], CANONICAL_COLUMNS)
+    rows.sort(key=lambda row: (len(row["sort_rank"]), row["sort_rank"]))  # whole numbers
+    values = {row["canonical_value"]: row for row in rows}
+    return Vocabulary(name, paths[1], values, _read_seed(paths[1], ALIAS_COLUMNS))
 
 
 def _read_seed(path: Path, columns: list[str]) -> list[dict[str, str]]:

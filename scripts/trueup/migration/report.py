@@ -93,6 +93,10 @@ def make(
     connected.rollback()
     return Report(
         made_at=more["made_at"],
+        tenant_label=config.tenant_label(
+            config.managed_columns(settings),
+            [(each.table_name, each.column_name) for each in columns],
+        ),
         trueup_version=__version__,
         verdict=verdict(target.kind, target.status, totals, read["conflicts"].total, checks),
         run=_run(target, more),

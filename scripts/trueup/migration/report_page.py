@@ -34,6 +34,7 @@ def build(report: Report) -> str:
         parts=_parts(report, columns),
         pictures=[picture for picture in pictures if picture.flow],
         strips=strips,
+        tenant_label=report.tenant_label,
         legend=figures.legend(strips),
         plot=_plot(report),
         rates=[_rate(row["rows_updated"], row["to_seconds"] - row["from_seconds"]) or 0

@@ -128,11 +128,13 @@ class SignOff:
 class Report:
     """Everything, in the order of the document. A Row is one of the statement report__<name>.
 
+    tenant_label: the word for a tenant
     tenants: a tenant's row_total, rows_empty, rows_planned and rows_left are None if not counted
     points:  batches by the seconds of work until they ended
     """
 
     made_at: datetime
+    tenant_label: str
     trueup_version: str
     verdict: Verdict
     run: dict[str, Any]

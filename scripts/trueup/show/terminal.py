@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -89,7 +90,9 @@ def percent(part: int, whole: int) -> str:
 
 
 def counted(number: int, word: str) -> str:
-    """A number and what it counts: 1 row, 2,000 rows, 3 batches, 2 indexes."""
+    """A number and what it counts: 1 row, 2,000 rows, 3 batches, 2 indexes, 4 companies."""
+    if number != 1 and re.search("[^aeiou]y$", word):
+        return f"{number:,} {word[:-1]}ies"
     ending = "" if number == 1 else "es" if word.endswith(("ch", "x")) else "s"
     return f"{number:,} {word}{ending}"
 

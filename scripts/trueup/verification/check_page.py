@@ -62,6 +62,7 @@ def build(document: Mapping[str, Any]) -> str:
         columns=[(column, flows.place(column), flows.parts(column)) for column in columns],
         pictures=[picture for picture in pictures if picture.flow],
         strips=strips,
+        tenant_label=metadata["tenant_label"],
         legend=figures.legend(strips),
         tenants_more=tenants_more,
         sample=first,
@@ -100,7 +101,7 @@ def command(document: Mapping[str, Any]) -> str:
     for table in metadata["tables"] or []:
         words += ["--table", table]
     for tenant in metadata["tenants"] or []:
-        words += ["--fund-id", "none" if tenant is None else tenant]
+        words += ["--tenant", "none" if tenant is None else tenant]
     words += ["--sample-size", str(metadata["sample_size"]), "--seed", str(metadata["seed"]),
               "--epsilon", str(metadata["epsilon"])]  # fmt: skip
     words += [f"--{name}" for name in ("quiesced", "strict") if metadata[name]]
@@ -190,5 +191,5 @@ def _scope(metadata: Mapping[str, Any]) -> str:
         parts.append("tables " + ", ".join(metadata["tables"]))
     if metadata["tenants"]:
         named = ("none" if tenant is None else str(tenant) for tenant in metadata["tenants"])
-        parts.append("funds " + ", ".join(named))
+        parts.append("tenants " + ", ".join(named))
     return "; ".join(parts)

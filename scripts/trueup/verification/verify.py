@@ -105,9 +105,7 @@ def run(
         )
     taken_at, facts = _facts(settings, connected, found, schema, target, asked)
     places = _places(connected, found, schema, target, asked)
-    managed = [each for each in config.managed_columns(settings)
-               if (each["table"], each["column"]) in places]  # fmt: skip
-    facts["tenant_label"] = config.tenant_label(managed)
+    facts["tenant_label"] = config.tenant_label(config.managed_columns(settings), places)
     # what a rollback brings back is what there was, canonical or not
     checks = {
         name: Check(name, facts["tenant_label"])

@@ -115,7 +115,7 @@ def _check_free(settings: Settings, vocabulary: config.Vocabulary, alias_text: s
     decided = [
         *((row["alias_text"], _decision(row)) for row in vocabulary.aliases),
         *((value, f"the canonical value {value}") for value in vocabulary.values),
-        *((label, f"the label of {value}") for value, label in vocabulary.values.items()),
+        *((row["label"], f"the label of {value}") for value, row in vocabulary.values.items()),
     ]
     statement = statements.statement(settings, "text_keys")
     with connection.connect(settings, writes=False) as connected:

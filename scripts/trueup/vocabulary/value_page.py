@@ -28,6 +28,7 @@ class Origin:
 
     command: makes the page again. all_values: where every spelling can be read.
     documents: columns, as table.column, whose values are never rewritten in place.
+    tenant_label: the word for a tenant.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Origin:
     alias_seed: str
     unit: str = ""
     documents: Sequence[str] = ()
+    tenant_label: str = "tenant"
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ def build(found: Found, origin: Origin, made_at: datetime) -> str:
     """The page as HTML."""
     total = _sum(found.coverage)
     canonical = [
-        Group(stage.stage, stage.label, stage.description, "change", values)
-        for stage in found.stages
-        if (values := [value for value in found.values if value.stage == stage.stage])
+        Group(name, row["label"], row["description"], "change", values)
+        for name, row in found.vocabulary.values.items()
+        if (values := [v for v in found.values if v.canonical_value == name])
     ]
     left = list(_left(found))
     columns = [
@@ -91,24 +93,25 @@ def build(found: Found, origin: Origin, made_at: datetime) -> str:
         origin=origin,
         made_at=made_at,
         version=__version__,
-        vocabulary=found.vocabulary,
-        vocabulary_version=found.vocabulary_version,
-        headline=headline(total, left, found.vocabulary),
+        vocabulary=found.vocabulary.name,
+        vocabulary_version=found.version,
+        headline=headline(total, left, found.vocabulary.name),
         flow_headline=_flow_headline(found, total, len(canonical)),
         coverage_headline=_coverage_headline(found.coverage),
         stays_headline=_stays_headline(left),
         total=total,
         parts=parts(vars(total)),
         spellings=len(found.values),
-        understood=sum(1 for value in found.values if value.stage is not None),
+        understood=sum(1 for value in found.values if value.canonical_value is not None),
         columns=columns,
         column_count=len(found.coverage),
         flow=figures.flow(map(_target, [*canonical, *left])),
         canonical=canonical,
-        unused=[stage.stage for stage in found.stages
-                if stage.stage not in {group.title for group in canonical}],
+        unused=[name for name in found.vocabulary.values
+                if name not in {group.title for group in canonical}],
         left=left,
-        stays=_stays(left, found.reasons),
+        stays=_stays(left, found.vocabulary.aliases),
+        tenant_label=origin.tenant_label,
         strips=[strips[name] for name, *_ in columns if name in strips],
         queue=[(row, value_tables.sample_keys(row, origin.unit))
                for row in found.unmapped[:QUEUE]],
@@ -172,15 +175,18 @@ def _left(found: Found) -> Iterator[Group]:
         values = [
             value
             for value in found.values
-            if value.stage is None and value.resolution == resolution
+            if value.canonical_value is None and value.resolution == resolution
         ]
         if values:
-            meaning = meaning.format(vocabulary=found.vocabulary)
+            meaning = meaning.format(vocabulary=found.vocabulary.name)
             yield Group(title, "", meaning, KINDS.get(resolution, "stays"), values)
 
 
-def _stays(left: Sequence[Group], reasons: dict[str, str]) -> list[tuple[Group, list[Group]]]:
+def _stays(
+    left: Sequence[Group], aliases: Sequence[dict[str, str]]
+) -> list[tuple[Group, list[Group]]]:
     """What stays on purpose, each group with its spellings by the reason of their alias."""
+    reasons = {row["alias_text"]: row["reason"] for row in aliases}
     found = []
     for group in left:
         if group.kind != "stays":
@@ -222,7 +228,7 @@ def _tenant(row: TenantCoverage) -> Row:
 
 def _flow_headline(found: Found, total: Coverage, canonical: int) -> str:
     """How many spellings are understood, and how many rows that leaves as they are."""
-    understood = sum(1 for value in found.values if value.stage is not None)
+    understood = sum(1 for value in found.values if value.canonical_value is not None)
     spellings = counted(len(found.values), "spelling")
     left = total.rows - total.resolved
     if not understood:

@@ -16,18 +16,19 @@ def show_flow(out: Console, found: Found) -> None:
     """What the values mean: one row per canonical value, then what has none and why."""
     headings = ("what they mean", "rows", "canonical now", "spellings", "for example")
     table = new_table(*headings, right=(1, 2, 3))
-    for stage in found.stages:
-        _add_group(table, stage.stage, [v for v in found.values if v.stage == stage.stage])
+    name = escape(found.vocabulary.name)
+    for each in found.vocabulary.values:
+        _add_group(table, escape(each), [v for v in found.values if v.canonical_value == each])
     reasons = {
         "broader": "narrower, not accepted",
-        "ambiguous": f"ambiguous: which {escape(found.vocabulary)}?",
-        "out_of_scope": f"out of scope: no {escape(found.vocabulary)}",
+        "ambiguous": f"ambiguous: which {name}?",
+        "out_of_scope": f"out of scope: no {name}",
         "unknown": "unknown: to be decided",
         "blank": "blank",
         "null": "NULL",
     }
     for resolution, reason in reasons.items():
-        unresolved = [value for value in found.values if value.stage is None]
+        unresolved = [value for value in found.values if value.canonical_value is None]
         _add_group(
             table, f"[dim]{reason}[/]", [v for v in unresolved if v.resolution == resolution]
         )

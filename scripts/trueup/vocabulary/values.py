@@ -22,7 +22,7 @@ class Value:
     value: str | None
     rows: int
     resolution: str
-    stage: str | None
+    canonical_value: str | None
     match: str | None
     suggestion: str | None
 
@@ -71,29 +71,18 @@ class TenantCoverage(Coverage):
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A canonical value, its label and what it means, as the seed has it."""
-
-    stage: str
-    label: str
-    description: str
-
-
-@dataclass(frozen=True)
 class Found:
     """All that the models found about a vocabulary's columns.
 
-    values and unmapped: commonest first. reasons: why an alias was decided as it was, by its text.
+    values and unmapped: commonest first.
     """
 
-    vocabulary: str
-    vocabulary_version: str
+    vocabulary: Vocabulary
+    version: str
     values: list[Value]
     coverage: list[Coverage]
     tenants: list[TenantCoverage]
     unmapped: list[Unmapped]
-    stages: list[Stage]
-    reasons: dict[str, str]
 
 
 _VALUES = """
@@ -101,7 +90,7 @@ select
     int_values.raw_value as value,
     int_values.row_count as rows,
     int_values.resolution,
-    int_values.canonical_value as stage,
+    int_values.canonical_value,
     int_values.matched_alias as match,
     audit_unmapped_values.suggested_value as suggestion
 from {schema}_intermediate.int_values
@@ -154,14 +143,6 @@ where vocabulary = %s
 order by table_name, column_name, tenant
 """
 
-_STAGES = """
-select canonical_value as stage, label, description
-from {schema}_vocabulary.{seed}
-order by sort_rank
-"""
-
-_REASONS = "select alias_text as alias, reason from {schema}_vocabulary.{seed}"
-
 _VERSION = """
 select vocabulary_version as version from {schema}.dim_vocabularies where vocabulary = %s
 """
@@ -169,47 +150,23 @@ select vocabulary_version as version from {schema}.dim_vocabularies where vocabu
 Connection = psycopg.Connection[Any]
 
 
-@dataclass(frozen=True)
-class _Reason:
-    alias: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class _Version:
-    version: str
-
-
 def everything(connection: Connection, vocabulary: Vocabulary) -> Found:
     """All of it, in one go."""
-    name, aliases = vocabulary.name, vocabulary.alias_path.stem
+    name = vocabulary.name
+    version = _read(connection, dict, _VERSION, [name])
     return Found(
-        vocabulary=name,
-        vocabulary_version=vocabulary_version(connection, name),
-        values=values(connection, name),
+        vocabulary=vocabulary,
+        version=version[0]["version"] if version else "",
+        values=_read(connection, Value, _VALUES, [name]),
         coverage=_read(connection, Coverage, _COVERAGE, [name]),
         tenants=_read(connection, TenantCoverage, _TENANTS, [name]),
         unmapped=[row for row in unmapped(connection) if row.vocabulary == name],
-        stages=_read(connection, Stage, _STAGES, seed=vocabulary.canonical_path.stem),
-        reasons={row.alias: row.reason
-                 for row in _read(connection, _Reason, _REASONS, seed=aliases)},
-    )  # fmt: skip
-
-
-def values(connection: Connection, vocabulary: str) -> list[Value]:
-    """Every distinct value of a vocabulary's columns, commonest first."""
-    return _read(connection, Value, _VALUES, [vocabulary])
+    )
 
 
 def unmapped(connection: Connection) -> list[Unmapped]:
     """The work queue, commonest first."""
     return _read(connection, Unmapped, _UNMAPPED)
-
-
-def vocabulary_version(connection: Connection, vocabulary: str) -> str:
-    """The hash of what the vocabulary's seeds decide; empty where none was built."""
-    found = _read(connection, _Version, _VERSION, [vocabulary])
-    return found[0].version if found else ""
 
 
 def examples(connection: Connection, relation: str, limit: int = 5) -> list[dict[str, Any]]:
@@ -223,15 +180,11 @@ def examples(connection: Connection, relation: str, limit: int = 5) -> list[dict
 
 
 def _read(
-    connection: Connection,
-    kind: type[Any],
-    query: str,
-    parameters: list[Any] | None = None,
-    seed: str = "",
+    connection: Connection, kind: type[Any], query: str, parameters: list[Any] | None = None
 ) -> list[Any]:
     try:
         with connection.cursor(row_factory=class_row(kind)) as cursor:
-            text = sql.SQL(query).format(schema=sql.SQL(SCHEMA), seed=sql.Identifier(seed))
+            text = sql.SQL(query).format(schema=sql.SQL(SCHEMA))
             return cursor.execute(text, parameters or []).fetchall()
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         connection.rollback()

@@ -16,12 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.page_reader import Page, check
+from trueup.core.config import Vocabulary
 from trueup.core.errors import TrueupError
 from trueup.show import figures, page
 from trueup.show.figures import Line, Part, Target
 from trueup.show.terminal import visible
 from trueup.vocabulary import value_page
-from trueup.vocabulary.values import Coverage, Found, Stage, TenantCoverage, Unmapped, Value
+from trueup.vocabulary.values import (
+    Coverage,
+    Found,
+    TenantCoverage,
+    Unmapped,
+    Value,
+)
 from unit.conftest import PROJECT
 
 TEMPLATES = Path(page.__file__).parent / "templates"
@@ -34,6 +41,13 @@ ORIGIN = value_page.Origin(
     alias_seed="seeds/aliases.csv",
     unit="record",
 )
+ALIASES = [{"alias_text": "Mauve", "reason": "a mixture, no colour of this list"}]
+COLOUR = Vocabulary(
+    "colour", Path(),
+    {"red": {"label": "Red", "description": "The warm one."},
+     "blue": {"label": "Blue", "description": "The cold one."}},
+    ALIASES,
+)  # fmt: skip
 HOSTILE = [
     "<script>alert(1)</script>",
     "</style></title></svg><img src=x onerror=alert(1)>",
@@ -56,10 +70,10 @@ HOSTILE = [
 
 
 def value(
-    text: str | None, rows: int, resolution: str = "unknown", stage: str | None = None, **more: Any
+    text: str | None, rows: int, resolution: str = "unknown", means: str | None = None, **more: Any
 ) -> Value:
     filled = {"match": None, "suggestion": None, **more}
-    return Value(text, rows, resolution, stage, **filled)
+    return Value(text, rows, resolution, means, **filled)
 
 
 def waiting(text: str, rows: int = 1, suggestion: str | None = None, **more: Any) -> Unmapped:
@@ -76,7 +90,7 @@ def counts(values: list[Value]) -> dict[str, int]:
     def rows(*resolutions: str) -> int:
         return sum(each.rows for each in values if each.resolution in resolutions)
 
-    resolved = sum(each.rows for each in values if each.stage is not None)
+    resolved = sum(each.rows for each in values if each.canonical_value is not None)
     unknown, missing = rows("unknown"), rows("blank", "null")
     total = sum(each.rows for each in values)
     return {
@@ -90,16 +104,14 @@ def found(values: list[Value], **more: Any) -> Found:
     values = sorted(values, key=lambda each: -each.rows)
     coverage = [Coverage("try_rows", "value", **counts(values))] if values else []
     filled: dict[str, Any] = {
-        "vocabulary": "colour",
-        "vocabulary_version": "0123456789abcdef" * 4,
+        "vocabulary": COLOUR,
+        "version": "0123456789abcdef" * 4,
         "values": values,
         "coverage": coverage,
         "tenants": [TenantCoverage(**vars(each), tenant=None) for each in coverage],
         "unmapped": [
             waiting(each.value or "", each.rows) for each in values if each.resolution == "unknown"
         ],
-        "stages": [Stage("red", "Red", "The warm one."), Stage("blue", "Blue", "The cold one.")],
-        "reasons": {"Mauve": "a mixture, no colour of this list"},
     }
     return Found(**{**filled, **more})
 
@@ -183,17 +195,18 @@ def test_a_hostile_value_is_shown_and_nothing_else(hostile: str) -> None:
         coverage = [Coverage(name, word, **counts(values)) for name in (word, "b")]
         data = found(
             values,
-            vocabulary=word,
-            vocabulary_version=word,
+            vocabulary=Vocabulary(
+                word, Path(), {word: {"label": word, "description": word}},
+                [{"alias_text": text, "reason": word}],
+            ),
+            version=word,
             coverage=coverage,
             tenants=[TenantCoverage(**vars(each), tenant=text) for each in coverage],
             unmapped=[waiting(text, 9, text, sample_keys=f"{text} 1", found_in=text)],
-            stages=[Stage(word, word, word)],
-            reasons={text: word},
-        )
+        )  # fmt: skip
         short = visible(text, 48)
         origin = value_page.Origin(
-            short, [(short, short)], short, short, short, short, documents=[f"{word}.{word}"]
+            short, [(short, short)], short, short, short, short, [f"{word}.{word}"], short
         )
         built = value_page.build(data, origin, NOW)
         assert len(built.encode("utf-8", "strict")) < 200_000
@@ -220,21 +233,21 @@ def test_what_is_too_much_is_counted_and_the_page_says_so() -> None:
         return TenantCoverage("deals", "stage", 10, 1, resolved, 10 - resolved, 0, 0, tenant=name)
 
     tenants = [tenant(str(number), 1 + number % 9) for number in range(500)] + [tenant(None, 7)]
-    read = build(found(values + queue, coverage=[total], tenants=tenants))
+    read = build(found(values + queue, coverage=[total], tenants=tenants), tenant_label="house")
     said = read.text.replace("\u202f", " ")
     for sentence in (
         "200 of 3,000 spellings are listed.",
         "400 of 3,000 values are listed.",
         "2,700 values beyond what a page takes",
-        "500 tenants: from 10.0 % (tenant 0 ) to 90.0 % (tenant 98 ) after.",
-        "No tenant: 70.0 % of 10 rows. 80 of them are drawn.",
-        "300 of 500 tenants are listed.",
+        "500 houses: from 10.0 % (house 0 ) to 90.0 % (house 98 ) after.",
+        "No house: 70.0 % of 10 rows. 80 of them are drawn.",
+        "300 of 500 houses are listed.",
     ):
         assert sentence in said
     flow = read.tables["What the stored spellings mean"]
     assert len(flow) < 30 and ["2,986 more", f"{4_501_500 - 41_909:,}", ""] in flow
     rows = read.tables["Tenants of deals.stage"]
-    assert rows[1][:4] == ["no tenant", "10", "10.0\u202f%", "70.0\u202f%"]
+    assert rows[1][:4] == ["no house", "10", "10.0\u202f%", "70.0\u202f%"]
     assert len(rows) == 1 + 1 + 300
 
 

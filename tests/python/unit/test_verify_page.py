@@ -150,10 +150,10 @@ def test_every_number_of_columns_flow_and_tenants_is_the_documents() -> None:
     }  # fmt: skip
     assert "36 spellings in 6,000 rows became 4 canonical values" in read.text
     tenants = read.tables["Tenants of portfoliocompanies.stage"]
-    assert tenants[1] == ["no tenant", "212", "6", "12", "4", "100"]
+    assert tenants[1] == ["no fund", "212", "6", "12", "4", "100"]
     assert tenants[2] == ["1", "4,000", "4", "900", "60", "90"] and len(tenants) == 1 + 1 + 24
-    assert "24 tenants; no tenant: 212 rows, 12 changed." in read.text
-    assert "24 tenants. " in read.text  # deals have no row without one
+    assert "24 funds; no fund: 212 rows, 12 changed." in read.text
+    assert "24 funds. " in read.text  # deals have no row without one
     strips = [part.split("</div>")[0] for part in text.split('<div class="strip"')[1:]]
     assert [strip.count("<span") for strip in strips] == [25, 25]
 
@@ -174,7 +174,7 @@ def test_the_sample_says_what_is_now_and_which_alias_decided() -> None:
     of(data, "sample_inspection")["offenders"][5].update(bare)
     _, read = build(data)
     rows = read.tables["Sample"]
-    assert rows[0] == ["row", "tenant", "was", "became", "is now", "alias that decided", "why",
+    assert rows[0] == ["row", "fund", "was", "became", "is now", "alias that decided", "why",
                        "added by, on"]  # fmt: skip
     assert len(rows) == 1 + check_page.READ
     assert len(read.tables["More of the sample"]) == 1 + 60 - check_page.READ
@@ -184,7 +184,7 @@ def test_the_sample_says_what_is_now_and_which_alias_decided() -> None:
     keys = [int(row[0].split(" ")[1]) for row in rows[1:]]
     assert keys == [1, 3, 6, 9, 10, 16, 23, 29, 35, 42, 48, 54]
     assert [rows[place][4] for place in (2, 3, 4)] == ["! Bridge", "✗ row is gone", "! NULL"]
-    assert rows[3][5:] == ["–", "case", ""] and rows[4][1] == "no tenant"
+    assert rows[3][5:] == ["–", "case", ""] and rows[4][1] == "no fund"
     assert rows[6][6] == "exact: the fund's own word for it"
     assert "60 changed rows at random, with seed 42." in read.text
     assert "3 rows are not as they were written." in read.text
@@ -207,8 +207,8 @@ def test_facts_of_the_run_and_of_the_verification_are_there() -> None:
     for fact in (
         RUN_ID, f"audit digest {'ef' * 32}", "2026-11-20 20:00:00 UTC", "m.rossi", "ab" * 32,
         "cd" * 32, "PostgreSQL 18.6", "postgresql://trueup@db.example:5432/funds", "epsilon 1e-06",
-        "60 rows at most, seed 42", "psycopg 3.3.0", "Asked of tables a b; funds x, none only.",
-        f"trueup verify {RUN_ID[:8]} --table 'a b' --fund-id x --fund-id none --sample-size 60"
+        "60 rows at most, seed 42", "psycopg 3.3.0", "Asked of tables a b; tenants x, none only.",
+        f"trueup verify {RUN_ID[:8]} --table 'a b' --tenant x --tenant none --sample-size 60"
         " --seed 42 --epsilon 1e-06 --quiesced",
     ):  # fmt: skip
         assert fact in read.text
@@ -303,8 +303,8 @@ def test_what_is_too_much_is_cut_and_the_page_says_so() -> None:
         "10 of 5,000 findings are listed.",
         "40 of 500 lines are listed.",
         "1,000,000 characters",
-        "2,000 tenants. 80 of them are drawn.",
-        "300 of 2,000 tenants are listed.",
+        "2,000 funds. 80 of them are drawn.",
+        "300 of 2,000 funds are listed.",
         "500 lines more than these were counted",
         "200 of 480 spellings are listed.",
         "500 of 5,000 rows are listed.",

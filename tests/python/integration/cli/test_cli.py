@@ -435,11 +435,14 @@ def test_a_real_file_is_resolved_without_a_mistake(running: Path, tmp_path: Path
     for raw, row in expected.items():
         value, wanted = found[raw], row["expected"]
         if wanted in canonical:
-            is_right = value["stage"] == wanted
+            is_right = value["canonical_value"] == wanted
         elif wanted == "not a stage":
-            is_right = value["stage"] is None and value["resolution"] in ("out_of_scope", "unknown")
+            is_right = value["canonical_value"] is None and value["resolution"] in (
+                "out_of_scope",
+                "unknown",
+            )
         else:
-            is_right = value["stage"] is None and value["resolution"] == wanted
+            is_right = value["canonical_value"] is None and value["resolution"] == wanted
         if not is_right:
             wrong.append((raw, wanted, value))
     assert wrong == []

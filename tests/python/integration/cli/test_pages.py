@@ -53,10 +53,14 @@ def test_the_page_of_try_counts_as_the_json_does(running: Path, tried: Done) -> 
 
     after: dict[str, list[int]] = {}
     for value in report["values"]:
-        if value["stage"]:
-            rows, already, spellings = after.setdefault(value["stage"], [0, 0, 0])
+        if value["canonical_value"]:
+            rows, already, spellings = after.setdefault(value["canonical_value"], [0, 0, 0])
             canonical = value["rows"] if value["resolution"] == "canonical" else 0
-            after[value["stage"]] = [rows + value["rows"], already + canonical, spellings + 1]
+            after[value["canonical_value"]] = [
+                rows + value["rows"],
+                already + canonical,
+                spellings + 1,
+            ]
     shown = {
         row[0]: [int(row[1]), int(row[2]), int(row[4])]
         for row in read.tables["Canonical values"][1:]
@@ -121,7 +125,7 @@ def test_tenants_add_up_to_their_column(shared_built: App) -> None:
     """The rows of no tenant are one of them."""
     with shared_built.connect() as connection:
         found = values.everything(connection, config.vocabulary(shared_built.settings))
-    assert len(found.vocabulary_version) == 64
+    assert len(found.version) == 64
     for column in found.coverage:
         tenants = [
             row

@@ -261,7 +261,7 @@ def test_rows_by_tenant_are_those_of_the_tables(seen: Seen) -> None:
     for name in {column for column, _ in rows}:
         table = as_cells(seen.page.tables[f"Tenants of {name}"])
         shown_rows = {
-            (name, None if tenant == "no tenant" else tenant): (plain(cells[0]), plain(cells[2]))
+            (name, None if tenant == "no fund" else tenant): (plain(cells[0]), plain(cells[2]))
             for tenant, cells in table.items()
         }
         assert shown_rows == {key: (n, changed[key]) for key, n in rows.items() if key[0] == name}

@@ -79,4 +79,4 @@ def test_the_page_of_a_rollback_shows_what_came_back(
 
 
 def _named(tenant: Any) -> str:
-    return "no tenant" if tenant is None else str(tenant)
+    return "no fund" if tenant is None else str(tenant)
