@@ -661,7 +661,7 @@ def test_a_run_waits_for_its_standby(built: App, lab: Lab, tmp_path: Path) -> No
         finally:
             connection.execute(f"grant pg_monitor to {server.ROLE}")
         pace = dataclasses.replace(migration.PACE, batch_size=100)
-        made = migration.make_plan(moved, plan.Scope(("portfoliocompanies",)), pace)
+        made = migration.make_plan(moved, pace=pace)
         changed += f" where run_id = '{made.run_id}'"
         standby.until_it_follows(connection)
         replay.execute("select pg_wal_replay_pause()")

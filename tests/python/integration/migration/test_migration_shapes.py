@@ -492,18 +492,15 @@ def old(system_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_the_main_path_on_the_systems_postgresql(old: App) -> None:
     deals = "select id, stage from deal_opportunities order by id"
     before = old.query(deals)
+    expected = old.query(
+        "select cast(row_key as bigint), coalesce(canonical_value, raw_value)"
+        " from trueup_sample.truth where table_name = 'deal_opportunities' order by 1"
+    )
     for arguments in (("plan", "--table", "deal_opportunities"), ("apply", "--yes"), ("verify",)):
         code, out, err = migration.done(old, *arguments)
         assert code == 0, err + out
+    assert old.query(deals) == expected != before
     ((run,),) = old.query("select cast(run_id as text) from trueup_ledger.migration_runs")
-    changed = old.query(
-        "select count(*) from deal_opportunities as d inner join trueup_sample.truth as t"
-        " on t.table_name = 'deal_opportunities' and t.row_key = cast(d.id as text)"
-        " where d.stage <> t.raw_value and d.stage = t.canonical_value"
-    )
-    assert changed == old.query("select sum(rows_planned) from trueup_ledger.migration_value_map"
-                                " where map_id is not null")  # fmt: skip
-    assert old.query(deals) != before
     code, out, err = migration.done(old, "rollback", run, "--yes")
     assert code == 0, err + out
     assert old.query(deals) == before
@@ -554,7 +551,7 @@ def table(name: str) -> Shape:
 
 
 REFUSED = {
-    "is missing, not": "alter table refused drop constraint refused_pkey",
+    "is (missing), not": "alter table refused drop constraint refused_pkey",
     "has no column stage": "alter table refused rename column stage to step",
     "row-level security may hide rows": "alter table refused enable row level security,"
                                         " force row level security;"
