@@ -169,16 +169,6 @@ def test_a_plan_needs_sound_marks(built: App) -> None:
         migration.make_plan(built)
 
 
-def test_amounts() -> None:
-    for name, number, text in (
-        ("slot_bytes", 64 * MEGABYTE, "64 MB"),
-        ("snapshot_seconds", 900.0, "15 min"),
-        ("blocked_ms", 200.0, "200 ms"),
-        ("archiver_files", 0.0, "0 files"),
-    ):
-        assert brakes.amount(name, number) == text
-
-
 # ------------------------------------------------------------------------------------ hysteresis
 
 
