@@ -39,7 +39,6 @@ class Writer(threading.Thread):
         self.deleted: set[int] = set()
         self.reborn: set[int] = set()
         self.commits = 0
-        self.longest = 0.0
         self.error: str | None = None
 
     def run(self) -> None:
@@ -105,9 +104,7 @@ class Writer(threading.Thread):
         return key, row
 
     def execute(self, connected: Connection, query: str, *values: Any) -> tuple[Any, ...] | None:
-        started = time.monotonic()
         cursor = connected.execute(query, values)
-        self.longest = max(self.longest, time.monotonic() - started)
         return cursor.fetchone() if cursor.description else None
 
 
@@ -136,8 +133,8 @@ def audit_of(app: App) -> dict[int, list[tuple[str, str]]]:
     return found
 
 
-def watch_blocking(app: App, deadline: float, found: list[tuple[float, float]]) -> None:
-    """How long writers have been waiting for the runner, all the time: (seconds, when)."""
+def watch_blocking(app: App, deadline: float, found: list[float]) -> None:
+    """For how many seconds writers have been waiting for the runner, all the time."""
     query = """
         select extract(epoch from max(clock_timestamp() - locks.waitstart))
         from pg_stat_activity as writers
@@ -149,6 +146,5 @@ def watch_blocking(app: App, deadline: float, found: list[tuple[float, float]]) 
     """
     with superuser(app) as watch:
         while time.monotonic() < deadline:
-            if (seconds := one(watch, query)) is not None:
-                found.append((float(seconds), time.monotonic()))
+            found.append(float(one(watch, query) or 0))
             time.sleep(0.005)

@@ -169,16 +169,6 @@ def test_a_plan_needs_sound_marks(built: App) -> None:
         migration.make_plan(built)
 
 
-def test_amounts() -> None:
-    for name, number, text in (
-        ("slot_bytes", 64 * MEGABYTE, "64 MB"),
-        ("snapshot_seconds", 900.0, "15 min"),
-        ("blocked_ms", 200.0, "200 ms"),
-        ("archiver_files", 0.0, "0 files"),
-    ):
-        assert brakes.amount(name, number) == text
-
-
 # ------------------------------------------------------------------------------------ hysteresis
 
 
@@ -661,7 +651,7 @@ def test_a_run_waits_for_its_standby(built: App, lab: Lab, tmp_path: Path) -> No
         finally:
             connection.execute(f"grant pg_monitor to {server.ROLE}")
         pace = dataclasses.replace(migration.PACE, batch_size=100)
-        made = migration.make_plan(moved, plan.Scope(("portfoliocompanies",)), pace)
+        made = migration.make_plan(moved, pace=pace)
         changed += f" where run_id = '{made.run_id}'"
         standby.until_it_follows(connection)
         replay.execute("select pg_wal_replay_pause()")

