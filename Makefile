@@ -16,10 +16,10 @@ demo: $(INSTALLED) ## set everything up, run the main job on a sample database, 
 	@$(BIN)/trueup demo
 
 test: static ## every promise once, on real servers: seven minutes
-	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not proofs" tests/python
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not proofs" tests/python/integration tests/python/unit
 
 proofs: static ## the long forms: kills by the hundred, full disks, other servers and versions, all SQL linted
-	TRUEUP_LINT=all TRUEUP_PROOFS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/python
+	TRUEUP_LINT=all TRUEUP_PROOFS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/python/integration tests/python/unit
 
 check: static ## what needs no database: lint, types, YAML, manifest, macro texts
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not proofs" tests/python/unit
