@@ -48,6 +48,8 @@ NOT_RUN = {
     "make demo": "test_cli.py runs the command behind it",
     "make test": "runs these tests",
     "make check": "runs the unit tests; the same CI run does",
+    "make proofs": "takes half an hour; for releases",
+    "make lint": "lints all SQL again; a test run lints what is new",
     "make bench": "takes minutes and gives figures, not a verdict",
     "make lock": "resolves all packages anew and needs a package index",
     "make compiled": "the review of a seed change runs it",
