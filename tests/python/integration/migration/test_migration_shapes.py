@@ -656,9 +656,6 @@ def test_through_a_pooler_of_transactions(odd: App) -> None:
     migration.agree(odd, made.run_id, made.rows_planned)
 
 
-# ------------------------------------------------------------------------------ dry run
-
-
 def dump(app: App) -> bytes:
     """Everything but the ledger."""
     found = standby.dump(app.url, standby.PLAIN, "--exclude-schema=trueup_ledger")
@@ -734,11 +731,11 @@ def test_the_operator_can_work_and_no_more(operator: App, built: App) -> None:
     built.query("update investments set round = 'somebody''s' where id = %s", key)
     assert "1 row was left alone" in run(0, "rollback", row_id, "--yes")
     assert dict(built.query(rounds)) == {**dict(before), key: "somebody's"}
-    run(0, "plan", "--rehearse")
+    run(0, "plan")
     assert "cancelled" in run(0, "runs")
     outcome = built.dbt("run", "--select", "tag:ledger")  # as `dbt build` does, every night
     assert not outcome.failures
-    run(0, "plan", "--rehearse")
+    run(0, "plan")
     run(0, "status")
     assert "! rights " in run(0, "doctor")
     with psycopg.connect(operator.url, autocommit=True) as connected:
