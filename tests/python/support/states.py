@@ -50,6 +50,7 @@ create trigger tell after insert or update or delete on {TABLE}
 """
 
 Cell = tuple[int, str]  # key, column
+Connection = psycopg.Connection[Any]
 
 
 class Killed(Exception):
@@ -185,7 +186,7 @@ class World:
         self.people = psycopg.connect(app.url, autocommit=True, application_name=USER)
         self.people.execute("set lock_timeout = '5s'")
         self.watch = app.connect()
-        self.holder: psycopg.Connection[Any] | None = None
+        self.holder: Connection | None = None
         self.held: set[int] = set()
         self.late: set[int] = set()  # keys written after a run had come to its end
 
@@ -197,12 +198,11 @@ class World:
 
     def begin(self, rows: int, step: int, seed: int) -> None:
         """An empty ledger, and so many rows at every `step`-th key."""
-        tables = self.watch.execute(
-            "select string_agg(format('%%I.%%I', schemaname, tablename), ', ') from pg_tables"
-            " where schemaname = %s", [LEDGER],
-        ).fetchone()  # fmt: skip
-        assert tables
-        self.watch.execute(f"truncate {tables[0]}, {TABLE}, history restart identity cascade")
+        tables = fire.one(
+            self.watch, "select string_agg(format('%%I.%%I', schemaname, tablename), ', ')"
+            " from pg_tables where schemaname = %s", LEDGER,
+        )  # fmt: skip
+        self.watch.execute(f"truncate {tables}, {TABLE}, history restart identity cascade".encode())
         chosen = random.Random(seed)
         self.runs: dict[UUID, Run] = {}
         self.cells: dict[Cell, list[Change]] = {}
@@ -219,7 +219,7 @@ class World:
 
     # --------------------------------------------------------------------------------- people
 
-    def edit(self, edit: Edit, connected: psycopg.Connection[Any] | None = None) -> list[int]:
+    def edit(self, edit: Edit, connected: Connection | None = None) -> list[int]:
         """Returns the keys of the rows that were written."""
         connected = connected or self.people
         keys = sorted(self.others.keys() - self.held)
@@ -235,12 +235,7 @@ class World:
         return chosen
 
     def _edit(
-        self,
-        connected: psycopg.Connection[Any],
-        kind: str,
-        key: int,
-        value: str | None,
-        number: int,
+        self, connected: Connection, kind: str, key: int, value: str | None, number: int
     ) -> None:
         def write(column: str, value: Any) -> None:
             connected.execute(f"update {TABLE} set {column} = %s where id = %s", [value, key])
@@ -268,11 +263,7 @@ class World:
             self._insert(connected, key, [value, value], TENANTS[number % len(TENANTS)])
 
     def _insert(
-        self,
-        connected: psycopg.Connection[Any],
-        key: int,
-        values: Sequence[str | None],
-        tenant: int | None,
+        self, connected: Connection, key: int, values: Sequence[str | None], tenant: int | None
     ) -> None:
         self.others[key] = [tenant, f"company {key}", None]
         self.gone.discard(key)
@@ -482,12 +473,12 @@ class World:
 
     def is_free(self, run_id: UUID) -> bool:
         """Nobody works on its columns."""
-        row = self.watch.execute(
+        query = (
             f"select count(*) from {LEDGER}.stage_migration_control as ours"
             f" inner join {LEDGER}.stage_migration_control as theirs using (column_name)"
-            " where ours.run_id = %s and theirs.lease_until >= now()", [run_id],
-        ).fetchone()  # fmt: skip
-        return row == (0,)
+            " where ours.run_id = %s and theirs.lease_until >= now()"
+        )
+        return bool(fire.one(self.watch, query, run_id) == 0)
 
     def changed_by(self, run: Run) -> Iterator[Cell]:
         """Cells that the run which a rollback takes back has changed, and that are in its scope."""
