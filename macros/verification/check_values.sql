@@ -85,18 +85,6 @@ vocabulary_keys as (
     select * from {{ ref('int_vocabulary_keys') }}
 ),
 
-last_batches as (
-    select
-        batches.range_end,
-        row_number() over (order by batches.range_no desc) as place
-    from request
-    inner join batches
-        on request.run_id = batches.run_id
-    where
-        batches.table_name = {{ table_text }}
-        and batches.column_name = {{ column_text }}
-),
-
 -- one row, or none
 places as (
     select
@@ -105,12 +93,10 @@ places as (
         request.tenants,
         request.is_quiesced,
         request.most,
-        coalesce(control.range_end, last_batches.range_end) as range_end
+        control.range_end
     from request
     inner join control
         on request.run_id = control.run_id
-    left join last_batches
-        on last_batches.place = 1
     where
         control.table_name = {{ table_text }}
         and control.column_name = {{ column_text }}

@@ -93,17 +93,6 @@ def test_the_console_has_the_report_in_its_order(shared: App) -> None:
     assert len(everything.splitlines()) > len(lines) + total - 9
 
 
-def test_a_failure_is_the_last_line_and_the_exit_code(migrated: App) -> None:
-    migrated.query(NULLED)
-    out, _ = verify(migrated, code=1)
-    lines = out.splitlines()
-    assert lines[-1] == FAILED and "  Failed: 1" in lines
-    assert any(line.startswith("✗ NULL Integrity: ") and "row " in line for line in lines)
-    # what is to be typed there finds the row
-    (query,) = re.findall(r"^    (select .*stage_normalization_log. where .*)$", out, re.MULTILINE)
-    assert len(migrated.query(query)) == 1
-
-
 def test_under_strict_a_warning_fails(shared: App) -> None:
     assert verify(shared, "--strict", code=1)[0].splitlines()[-1] == FAILED
     found = document(shared, "--strict", code=1)
@@ -203,6 +192,11 @@ def test_every_output_says_the_same_and_so_does_the_ledger(migrated: App) -> Non
     assert text.splitlines()[-1] == FAILED
     assert [path.read_text(encoding="utf-8") for path in paths] == texts
     console, _ = verify(migrated, "--seed", "5", code=1)
+    assert console.splitlines()[-1] == FAILED and "  Failed: 1\n" in console
+    assert re.search(r"^✗ NULL Integrity: .*row \d+", console, re.MULTILINE)
+    # what is to be typed there finds the row
+    (query,) = re.findall(r"^    (select .*stage_normalization_log. where .*)$", console, re.M)
+    assert len(migrated.query(query)) == 1
 
     def told(printed: str) -> list[str]:
         lines = printed[printed.index("SUMMARY") :].replace(FAILED, "").splitlines()

@@ -53,7 +53,7 @@ def emptied(value: str, shown: str) -> Fault:
 
 
 QUIESCED = {"is_quiesced": True}
-LOST = ("deal_opportunities.stage, tenant 2: [0-9]+ rows, before [0-9]+$",)
+LOST = ("deal_opportunities.stage, fund 2: [0-9]+ rows, before [0-9]+$",)
 DELETED = ("row {key}: .*, deleted since",)
 FAULTS = {
     "a batch that failed": Fault(
@@ -76,7 +76,7 @@ FAULTS = {
          "1 rows not changed, 0 written since the plan")),
     "a NULL": Fault((edited("stage = null", UNTOUCHED),), {"null_integrity": "fail"},
                     ("^deal_opportunities.stage, row {key}: NULL, written since the plan$",
-                     "^deal_opportunities.stage, tenant 2: ")),
+                     "^deal_opportunities.stage, fund 2: ")),
     "a NULL in a changed row": emptied("null", "NULL"),
     "an empty text in a changed row": emptied("''", "blank"),
     "a blank in a changed row": emptied("e' \\u00a0'", "blank"),
@@ -92,7 +92,7 @@ FAULTS = {
         (f"delete from deal_opportunities where {CHANGED} returning id",),
         {"row_counts": "fail"}, DELETED, QUIESCED),
     "a row that went to another tenant": Fault(
-        (edited("fund_id = 3", UNTOUCHED),), {"row_counts": "warn"}, ("tenant 2: ", "tenant 3: ")),
+        (edited("fund_id = 3", UNTOUCHED),), {"row_counts": "warn"}, ("fund 2: ", "fund 3: ")),
     "a user's edit": Fault(
         (edited("stage = 'Mezzanine'"),), {"audit_consistency": "warn"},
         ("^deal_opportunities.stage, row {key}: '.+' → '.+', now 'Mezzanine', edited since$",

@@ -228,11 +228,11 @@ def test_equal_names_are_added_up_in_the_mart(everything: Run) -> None:
     assert everything.differs() == {"weight_sums": "fail"}
     (offender,) = weights(everything).offenders
     assert offender["row_key"] == key and offender["message"].endswith(
-        "the stages of the mart weigh 0.7 together, the names that they were added up from 1"
+        "the values of the mart weigh 0.7 together, the names that they were added up from 1"
     )
     everything.query(f"delete from {ALLOCATIONS} {of_key}")  # a stage that is not there at all
     (offender,) = weights(everything).offenders
-    assert "the stages of the mart weigh 0.5 together" in offender["message"]
+    assert "the values of the mart weigh 0.5 together" in offender["message"]
 
 
 @pytest.mark.parametrize("moves", [True, False])
