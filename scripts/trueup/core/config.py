@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 from collections.abc import Container, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +148,19 @@ def _wrong(where: str, what: str, found: object, allowed: Iterable[str]) -> True
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        found = _parsed(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error)
         raise TrueupError(f"{path}{line}: is not YAML: {reason}", "Correct the file.") from None
-    return found if isinstance(found, dict) else {}
+    return dict(found) if isinstance(found, dict) else {}
+
+
+@cache
+def _parsed(text: str) -> Any:
+    """A command asks for dbt_project.yml some thirty times."""
+    return yaml.load(text, Loader=LOADER)
 
 
 @dataclasses.dataclass(frozen=True)

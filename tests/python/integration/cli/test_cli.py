@@ -32,7 +32,7 @@ from trueup.core.settings import Settings
 from trueup.local import server
 from trueup.vocabulary import aliases
 
-VALUE = ["value", "rows", "resolution", "stage", "match", "suggestion"]
+VALUE = ["value", "rows", "resolution", "canonical_value", "match", "suggestion"]
 SECONDS = 180  # a command that takes longer hangs
 REAL = PROJECT.parent / "shared" / "data" / "indian_startup_funding.csv"
 
