@@ -98,7 +98,7 @@ def test_sentences_of_checks_that_are_met() -> None:
             f"2 {label}s and rows without a {label}, in 1 column; 2 rows were not read"
         )
     assert message(made("per_fund_breakdown", ("info", breakdown[2:], 1))) == (
-        "rows of no tenant, in 1 column"
+        "rows without a tenant, in 1 column"
     )
     sample = [found("info", "row")] * 3
     assert message(made("sample_inspection", ("info", sample, 3))) == (
@@ -110,7 +110,7 @@ def test_an_error_is_said_to_be_one() -> None:
     check = made("row_counts", ("error", [found("fail", "Row Counts of t.c: no such table")], 1))
     assert message(check) == "Could not be read: Row Counts of t.c: no such table"
     (advice,) = words.recommendations(verification(check))
-    assert "no pass" in advice["text"] and "trueup doctor" in advice["commands"]
+    assert "it did not pass" in advice["text"] and "trueup doctor" in advice["commands"]
 
 
 def test_a_check_that_fails_without_an_offender_says_what_is() -> None:
@@ -167,15 +167,15 @@ def test_what_a_query_is_given_is_quoted() -> None:
     assert "table_name = 'o''brien' and row_id = '1''; drop table x --'" in advice["commands"][0]
 
 
-def test_spellings_that_were_written_since_call_for_the_guard() -> None:
+def test_spellings_that_were_written_since_call_for_a_new_plan() -> None:
     check = made("canonical_values", ("warn", [found("warn", "m", because=words.SINCE)], 1))
     (advice,) = words.recommendations(verification(check))
-    assert "turn on the guard" in advice["text"] and advice["commands"] == ["trueup plan"]
-    # nothing is to be decided where the others were promised and not changed
+    assert "Make a new plan" in advice["text"] and advice["commands"] == ["trueup plan"]
+    # nothing has to be decided if the other rows were planned and not changed
     missed = [found("fail", "m", because=words.MISSED)]
     check.add("fail", "expected", "actual", missed, 1)
     (advice,) = words.recommendations(verification(check))
-    assert "go on with the run" in advice["text"] and "turn on the guard" in advice["text"]
+    assert "Continue the run" in advice["text"] and "Make a new plan" in advice["text"]
     assert "Decide" not in advice["text"] and advice["commands"] == ["trueup plan"]
 
 
