@@ -80,7 +80,7 @@ TYPOS = {
     "key type": (
         "bigint", "bigit", f"{WHERE}type of key id 'bigit'", "allowed: integer, bigint, uuid, text",
     ),
-    "no entry": (ENTRY, "- {", "dbt_project.yml", "is not YAML"),
+    "no YAML": (ENTRY, "- {,", "dbt_project.yml", "is not YAML"),
     "mart": ("mart: fct_deal_stages", "mart: fct_deals", "mart 'fct_deals'", "fct_deal_stages, "),
     "no columns": (
         "  managed_columns: []\n", "  managed_column: []\n", "managed_columns is missing",
