@@ -117,14 +117,24 @@ def test_a_typo_stops_dbt_before_anything_is_built(shared_built: App, plant: Pla
     assert shared_built.query(MARTS) == before
 
 
-@pytest.mark.parametrize("command", ["demo", "try"])
-def test_a_typo_stops_the_other_commands_that_run_dbt(project: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "right", "wrong", "found"),
+    [
+        (["demo", "--companies", "50"], "table: investments", "table: investmens",
+         "table 'investmens' is not allowed; allowed: deal_opportunities"),
+        # it looks at no column but its own
+        (["try", "deals.csv", "--column", "Stage"], "alias_seed: ", "alias_sed: ",
+         "vocabularies.stage: option alias_seed is missing"),
+    ],
+    ids=["demo", "try"],
+)  # fmt: skip
+def test_a_typo_stops_the_other_commands_that_run_dbt(
+    project: Path, command: list[str], right: str, wrong: str, found: str
+) -> None:
     path = project / "dbt_project.yml"
-    path.write_text(path.read_text().replace("table: investments", "table: investmens"))
+    path.write_text(path.read_text().replace(right, wrong))
     (project / "deals.csv").write_text("Stage\nSeed\n")
-    arguments = {"demo": ["--companies", "50"], "try": ["deals.csv", "--column", "Stage"]}
-    done = trueup(project, command, *arguments[command])
-    refused(done, "table 'investmens' is not allowed; allowed: deal_opportunities")
+    refused(trueup(project, *command), found)
     assert not (project / ".trueup").exists()  # said before a server is started
 
 
