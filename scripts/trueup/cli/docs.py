@@ -10,8 +10,6 @@ from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.local import server
 
-TARGET = "docs"  # folder below the state folder
-
 
 def write(settings: Settings, path: Path) -> None:
     """Write the pages to a file, its folder made where it is missing.
@@ -19,11 +17,11 @@ def write(settings: Settings, path: Path) -> None:
     Types and sizes of relations are asked from the server; what is not built yet has none. Raises
     TrueupError when dbt cannot make the pages.
     """
-    made = settings.state / TARGET / "static_index.html"
+    made = settings.state / "target" / "static_index.html"
     made.unlink(missing_ok=True)
     with server.as_found(settings.state):
         environment = connection.dbt_environment(settings, writes=False)
-        outcome = dbt.run(settings, environment, "docs", "generate", "--static", target=TARGET)
+        outcome = dbt.run(settings, environment, "docs", "generate", "--static")
     if not made.exists():
         why = "; ".join(f"{each.name}: {each.message}" for each in outcome.failures)
         raise TrueupError(

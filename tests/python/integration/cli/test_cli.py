@@ -22,9 +22,9 @@ import psycopg
 import pytest
 
 import trueup as package
-from integration.conftest import PROJECT, App, copy_project
+from integration.conftest import PROJECT, App
 from support import command, page_reader
-from support.command import environment, remove_server, trueup
+from support.command import environment, trueup
 from trueup.cli import demo
 from trueup.cli.main import main
 from trueup.core import dbt
@@ -35,14 +35,6 @@ from trueup.vocabulary import aliases
 VALUE = ["value", "rows", "resolution", "canonical_value", "match", "suggestion"]
 SECONDS = 180  # a command that takes longer hangs
 REAL = PROJECT.parent / "shared" / "data" / "indian_startup_funding.csv"
-
-
-@pytest.fixture
-def another(tmp_path: Path) -> Iterator[Path]:
-    """One more."""
-    folder = copy_project(tmp_path / "another")
-    yield folder
-    remove_server(folder / ".trueup")
 
 
 Begin = Callable[..., subprocess.Popen[str]]
@@ -307,23 +299,6 @@ def test_a_demo_that_is_killed_can_be_started_again(project: Path, begin: Begin)
     assert done.returncode == 0, done.stderr
     counted = "select count(*) from trueup.fct_portfolio_company_stages"
     assert ask(project, counted) == [(200,)]
-
-
-@pytest.mark.proofs
-def test_two_checkouts_at_once_do_not_collide(project: Path, another: Path, begin: Begin) -> None:
-    processes = [
-        begin(project, "demo", "--companies", "300"),
-        begin(another, "demo", "--companies", "400"),
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=SECONDS)
-        assert process.returncode == 0, errors
-    counted = "select count(*) from trueup.fct_portfolio_company_stages"
-    assert (ask(project, counted), ask(another, counted)) == ([(300,)], [(400,)])
-    first, second = (server.running(folder / ".trueup") for folder in (project, another))
-    assert first and second and first.port != second.port
-    assert trueup(project, "down").returncode == 0
-    assert server.running(another / ".trueup") == second
 
 
 # ------------------------------------------------------------------------------ try

@@ -24,17 +24,6 @@ DAY = datetime(2026, 11, 1, tzinfo=timezone.utc)
 VIEWS = ("stage_migration_failures", "stage_migration_progress", "stage_migration_progress_by_fund",
          "stage_normalization_log")  # fmt: skip
 TABLES = sorted(set(ledger.RELATIONS) - set(VIEWS))
-CLASSIC = """
-select stage, count(*) from portfoliocompanies group by stage order by stage;
-select * from stage_migration_progress;
-select * from stage_migration_progress_by_fund;
-select * from stage_migration_failures;
-select estimated_minutes_remaining, completion_percent, pending_batches from stage_migration_progress;
-select batch_id, fund_id, rows_updated, rows_skipped, rows_failed, duration_ms from stage_migration_batches where status = 'completed' order by completed_at desc limit 10;
-select table_name, row_id, stage_before, stage_after, run_at from stage_normalization_log where run_at > now() - interval '1 day' order by run_at desc;
-select * from stage_normalization_log where normalized_stage is null;
-select * from stage_migration_control order by updated_at desc limit 1;
-"""  # noqa: E501
 
 
 class Ledger:
@@ -297,15 +286,6 @@ def test_what_stands_in_the_way_is_told(app: App, monkeypatch: pytest.MonkeyPatc
 
 
 # ------------------------------------------------------------------------------------------ reading
-
-
-def test_the_classic_queries_run_as_they_stand(filled: Ledger) -> None:
-    queries = [query.strip() for query in CLASSIC.strip().split(";") if query.strip()]
-    assert len(queries) == 9
-    filled.batch(6)
-    filled.query("set search_path to trueup_ledger, public")
-    for query in queries:
-        assert filled.connection.execute(query.encode()).description
 
 
 PROGRESS = ("total_batches", "pending_batches", "running_batches", "completed_batches",
