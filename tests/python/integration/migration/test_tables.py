@@ -401,7 +401,7 @@ def test_indexes_that_contain_the_column(place: Place) -> None:
         (index,) = contains
         assert index.role("stage") == role
         assert index.bytes > 0 or "hash" not in statement
-        assert (possible, "so no update is HOT" in why) == (False, True)
+        assert (possible, "which rules out HOT updates" in why) == (False, True)
         finding = matching(place.judge(), f"has the column, in its {role}")
         assert finding.status == WARN
         # The server agrees: an update of the column is HOT exactly without this index.
