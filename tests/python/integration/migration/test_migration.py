@@ -220,8 +220,9 @@ def test_a_plan_shows_all_of_its_values_and_tenants(built: App) -> None:
     code, out, err = migration.done(built, "plan", "--table", "investments", "--all-values")
     assert code == 0, err
     head = out.partition("\n! ")[0]
-    assert " more" not in head and "by tenant" in head
-    assert all(value["before"] in head for value in column["values"] if value["before"].isalpha())
+    assert " more" not in head and "by fund" in head
+    words = [value["before"] for value in column["values"] if (value["before"] or "").isalpha()]
+    assert len(words) > 10 and all(word in head for word in words)
 
 
 def test_paces_are_those_of_the_project(built: App) -> None:
@@ -261,12 +262,12 @@ STALE = [
 def test_a_stale_plan_is_refused(built: App) -> None:
     before = built.query(CELLS)
     for change, reason in STALE:
-        made = migration.make_plan(built, DEALS)
+        migration.make_plan(built, DEALS)
         built.query(change)
         code, _, err = migration.done(built, "apply", "--yes")
         assert code == 2 and reason in err, change
         assert "trueup plan" in err or "new plan" in err, err
-        assert migration.done(built, "cancel", str(made.run_id), "--yes")[0] == 0
+        built.query(f"update {LEDGER}.migration_runs set status = 'cancelled'")
     assert built.query(CELLS) == before
     migration.make_plan(built, DEALS)  # a number that apply may change is no decision
     built.query(
@@ -354,7 +355,7 @@ def test_a_broken_pipe_interrupts_the_run(built: App) -> None:
     process.stdout.close()
     err = process.stderr.read()
     assert process.wait(timeout=60) == 1, err
-    assert "nobody reads" in err and "trueup resume" in err and "Traceback" not in err
+    assert "the output was closed" in err and "trueup resume" in err and "Traceback" not in err
     assert run_statuses(built) == ["interrupted"]
     assert built.query(f"select distinct lease_token, lease_owner from"
                        f" {LEDGER}.stage_migration_control") == [(None, None)]  # fmt: skip
