@@ -139,7 +139,7 @@ def test_a_project_without_the_sample_has_only_its_own_words(empty: App) -> None
     assert "Found 1 unknown grade(s): palace" in said["plan --rehearse"]
     assert "by chain: 1: " in said["plan --rehearse"] and "no chain: " in said["plan --rehearse"]
     verified = said[f"verify --verbose --output {output}/v.json"]
-    assert "Per-Chain Breakdown: 4 chains and rows of no chain, in 1 column" in verified
+    assert "Per-Chain Breakdown: 4 chains and rows without a chain, in 1 column" in verified
     assert app.query("""
         select grade, count(*)::int from public.hotels group by grade order by grade
     """) == [("Campsite", 30), ("Four star", 30), ("budget", 30), ("luxury", 60), ("palace", 30),
