@@ -50,6 +50,7 @@ NOT_RUN = {
     "make check": "runs the unit tests; the same CI run does",
     "make proofs": "takes half an hour; for releases",
     "make lint": "lints all SQL again; a test run lints what is new",
+    "make clean": "removes the virtual environment that the tests run in",
     "make bench": "takes minutes and gives figures, not a verdict",
     "make lock": "resolves all packages anew and needs a package index",
     "make compiled": "the review of a seed change runs it",
