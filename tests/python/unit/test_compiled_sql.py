@@ -153,10 +153,7 @@ def test_branches_that_other_configurations_take() -> None:
 def test_nothing_managed_yet() -> None:
     patterns = ("models/intermediate/*.sql", "models/audit/*.sql", "analyses/verification.sql",
                 f"tests/verification/{OF_ALL_COLUMNS}.sql")  # fmt: skip
-    assert (
-        findings(rendered({**VARS, "managed_columns": [], "managed_documents": []}, *patterns))
-        == {}
-    )
+    assert findings(rendered({**VARS, "sample": False}, *patterns)) == {}
 
 
 def test_plain_jinja_writes_what_dbt_writes(compiled: Path) -> None:
