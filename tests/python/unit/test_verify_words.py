@@ -175,7 +175,7 @@ def test_spellings_that_were_written_since_need_a_new_plan() -> None:
     missed = [found("fail", "m", because=words.MISSED)]
     check.add("fail", "expected", "actual", missed, 1)
     (advice,) = words.recommendations(verification(check))
-    assert "go on with the run" in advice["text"] and "Make a new plan" in advice["text"]
+    assert "Continue the run" in advice["text"] and "Make a new plan" in advice["text"]
     assert "Decide" not in advice["text"] and advice["commands"] == ["trueup plan"]
 
 

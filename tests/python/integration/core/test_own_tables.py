@@ -133,7 +133,7 @@ def test_a_project_without_the_sample_has_only_its_own_words(empty: App) -> None
         f"compiled {output}/compiled", "docs",
     ):  # fmt: skip
         done = trueup(app.project, *command.split(), DATABASE_URL=app.url)
-        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         said[command] = done.stdout + done.stderr
     # its own words
     assert "Found 1 unknown grade(s): palace" in said["plan --rehearse"]
