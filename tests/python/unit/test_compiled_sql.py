@@ -151,8 +151,10 @@ def test_branches_that_other_configurations_take() -> None:
 
 
 def test_nothing_managed_yet() -> None:
-    patterns = ("models/intermediate/int_v*.sql", "models/audit/*.sql",
-                "analyses/verification.sql", f"tests/verification/{OF_ALL_COLUMNS}.sql")  # fmt: skip
+    patterns = (
+        "models/intermediate/int_v*.sql", "models/audit/*.sql", "analyses/verification.sql",
+        f"tests/verification/{OF_ALL_COLUMNS}.sql",
+    )  # fmt: skip
     assert findings(rendered({**VARS, "sample": False}, *patterns)) == {}
 
 
