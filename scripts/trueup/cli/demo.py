@@ -38,9 +38,16 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
     companies: rows of the largest table; one deal to five of them, one investment to twenty.
     Always works on the embedded server: a demo never touches a configured one.
     """
+    base.VARIABLES.update(VARIABLES)  # for the commands that it runs
+    try:
+        return _run(settings, companies, dirty_share, seed)
+    finally:
+        base.VARIABLES.clear()
+
+
+def _run(settings: Settings, companies: int, dirty_share: float, seed: int) -> int:
     for name in filter(CONFIGURED.fullmatch, list(os.environ)):
         del os.environ[name]  # for the commands below
-    base.VARIABLES.update(VARIABLES)
     settings = dataclasses.replace(settings, conninfo=None, environment="development")
     settings = config.with_variables(settings, **VARIABLES)
     config.check_managed(settings)  # before anything is loaded
