@@ -149,9 +149,11 @@ def _show_values(settings: Settings, facts: list[tuple[str, str]], command: str)
 def _migrate(settings: Settings) -> int:
     """Change the columns in place and take that back; the exit code of the first failure."""
     schema = ledger.schema(settings)
+    tables = {entry["table"] for entry in config.managed_columns(settings)}
     with connection.connect(settings) as connected:
         for old in runs.unfinished(connected, schema):  # of a sample that is gone
-            runner.close(connected, schema, old, "cancelled")
+            if {each.table_name for each in runner.columns(connected, schema, old)} <= tables:
+                runner.close(settings, connected, old, "cancelled")
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
     quiet = ("--sleep-ms", "0")  # nobody else works on the sample
     planned = r" will change |, and rolled back|Estimated |^Plan "

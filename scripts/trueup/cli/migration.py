@@ -292,7 +292,7 @@ def _plan(
     rehearse: bool = False,
 ) -> tuple[Any, Any]:
     """The plan, and its rehearsal or None."""
-    from trueup.core import connection, ledger
+    from trueup.core import connection
     from trueup.migration import plan as job
     from trueup.migration import rehearsal, runner
 
@@ -318,7 +318,7 @@ def _plan(
             with terminal.progress("rehearse") as progress:
                 rehearsed = rehearsal.rehearse(settings, connected, made, wanted, progress, is_kept)
         if is_kept:
-            runner.close_empty(connected, ledger.schema(settings), made)
+            runner.close_empty(settings, connected, made)
     return made, rehearsed
 
 
@@ -453,7 +453,7 @@ def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bo
         _ask(yes, f"{verb} run {run.short_id}, which is {run.status}?")
         holder = ledger_runs.request(connected, schema, run, status, statuses)
         if holder is None:
-            runner.close(connected, schema, run, status, statuses)
+            runner.close(settings, connected, run, status, statuses)
         connected.commit()
     if holder:
         click.echo(f"{holder} will stop after its current batch; `trueup status` shows it.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,8 @@ def report(run: str | None, outputs: tuple[Path, ...], no_verify: bool, form: st
     settings = read_settings()
     with connection.connect(settings, writes=False) as connected:
         click.echo(connection.describe(connected, settings), err=form == "json")
-        made = job.make(
-            settings,
-            connected,
-            run,
-            lambda found: verify.summary(settings, connected, found, not no_verify),
-        )
+        verified = partial(verify.summary, settings, connected, verifies=not no_verify)
+        made = job.make(settings, connected, run, verified)
     if not outputs and form == "text":
         settings.state.mkdir(parents=True, exist_ok=True)
         outputs = (settings.state / f"run-{made.run['short_id']}.html",)

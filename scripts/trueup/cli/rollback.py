@@ -128,7 +128,7 @@ def rollback(
     except TrueupError:
         # what was not begun is not left for somebody's `apply`
         with suppress(TrueupError, psycopg.Error), connection.connect(settings) as connected:
-            runner.close(connected, schema, stored, "cancelled", module.PLANNED)
+            runner.close(settings, connected, stored, "cancelled", module.PLANNED)
             connected.commit()
         raise
 

@@ -103,11 +103,11 @@ def stop(state: Path) -> bool:
     if not state.exists():
         return False
     with _locked(state):  # also waits for a stop that another process has begun
-        if running(state) is None:
-            return False
         place = home(state)
+        if running(state) is None and not _serves(place / "pgdata"):
+            return False
         code, said = _pg_ctl(place, "stop", "-m", "fast")
-        if code != 0 and running(state):
+        if code != 0 and (running(state) or _serves(place / "pgdata")):
             raise _failed("pg_ctl stop", place / "pgdata", said)
     return True
 
@@ -131,6 +131,14 @@ def running(state: Path) -> Address | None:
         (directory,) = _ask(address, "show data_directory")
         return address if pgdata.samefile(directory) else None
     return None
+
+
+def _serves(pgdata: Path) -> bool:
+    """Whether a live server of this directory is there that does not answer; Linux only."""
+    with suppress(OSError, ValueError):
+        pid = int((pgdata / "postmaster.pid").read_text("ascii").split("\n")[0])
+        return Path(f"/proc/{pid}/cwd").samefile(pgdata)
+    return False
 
 
 @contextmanager
@@ -199,7 +207,10 @@ def _make_home(state: Path) -> Path:
         if pgdata.exists() and place == state:
             raise TrueupError(f"{password} is missing, so {pgdata} cannot be opened", _CLEAN)
         if pgdata.exists():  # of a checkout that was removed and had the same path
-            pgdata.rename(new_folder(place))
+            if _serves(pgdata):
+                _pg_ctl(place, "stop", "-m", "fast")
+            shutil.rmtree(place / "pgdata.old", ignore_errors=True)
+            pgdata.rename(place / "pgdata.old")
         (state / ".gitignore").write_text("*\n")
         new = state / "password.new"
         new.touch(mode=0o600)

@@ -305,12 +305,15 @@ def make(
 
 
 def examine(
-    settings: Settings, connected: Connection, managed: Iterable[Mapping[str, Any]]
+    settings: Settings,
+    connected: Connection,
+    managed: Iterable[Mapping[str, Any]],
+    named: Mapping[str, Statement] | None = None,
 ) -> tuple[tables.ServerFacts, dict[tuple[str, str], tables.TableFacts], list[Finding]]:
-    """The server and the tables of a run, with what protects or endangers it."""
+    """The server and the tables of a run, and what endangers it; named: None = the project's."""
     variables = config.project_variables(settings)
     app_schema = config.app_schema(settings)
-    named = statements.statements(settings)
+    named = named or statements.statements(settings)
     server = tables.server_facts(named, connected, ledger.schema(settings))
     findings = tables.judge_server(server, writes=True, marks=brakes.marks(variables))
     facts = {}
@@ -517,8 +520,10 @@ def _own_statements(
 
 
 def books(found: Mapping[str, Statement]) -> dict[str, Statement]:
-    """The statements that keep a run's books, the same for every column."""
-    return {name: each for name, each in found.items() if "__" not in name and name != "text_keys"}
+    """The statements of a run that are the same for every column."""
+    facts = ("table__", "server__")
+    return {name: each for name, each in found.items()
+            if name.startswith(facts) or ("__" not in name and name != "text_keys")}  # fmt: skip
 
 
 def with_columns(

@@ -47,7 +47,9 @@ def check(settings: Settings, connected: Connection, run: runs.Run) -> None:
     """TrueupError if the plan is stale or a table can no longer be migrated in place."""
     plan.check_fresh(settings, connected, run)
     scope = plan.Scope(tuple(run.options["tables"]), tuple(run.options["columns"]))
-    _, _, findings = plan.examine(settings, connected, plan.entries(settings, scope))
+    _, _, findings = plan.examine(
+        settings, connected, plan.entries(settings, scope), runs.statements(run)
+    )
     plan.refuse(findings)
 
 
@@ -141,18 +143,24 @@ def set_pace(
 
 
 def close(
+    settings: Settings,
     connected: Connection,
-    schema: str,
     run: runs.Run,
     status: str,
     statuses: Collection[str] = (*runs.PLANNED, *runs.UNFINISHED),
 ) -> None:
-    """Pause, cancel or complete a run that nobody works on; a runner that hangs may not come back.
+    """Pause, cancel or complete a run without a live lease; revokes the token of a hung runner.
 
-    Raises TrueupError where it has come to another status since it was read.
+    Raises TrueupError if its status has changed, or if it was edited (it can be cancelled still).
     """
+    schema = ledger.schema(settings)
     runs.lock(connected, schema, run, statuses)
-    own = runs.statements(run)
+    try:
+        own = runs.statements(run)
+    except TrueupError:
+        if status != "cancelled":
+            raise
+        own = statements.statements(settings)
     if status == "cancelled":
         own["close_batches"].run(connected, run_id=run.run_id)
     connected.execute(
@@ -183,11 +191,11 @@ def close(
         own["note_audit_digest"].run(connected, run_id=run.run_id)
 
 
-def close_empty(connected: Connection, schema: str, made: plan.Plan) -> None:
+def close_empty(settings: Settings, connected: Connection, made: plan.Plan) -> None:
     """A plan with nothing to change has been carried out."""
     if not made.rows_planned:
-        run = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
-        close(connected, schema, run, "completed")
+        run = runs.find(connected, ledger.schema(settings), str(made.run_id), runs.PLANNED)
+        close(settings, connected, run, "completed")
         connected.commit()
 
 

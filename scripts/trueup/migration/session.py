@@ -178,7 +178,7 @@ class Session:
     def interrupted(self, error: psycopg.Error) -> None:
         """Raise Stopped if the error is a statement that Ctrl-C cancelled."""
         if error.sqlstate == "57014" and self.stop.requested:
-            raise Stopped("interrupted", "by Ctrl-C, in the middle of a batch")
+            raise Stopped("interrupted", "by Ctrl-C or SIGTERM, in the middle of a batch")
 
     def _interrupt(self) -> None:
         with suppress(psycopg.Error):  # the statement has ended, or the server is gone

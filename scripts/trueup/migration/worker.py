@@ -261,7 +261,7 @@ class Worker:
             self.shared.wanted = state.workers
             self._pause(batch, state.sleep_ms)
         if self.stop.requested:
-            raise Stopped("interrupted", "by Ctrl-C")
+            raise Stopped("interrupted", "by Ctrl-C or SIGTERM")
 
     def _handle_error(
         self,
@@ -438,7 +438,7 @@ class Worker:
                 self._obey(requested)
                 self.shared.wanted = wanted
             if self.stop.requested:
-                raise Stopped("interrupted", f"by Ctrl-C, waiting for {reason}")
+                raise Stopped("interrupted", f"by Ctrl-C or SIGTERM, waiting for {reason}")
             time.sleep(BRAKE_SECONDS)
             self.renew()
         if shown:

@@ -323,7 +323,7 @@ class World:
             pace.by_tenant,
         )  # fmt: skip
         with migration.connect(self.app) as connected:
-            jobs.close_empty(connected, LEDGER, made)
+            jobs.close_empty(self.app.settings, connected, made)
         return made.run_id
 
     def plan_rollback(self, run_id: UUID, scope: rollback.Scope, pace: plan.Pace) -> UUID | None:
@@ -441,7 +441,7 @@ class World:
             run = runs.find(connected, LEDGER, str(run_id), OPEN)
             holder = runs.request(connected, LEDGER, run, status, OPEN)
             if holder is None:
-                jobs.close(connected, LEDGER, run, status, OPEN)
+                jobs.close(self.app.settings, connected, run, status, OPEN)
             connected.commit()
         return holder is None
 

@@ -262,12 +262,14 @@ STALE = [
 def test_a_stale_plan_is_refused(built: App) -> None:
     before = built.query(CELLS)
     for change, reason in STALE:
-        migration.make_plan(built, DEALS)
+        made = migration.make_plan(built, DEALS)
         built.query(change)
         code, _, err = migration.done(built, "apply", "--yes")
         assert code == 2 and reason in err, change
         assert "trueup plan" in err or "new plan" in err, err
-        built.query(f"update {LEDGER}.migration_runs set status = 'cancelled'")
+        # even if its statements were edited
+        code, out, err = migration.done(built, "cancel", str(made.run_id), "--yes")
+        assert code == 0, out + err
     assert built.query(CELLS) == before
     migration.make_plan(built, DEALS)  # a number that apply may change is no decision
     built.query(
@@ -371,7 +373,7 @@ def test_notes_and_the_last_pause(built: App) -> None:
     assert migration.apply(built, made, stop=stop).status == "interrupted"
     notes = f"select r.notes, c.notes from {LEDGER}.migration_runs as r inner join" \
             f" {LEDGER}.stage_migration_control as c using (run_id)"  # fmt: skip
-    assert built.query(notes) == [("interrupted: by Ctrl-C", "call Ann first")]
+    assert built.query(notes) == [("interrupted: by Ctrl-C or SIGTERM", "call Ann first")]
     kinds: list[str] = []
     migration.apply(built, made, lambda event: kinds.append(event.kind))
     assert kinds[-1] == "batch_completed"
@@ -451,7 +453,7 @@ def test_a_run_that_has_ended_meanwhile_is_not_put_aside(built: App) -> None:
                 with pytest.raises(TrueupError, match=f"is {end} now"):
                     runs.request(connected, schema, run, status, statuses)
                 with pytest.raises(TrueupError, match=f"is {end} now"):
-                    job.close(connected, schema, run, status, statuses)
+                    job.close(built.settings, connected, run, status, statuses)
                 refused = runs.statements(run)["set_run_status"].run(
                     connected, run_id=run.run_id, lease_token=None, status=status, finished=False,
                     statuses=list(statuses), notes=None,

@@ -272,7 +272,7 @@ def test_scans_of_a_run_take_as_long_as_they_take(
     schema = ledger.schema(built.settings)
     with migration.connect(built) as connected:
         planned = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
-        job.close(connected, schema, planned, "cancelled")
+        job.close(built.settings, connected, planned, "cancelled")
     assert seen["note_audit_digest"] == "0"
 
 
