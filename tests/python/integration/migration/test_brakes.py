@@ -263,7 +263,7 @@ def test_a_statement_that_fails_is_blind_and_the_others_are_not(lab: Lab) -> Non
 
 
 def test_a_quiet_server(any_lab: Lab) -> None:
-    with any_lab.watching("deals", connect=any_lab.superuser) as watched:
+    with any_lab.watching("deals", connect=lambda: any_lab.superuser("postgres")) as watched:
         watched.check()
         assert watched.reason() is None
         found = {each.name: each.sample for each in watched.readings()}
