@@ -155,7 +155,7 @@ def _migrate(settings: Settings) -> int:
             if {each.table_name for each in runner.columns(connected, schema, old)} <= tables:
                 runner.close(settings, connected, old, "cancelled")
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
-    quiet = ("--sleep-ms", "0")  # nobody else works on the sample
+    quiet = ("--sleep-ms", "0")  # no other session works on the sample
     planned = r" will change |, and rolled back|Estimated |^Plan "
     if code := _call(planned, "plan", "--rehearse", *quiet):
         return code

@@ -226,16 +226,14 @@ def statements_digest(found: Mapping[str, Any]) -> str:
 
 
 def _none_of(statuses: Collection[str]) -> str:
-    """No run has one of these statuses, said as what the user can do with such a run."""
+    """Says that no run has one of these statuses."""
     if tuple(statuses) == PLANNED:
         return "there is no plan that was not started yet"
     if set(statuses) <= set(UNFINISHED):
         return "there is no unfinished run"
-    return (
-        "there is no plan and no unfinished run"
-        if "planned" in statuses
-        else ("no run has started yet")
-    )
+    if set(PLANNED) <= set(statuses):
+        return "there is no plan and no unfinished run"
+    return "no run has started yet"
 
 
 def _way_out(run: Run) -> str:

@@ -16,7 +16,7 @@ from trueup.local import server
 def load_settings(
     environ: Mapping[str, str] = os.environ, cwd: Path | None = None
 ) -> settings.Settings:
-    """The settings of the environment, with the embedded server where none is configured."""
+    """The settings of the environment, with the embedded server if none is configured."""
     return with_embedded(settings.load(environ, cwd))
 
 

@@ -134,7 +134,7 @@ def running(state: Path) -> Address | None:
 
 
 def _serves(pgdata: Path) -> bool:
-    """Whether a live server of this directory is there that does not answer; Linux only."""
+    """Whether a server process works in this directory, even if it does not answer (Linux)."""
     with suppress(OSError, ValueError):
         pid = int((pgdata / "postmaster.pid").read_text("ascii").split("\n")[0])
         return Path(f"/proc/{pid}/cwd").samefile(pgdata)
