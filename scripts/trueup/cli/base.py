@@ -25,9 +25,6 @@ LIMIT = click.option(
     show_default=True,
     help="Rows to show; 0 = all.",
 )
-# vars in place of those of dbt_project.yml, for all commands of this process: the demo sets them
-VARIABLES: dict[str, Any] = {}
-
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -65,12 +62,10 @@ def examples(text: str) -> Callable[[Command], Command]:
 
 
 def settings() -> Any:
-    """The settings of the environment; read when a command runs, not for --help."""
+    """The settings that the caller of `main` gave as its obj, else those of the environment."""
     from trueup import local
-    from trueup.core import config
 
-    found = local.load_settings()
-    return config.with_variables(found, **VARIABLES) if VARIABLES else found
+    return click.get_current_context().find_root().obj or local.load_settings()
 
 
 def ask(yes: bool, question: str) -> None:

@@ -15,7 +15,6 @@ from uuid import UUID
 import click
 from psycopg import sql
 
-from trueup.cli import base
 from trueup.core import config, connection, dbt, ledger, runs
 from trueup.core.settings import Settings
 from trueup.local import sample
@@ -29,7 +28,6 @@ OWN = "models/staging/app"  # the user's staging models, whose tables the demo d
 PAGE = "demo.html"  # these pages are in the state folder
 VERIFICATION = "demo-verification.html"
 RUN = "demo-run.html"
-CONFIGURED = re.compile("PG.*|DATABASE_URL|TRUEUP_ENV|LOG_FORMAT")  # variables
 
 
 def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> int:
@@ -38,17 +36,9 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
     companies: rows of the largest table; one deal to five of them, one investment to twenty.
     Always works on the embedded server: a demo never touches a configured one.
     """
-    base.VARIABLES.update(VARIABLES)  # for the commands that it runs
-    try:
-        return _run(settings, companies, dirty_share, seed)
-    finally:
-        base.VARIABLES.clear()
-
-
-def _run(settings: Settings, companies: int, dirty_share: float, seed: int) -> int:
-    for name in filter(CONFIGURED.fullmatch, list(os.environ)):
-        del os.environ[name]  # for the commands below
-    settings = dataclasses.replace(settings, conninfo=None, environment="development")
+    settings = dataclasses.replace(
+        settings, conninfo=None, environment="development", log_format="text"
+    )
     settings = config.with_variables(settings, **VARIABLES)
     config.check_managed(settings)  # before anything is loaded
     facts = _load(settings, companies, dirty_share, seed)
@@ -58,7 +48,7 @@ def _run(settings: Settings, companies: int, dirty_share: float, seed: int) -> i
         return 1
     command = f"trueup demo --companies {companies} --dirty-share {dirty_share:g} --seed {seed}"
     path = os.path.relpath(_show_values(settings, facts, command))
-    if code := _call("", "unmapped", "--limit", "8") or _migrate(settings):
+    if code := _call(settings, "", "unmapped", "--limit", "8") or _migrate(settings):
         return code
     click.echo(f"\nWhat the values mean, as a page: {path}")
     if own_profile:
@@ -157,7 +147,7 @@ def _migrate(settings: Settings) -> int:
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
     quiet = ("--sleep-ms", "0")  # no other session works on the sample
     planned = r" will change |, and rolled back|Estimated |^Plan "
-    if code := _call(planned, "plan", "--rehearse", *quiet):
+    if code := _call(settings, planned, "plan", "--rehearse", *quiet):
         return code
     with connection.connect(settings, writes=False) as connected:
         made = runs.recent(connected, schema, 1)[0]
@@ -168,11 +158,11 @@ def _migrate(settings: Settings) -> int:
         (r"^[✓!✗] |^\[|^written", "verify", "--output", verification),
         ("", "report", "--output", report),
     ):
-        if code := _call(shown, *arguments):
+        if code := _call(settings, shown, *arguments):
             return code
     _edit(settings, made["run_id"])
     restored = " will get |conflicts?:|edited$|^row |^Roll|^Run "
-    return _call(restored, "rollback", str(made["run_id"])[:8], "--yes", *quiet)
+    return _call(settings, restored, "rollback", str(made["run_id"])[:8], "--yes", *quiet)
 
 
 def _edit(settings: Settings, run_id: UUID) -> None:
@@ -194,7 +184,7 @@ def _edit(settings: Settings, run_id: UUID) -> None:
         connected.execute(statement)
 
 
-def _call(shown: str, *arguments: str) -> int:
+def _call(settings: Settings, shown: str, *arguments: str) -> int:
     """Run a command and print the lines of its output that match; all of them if it fails."""
     from trueup.cli.main import main
 
@@ -202,7 +192,7 @@ def _call(shown: str, *arguments: str) -> int:
     output, code = io.StringIO(), 0
     try:
         with contextlib.redirect_stdout(output):
-            main.main(list(arguments), prog_name="trueup", standalone_mode=False)
+            main.main(list(arguments), prog_name="trueup", standalone_mode=False, obj=settings)
     except SystemExit as end:
         code = int(end.code or 0)
     lines = [line.rstrip() for line in output.getvalue().splitlines()[1:]]  # the first: the server
