@@ -233,7 +233,8 @@ def test_a_demo_shows_all_of_a_step_that_fails(
     shared_built: App, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(shared_built.project)
-    assert demo._call(shared_built.settings, "no such line", "verify", "ffff") == 2
+    settings = dataclasses.replace(shared_built.settings, conninfo=shared_built.url)
+    assert demo._call(settings, "no such line", "verify", "ffff") == 2
     shown = capsys.readouterr()
     assert shown.out.startswith("\n$ trueup verify ffff\n") and "ffff" in shown.err
 
