@@ -16,25 +16,24 @@ from hypothesis import strategies as st
 
 from support.browser import assert_readable, needs_chromium
 from support.page_reader import Page, check
-from support.verification_document import (
-    COMPANIES,
-    NAMES,
-    RUN_ID,
-    Row,
-    became,
-    document,
-    fund,
-    offender,
-    sampled,
-    spelling,
-    target,
-)
 from trueup.show import flows
 from trueup.verification import check_page
 from unit.conftest import PROJECT
 from unit.test_page import HOSTILE, assert_only_shown
 
 SCHEMA = PROJECT / "docs" / "schemas" / "verification-report.schema.json"
+# made by hand: a failed verification of a run over two columns, with all checks and every status
+DOCUMENT = PROJECT / "tests" / "python" / "data" / "verification_document.json"
+Row = dict[str, Any]
+
+
+def document() -> Row:
+    found: Row = json.loads(DOCUMENT.read_text())
+    return found
+
+
+def offender(status: str, message: str) -> Row:
+    return {"status": status, "message": message}
 
 
 def build(data: Row) -> tuple[str, Page]:
@@ -75,7 +74,7 @@ def meet(data: Row, *statuses: str) -> Row:
 
 
 def test_verdict_and_every_check_stand_at_the_top() -> None:
-    jsonschema.validate(json.loads(json.dumps(document())), json.loads(SCHEMA.read_text()))
+    jsonschema.validate(document(), json.loads(SCHEMA.read_text()))
     text, read = build(document())
     assert "✗ verification failed" in read.text
     assert "<h1>3 of 10 checks failed: Row Counts, Weight Sums, Models Agree</h1>" in text
@@ -85,11 +84,11 @@ def test_verdict_and_every_check_stand_at_the_top() -> None:
     said = {"pass": ("passed", "✓"), "info": ("for information", "i"), "warn": ("warning", "!"),
             "fail": ("failed", "✗"), "error": ("could not be read", "✗")}  # fmt: skip
     slowest = max(each["duration_ms"] for each in document()["checks"])
-    for row, name, each in zip(rows, NAMES.values(), document()["checks"], strict=True):
+    for row, each in zip(rows, document()["checks"], strict=True):
         assert re.findall(r'class="mark (\w+)" role="img" aria-label="([^"]+)">(.)<', row) == [
             (each["status"], *said[each["status"]])
         ]
-        assert f"<b>{name}</b>" in row and each["message"] in row
+        assert f"<b>{each['name']}</b>" in row and each["message"] in row
         assert ("<a href" in row) == (each["status"] in ("warn", "fail", "error"))
         assert f"width:{100 * each['duration_ms'] / slowest:.2f}%" in row
     assert "1.9 s" in read.text and "412 ms" in read.text and "3.7 s" in read.text
@@ -160,7 +159,7 @@ def test_every_number_of_columns_flow_and_tenants_is_the_documents() -> None:
 
 def test_the_bar_of_a_tenant_adds_up_to_its_rows() -> None:
     def parts(rows: int, changed: int, left: int, empty: int) -> list[int]:
-        row = fund(COMPANIES, "1", rows, changed, left, empty)
+        row = {"rows": rows, "rows_changed": changed, "rows_left": left, "rows_empty": empty}
         return [part.rows for part in check_page._tenant_parts(row)]
 
     assert parts(100, 30, 5, 10) == [55, 30, 5, 10]
@@ -203,12 +202,13 @@ def test_every_row_of_the_sample_is_read_once(states: list[str]) -> None:
 def test_facts_of_the_run_and_of_the_verification_are_there() -> None:
     data = document()
     data["metadata"].update(tables=["a b"], tenants=["x", "none"])
+    run_id, short_id = data["run"]["run_id"], data["run"]["short_id"]
     _, read = build(data)
     for fact in (
-        RUN_ID, f"audit digest {'ef' * 32}", "2026-11-20 20:00:00 UTC", "m.rossi", "ab" * 32,
+        run_id, f"audit digest {'ef' * 32}", "2026-11-20 20:00:00 UTC", "m.rossi", "ab" * 32,
         "cd" * 32, "PostgreSQL 18.6", "postgresql://trueup@db.example:5432/funds", "epsilon 1e-06",
         "60 rows at most, seed 42", "psycopg 3.3.0", "Asked of tables a b; tenants x, none only.",
-        f"trueup verify {RUN_ID[:8]} --table 'a b' --tenant x --tenant none --sample-size 60"
+        f"trueup verify {short_id} --table 'a b' --tenant x --tenant none --sample-size 60"
         " --seed 42 --epsilon 1e-06 --quiesced",
     ):  # fmt: skip
         assert fact in read.text
@@ -277,7 +277,7 @@ def test_a_rollback_is_shown_in_its_own_direction() -> None:
     ]
     assert "6,000 rows came back to 36 spellings" in read.text
     assert "Under each value that the run had written" in read.text
-    column = {**COMPANIES, "rows_updated": 0}
+    column = {**data["columns"][0], "rows_updated": 0}
     assert flows.picture(column, [], [], True).headline == "nothing was restored"
 
 
@@ -289,13 +289,14 @@ def test_what_is_too_much_is_cut_and_the_page_says_so() -> None:
         each["expected"] = each["actual"] = [huge] * 500
         if each["status"] in ("warn", "fail", "error"):
             each.update(offenders=[offender("fail", huge)] * 1000, offender_count=5000)
-    funds = [fund(COMPANIES, f"t{n}", n + 1, n // 3, n % 2, n % 3) for n in range(2000)]
+    fund = of(data, "per_fund_breakdown")["offenders"][0]
+    funds = [{**fund, "tenant": f"t{n}", "rows": n + 1} for n in range(2000)]
     of(data, "per_fund_breakdown").update(offenders=funds, offender_count=2500)
-    sample = [sampled(n, value_before=huge, alias=huge, reason=huge, added_by=huge)
-              for n in range(5000)]  # fmt: skip
-    of(data, "sample_inspection").update(offenders=sample[:500], offender_count=5000)
-    targets, values = became(COMPANIES, 60_000, 120)
-    data.update(targets=targets, values=values)
+    row = {**of(data, "sample_inspection")["offenders"][0], "value_before": huge, "alias": huge,
+           "reason": huge, "added_by": huge}  # fmt: skip
+    of(data, "sample_inspection").update(offenders=[row] * 500, offender_count=5000)
+    data["targets"] = [{**data["targets"][0], "spellings": 480}]
+    data["values"] = [{**data["values"][0], "value_before": f"v{n}"} for n in range(480)]
     text = check_page.build(data)
     assert len(text.encode()) < 1_000_000 and "x" * 301 not in text
     read = check(text)
@@ -326,21 +327,28 @@ def everywhere(text: str) -> Row:
         each["expected"] = each["actual"] = [text]
         each["offenders"] = [offender("fail", text)]
         each["offender_count"] = 1
+    row, fund = (
+        of(document(), check_id)["offenders"][0]
+        for check_id in ("sample_inspection", "per_fund_breakdown")
+    )
+    shown = ("row_key", "tenant", "value_before", "value_after", "alias", "match_type", "reason",
+             "added_by", "added_on")  # fmt: skip
     of(data, "sample_inspection")["offenders"] = [
-        sampled(1, **name, row_key=text, tenant=text, value_before=text, value_after=text,
-                value_now=f"other{text}", alias=text, match_type=text, reason=text, added_by=text,
-                added_on=text),
-        sampled(1),
-    ]  # fmt: skip
-    of(data, "per_fund_breakdown")["offenders"] = [fund(name, text, 5, 1, 1, 1)]
+        {**row, **name, **dict.fromkeys(shown, text), "value_now": f"other{text}"},
+        row,
+    ]
+    of(data, "per_fund_breakdown")["offenders"] = [{**fund, **name, "tenant": text}]
     data["recommendations"] = [
         {"check": each["id"], "text": text, "commands": [text]} for each in data["checks"]
     ]
-    data["columns"] = [{**data["columns"][0], **name}, data["columns"][1]]
-    data["targets"] = [target(name, text, None, 1, 9), target(name, None, "unknown", 1, 3)]
+    data["columns"][0].update(name)
+    became, stays = data["targets"][0], data["targets"][-1]
+    data["targets"] = [{**became, **name, "gathered_value": text}, {**stays, **name}]
+    became, stays = data["values"][0], data["values"][-1]
     data["values"] = [
-        spelling(name, text, text, None, 9), spelling(name, f"2{text}", None, "unknown", 3)
-    ]  # fmt: skip
+        {**became, **name, "value_before": text, "value_after": text, "gathered_value": text},
+        {**stays, **name, "value_before": f"2{text}"},
+    ]
     data["run"].update(operator=text, environment=text, git_commit=text)
     data["metadata"].update(environment=text, tables=[text], tenants=[text])
     data["metadata"]["server"].update(database=text, url=text)
