@@ -25,7 +25,6 @@ from trueup.migration import plan, rehearsal
 from trueup.migration import runner as job
 from trueup.verification import verify
 
-LONG = "long " * 12 + "abc"  # 63 bytes
 HOSTILE = 'My "Odd" Table, it\'s'
 ROWS = 300
 PACE = plan.Pace(batch_size=17, sleep_ms=0, target_ms=1000, stripes=4)
@@ -33,95 +32,21 @@ PACE = plan.Pace(batch_size=17, sleep_ms=0, target_ms=1000, stripes=4)
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A table: its columns, and SQL of a row's values but for the managed one, for number n."""
+    """A table of odd_tables.yml; the file says what its fields mean."""
 
     table: str
     key: dict[str, str]
-    columns: str
+    create: str
     values: str
     column: str = "stage"
     tenant: str | None = "fund_id"
-    after: str = ")"  # of the columns
-    only: str | None = None  # the server that can have it
+    only: str | None = None
 
 
 SHAPES = [
-    Shape("odd_integer", {"id": "integer"}, "id integer primary key, fund_id int, stage text",
-          "(n - 150) * 7, n % 3"),
-    Shape("odd_bigint", {"id": "bigint"}, "id bigint primary key, fund_id bigint, stage text",
-          "case n when 1 then -9223372036854775808 when 2 then 9223372036854775807"
-          " else (n - 150) * 61489146912 end, nullif(n % 4, 0)"),
-    Shape("odd_uuid", {"id": "uuid"}, "id uuid primary key, fund_id text, stage text",
-          "cast(md5(cast(n as text)) as uuid), case when n % 3 > 0 then 'f,' || n % 3 end"),
-    Shape("odd_text", {"id": "text"}, "id text primary key, fund_id int, stage text",
-          "case n % 5 when 0 then 'a,b' when 1 then '\"q\"' when 2 then '{x}' when 3 then 'É\\'"
-          " else ' ' end || n, n % 3"),
-    Shape("odd_text_c", {"id": "text"},
-          'id text collate "C" primary key, fund_id int, stage text collate "POSIX"',
-          "case n % 2 when 0 then 'B' else 'a' end || n, n % 3"),
-    Shape("odd_text_builtin", {"id": "text"},
-          'id text collate "pg_c_utf8" primary key, fund_id int, stage text collate "pg_c_utf8"',
-          "case n % 2 when 0 then 'B' else 'é' end || n, n % 3", only="embedded"),
-    Shape("odd_text_icu", {"id": "text"},
-          'id text collate "en-x-icu" primary key, fund_id int, stage text collate "de-x-icu"',
-          "case n % 4 when 0 then 'B' when 1 then 'a' when 2 then '-b' else 'Ä' end || n, n % 3",
-          only="system"),
-    Shape("odd_text_ci", {"id": "text"},
-          "id text collate ignore_case primary key, fund_id int, stage text collate ignore_case",
-          "case n % 2 when 0 then 'B' else 'a' end || n, n % 3", only="system"),
-    Shape("odd_composite", {"a": "integer", "b": "text"},
-          "a integer, b text, fund_id int, stage text, primary key (a, b)",
-          "n % 7, case n % 6 when 0 then 'x,y' when 1 then '\"' when 2 then '{}' when 3 then '\\'"
-          " when 4 then 'NULL' else '' end || n / 7, n % 3"),
-    Shape("odd_composite_collations", {"b": "text", "a": "text", "id": "uuid"},
-          'a text collate "C", b text collate "POSIX", id uuid, stage text, primary key (b, a, id)',
-          "n % 7, n % 5, cast(md5(cast(n as text)) as uuid)", tenant=None),
-    Shape(HOSTILE, {"Key $1 %s": "bigint"},
-          '"Key $1 %s" bigint primary key, "select" int, "Sta""ge" text, application text,'
-          " value_map text, changed text, batches text, fence int, map_id int",
-          "n, n % 3, 'a', 'b', 'c', 'd', 1, 2", column='Sta"ge', tenant="select"),
-    Shape(LONG, {"application": "bigint"},
-          f'application bigint primary key, "{LONG[::-1]}" int, value_map text', "n, n % 3",
-          column="value_map", tenant=LONG[::-1]),
-    Shape("batches", {"changed": "text", "value_map": "integer"},
-          "changed text, value_map integer, application int, batches text,"
-          " primary key (changed, value_map)",
-          "n % 10, n, n % 3", column="batches", tenant="application"),
-    Shape("order", {"user": "integer"}, '"user" integer primary key, "end" int, "table" text',
-          "n, n % 3", column="table", tenant="end"),
-    # two names of statements that must not become one
-    Shape("odd_a", {"id": "integer"}, "id integer primary key, b__c text", "n",
-          column="b__c", tenant=None),
-    Shape("odd_a__b", {"id": "integer"}, "id integer primary key, c text", "-n",
-          column="c", tenant=None),
-    Shape("odd_partitioned", {"id": "bigint", "region": "text"},
-          "id bigint, region text, fund_id int, stage text, primary key (id, region)",
-          "n, case n % 3 when 0 then 'eu' when 1 then 'us' else 'asia' end, n % 3",
-          after=") partition by list (region); create table odd_eu partition of odd_partitioned"
-          " for values in ('eu'); create table odd_rest partition of odd_partitioned default"
-          " partition by hash (id); create table odd_rest_0 partition of odd_rest for values with"
-          " (modulus 2, remainder 0); create table odd_rest_1 partition of odd_rest for values with"
-          " (modulus 2, remainder 1)"),
-    Shape("odd_ranges", {"id": "bigint"}, "id bigint primary key, stage text", "n", tenant=None,
-          after=") partition by range (id); create table odd_ranges_0 partition of odd_ranges"
-          " for values from (0) to (100); create table odd_ranges_1 partition of odd_ranges"
-          " for values from (100) to (200); create table odd_ranges_2 partition of odd_ranges"
-          " for values from (200) to (1000)"),
-    Shape("odd_no_tenant", {"id": "bigint"}, "id bigint primary key, stage text", "n", tenant=None),
-    # every other number, through zero, then as far away as can be
-    Shape("odd_holes", {"id": "bigint"}, "id bigint primary key, fund_id int, stage text",
-          "case n when 300 then 9223372036854775807 else (n - 150) * 3 / 2 end, n % 3"),
-    # as near to the last number as can be
-    Shape("odd_last_numbers", {"id": "bigint"}, "id bigint primary key, fund_id int, stage text",
-          "9223372036854775807 - n, n % 3"),
-    Shape("odd_varchar", {"id": "bigint"}, "id bigint primary key, fund_id int, stage varchar(99)",
-          "n, n % 3"),
-    Shape("odd_domain", {"id": "bigint"}, "id bigint primary key, fund_id int, stage odd_stage",
-          "n, n % 3"),
-    # what is refused; each test makes it as it needs it
-    Shape("refused", {"id": "bigint"}, "id bigint primary key, fund_id int, stage text",
-          "n, n % 3"),
-]  # fmt: skip
+    Shape(**shape)
+    for shape in yaml.safe_load((PROJECT / "tests/python/data/odd_tables.yml").read_text())
+]
 
 
 def prepare(app: App, kind: str) -> None:
@@ -156,7 +81,7 @@ def create(connected: psycopg.Connection[Any], shape: Shape) -> None:
     """Make the table, with every spelling of the sample in turn, NULL among them."""
     name = quoted(shape.table)
     connected.execute(f"drop table if exists {name} cascade".encode())
-    connected.execute(f"create table {name} ({shape.columns}{shape.after}".encode())
+    connected.execute(shape.create.encode())
     # the managed column is filled afterwards, so that the values can come in the columns' order
     columns = connected.execute(
         "select attname from pg_attribute where attrelid = cast(%s as regclass) and attnum > 0"

@@ -10,7 +10,6 @@ import yaml
 from integration.conftest import App
 from integration.migration.test_migration_shapes import (
     HOSTILE,
-    LONG,
     Shape,
     cells,
     configure,
@@ -26,6 +25,7 @@ from trueup.core import runs
 from trueup.core.errors import TrueupError
 from trueup.migration import plan, runner
 
+LONG = "long " * 12 + "abc"  # 63 bytes
 LIMITS = {"index_rows": 50, "index_share": 0.05}
 
 

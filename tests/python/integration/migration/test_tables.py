@@ -12,16 +12,17 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 import pytest
+import yaml
 from psycopg import sql
 
-from integration.conftest import ADDRESS, App
+from integration.conftest import ADDRESS, PROJECT, App
 from support import PROOFS, fire, proxies, standby
 from support.command import trueup
 from support.system_server import system_server  # noqa: F401  a fixture
@@ -154,75 +155,9 @@ def both(place: Place, words: str, role: str | None = None, entry: Any = None) -
     return found
 
 
-class Case(NamedTuple):
-    """What is made, what is found there, and whether the remedy is a command that mends it.
-
-    reading, writing: status of the finding for who only reads and for who writes
-    """
-
-    setup: str
-    words: str
-    entry: Mapping[str, Any] = {}
-    reading: str = WARN
-    writing: str = FAIL
-    mends: bool = False
-
-
-def typed(kind: str, before: str = "") -> str:
-    return f"{before}; {TABLE.replace('stage text', f'stage {kind}')}"
-
-
-BOTH_KEYS = {"key": {"id": "bigint", "stage": "text"}}
-CASES = {
-    "no table": Case("select", "there is no table ", reading=FAIL),
-    "a view": Case("create view deals as select 1::bigint as id, 'x'::text as stage",
-                   "is a view; only a table can be changed in place"),
-    "a materialized view": Case(
-        "create materialized view deals as select 1::bigint as id, 'x'::text as stage",
-        "is a materialized view; only a table"),
-    "a foreign table": Case(
-        "drop foreign data wrapper if exists nothing cascade; create foreign data wrapper nothing;"
-        " create server nowhere foreign data wrapper nothing;"
-        " create foreign table deals (id bigint, stage text) server nowhere",
-        "is a foreign table; only a table"),
-    "no column": Case(TABLE, "has no column fond_id; it has id, fund_id, stage, updated_at",
-                      {"tenant": "fond_id"}, reading=FAIL),
-    "in the primary key": Case("create table deals (id bigint, stage text,"
-                               " primary key (id, stage))", "is part of the primary key",
-                               BOTH_KEYS),
-    "in the partition key": Case(
-        "create table deals (id bigint, stage text, primary key (id, stage))"
-        " partition by list (stage)", "is part of the partition key", BOTH_KEYS),
-    "inherited from": Case(f"{TABLE}; create table old_deals () inherits (deals)",
-                           "tables inherit from it: old_deals", mends=True),
-    "inheriting": Case(f"{TABLE}; create table old_deals () inherits (deals);"
-                       " alter table old_deals add primary key (id)", "inherits from deals",
-                       {"table": "old_deals"}, writing=WARN),
-    "too short": Case(typed("varchar(5)"), "at most 5 characters; the longest value to write has 8",
-                      mends=True),
-    "padded": Case(typed("char(10)"), "pads every value with spaces", mends=True),
-    "an enum": Case(typed("mood", "create type mood as enum ('x', 'y')"), "is the enum",
-                    mends=True),
-    "a short domain": Case(typed("shorter", "create domain short as varchar(5);"
-                                            " create domain shorter as short"),
-                           "at most 5 characters", mends=True),
-    "a domain with checks": Case(
-        typed("inner_code", "create domain code as text check (value <> '');"
-                            " create domain inner_code as code check (length(value) < 90)"),
-        "domain inner_code has checks (code_check, inner_code_check)", writing=WARN),
-    "no text": Case(typed("int"), "is integer; only text can be managed", reading=FAIL),
-    "ignoring case": Case(
-        typed("public.citext", "create extension if not exists citext schema public"),
-        "ignores case", writing=WARN),
-    "non-deterministic": Case(
-        typed("text collate blind", "create collation blind (provider = icu,"
-                                    " locale = 'und-u-ks-level2', deterministic = false)"),
-        "non-deterministic collation blind", writing=WARN),
-    "generated": Case(typed("text generated always as (cast(fund_id as text)) stored"),
-                      "is a stored generated column"),
-    "with a rule": Case(f"{TABLE}; create rule no as on update to deals do instead nothing",
-                        "rules rewrite updates: no", mends=True),
-}  # fmt: skip
+CASES: dict[str, dict[str, Any]] = yaml.safe_load(
+    (PROJECT / "tests/python/data/table_findings.yml").read_text()
+)
 
 
 # ------------------------------------------------------------------------------ shape
@@ -253,28 +188,29 @@ def test_a_sound_table(place: Place) -> None:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_what_is_found(place: Place, case: Case) -> None:
+def test_what_is_found(place: Place, case: dict[str, Any]) -> None:
     try:
-        place.connection.execute(case.setup.encode())
+        place.do(case["setup"])
     except psycopg.errors.FeatureNotSupported as missing:
         pytest.skip(str(missing))  # no ICU, or no citext
-    found = matching(place.judge(writes=False, entry=case.entry), case.words)
-    assert found.status == case.reading
-    found = matching(place.judge(entry=case.entry), case.words)
-    assert found.status == case.writing
-    if case.mends:
+    entry, words = case.get("entry"), case["words"]
+    found = matching(place.judge(writes=False, entry=entry), words)
+    assert found.status == case.get("reading", WARN)
+    found = matching(place.judge(entry=entry), words)
+    assert found.status == case.get("writing", FAIL)
+    if case.get("mends"):
         place.do(found.remedy)
-        assert not troubles(place.judge(entry=case.entry))
+        assert not troubles(place.judge(entry=entry))
 
 
 def test_what_is_sound(place: Place) -> None:
-    for setup in (
-        typed(f"varchar({LONGEST})"),  # just long enough
-        "create table deals (id bigint primary key, stage text) partition by range (id)",
+    for columns in (
+        f"(id bigint primary key, stage varchar({LONGEST}))",  # just long enough
+        "(id bigint primary key, stage text) partition by range (id)",
     ):
-        place.do("drop table if exists deals", setup)
+        place.do("drop table if exists deals", f"create table deals {columns}")
         assert not troubles(place.judge())
-    place.do("drop table deals", typed("jsonb"))
+    place.do("drop table deals", "create table deals (id bigint primary key, stage jsonb)")
     (finding,) = place.judge(document=True)
     assert (finding.status, finding.found) == (OK, "jsonb, key id bigint")
     place.do("alter table deals alter stage type json using null")

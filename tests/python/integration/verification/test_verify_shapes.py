@@ -72,7 +72,8 @@ def test_tenants_that_are_equal_and_written_otherwise_are_two(
     with odd.connect() as connected:
         create(connected, dataclasses.replace(
             shape,
-            columns=f"id text primary key, fund_id {type_of_fund}, stage text",
+            create=f"create table odd_text_c (id text primary key, fund_id {type_of_fund},"
+                   " stage text)",
             values=f"'k' || n, (cast(array[{listed}] as {type_of_fund}[]))[n % 3 + 1]",
         ))  # fmt: skip
     made = migration.make_plan(odd, plan.Scope((shape.table,)))
