@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from integration.conftest import ADDRESS, PROJECT, App, new_app
-from support import fire, migration, proxies, standby
+from support import data, fire, migration, proxies, standby
 from support.system_server import system_server  # noqa: F401  a fixture
 from trueup.core import connection, dbt, runs, statements
 from trueup.core.errors import TrueupError
@@ -43,10 +43,7 @@ class Shape:
     only: str | None = None
 
 
-SHAPES = [
-    Shape(**shape)
-    for shape in yaml.safe_load((PROJECT / "tests/python/data/odd_tables.yml").read_text())
-]
+SHAPES = [Shape(**shape) for shape in data("odd_tables.yml")]
 
 
 def prepare(app: App, kind: str) -> None:

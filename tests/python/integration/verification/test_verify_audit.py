@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from integration.conftest import App
-from support import migration
+from support import data, migration
 from support.verification import LEDGER, Check, Run, reading
 from trueup.core import ledger, runs, statements
 from trueup.migration import engine, plan, session
@@ -21,6 +21,7 @@ CHANGED = f"""
     where table_name = 'deal_opportunities' and action = 'update' order by row_id::int
 """
 OTHERS = "other_columns_untouched"
+TAMPERED, FOLLOWERS = data("audit_faults.yml").values()
 
 
 def changed_row(run: Run) -> int:
@@ -76,45 +77,11 @@ def changes(change: str) -> str:
     )
 
 
-BATCHES = f"update {LEDGER}.stage_migration_batches set"
-FIRST = f"where batch_id = (select min(batch_id) from {LEDGER}.stage_migration_batches)"
-OF_MAP = f"from {LEDGER}.migration_value_map where table_name = 'deal_opportunities' and map_id = 1"
-TAMPERED = {
-    "an entry that is gone":
-        (f"delete from {LEDGER}.stage_normalization_changes where ctid = (select min(ctid) from"
-         f" {LEDGER}.stage_normalization_changes)", "rows audited; its audit is not what it was"),
-    "a row that is gone":
-        (changes("row_keys = row_keys[2:], tenants = tenants[2:], map_ids = map_ids[2:]"),
-         "rows counted, "),
-    "a list that is shorter":
-        (changes("tenants = tenants[2:]"), "not as many keys as tenants and changes"),
-    "a tenant": (changes("tenants = array_replace(tenants, tenants[1], '77')"), "its audit is not"),
-    "a time": (changes("run_at = run_at + interval '1 microsecond'"), "its audit is not"),
-    "what was compared": (changes("others_changed = '{}'"), "its audit is not what it was when"),
-    "what was done": (changes("action = 'revert'"), "its audit is not what it was when"),
-    "a counter": (f"{BATCHES} rows_updated = rows_updated + 1 {FIRST}", "rows counted, "),
-    "a batch's column": (f"{BATCHES} column_name = 'amount' {FIRST}", "its audit is not what it"),
-    "a batch's digest": (f"{BATCHES} audit_digest = 'x' {FIRST}", "its audit is not what it was"),
-    "no batch's digest": (f"{BATCHES} audit_digest = null {FIRST}", "its audit is not what it was"),
-    "a batch that is gone": (f"delete from {LEDGER}.stage_migration_batches {FIRST}",
-                             "the run has no such batch"),
-    "the run's digest": (f"update {LEDGER}.migration_runs set audit_digest = md5('')",
-                         "are not those of its end, digest d41d8cd98f00b204e9800998ecf8427e"),
-    "no run's digest": (f"update {LEDGER}.migration_runs set audit_digest = null",
-                        "are not those of its end, digest removed"),
-    "a value before": (f"update {LEDGER}.migration_value_map set value_before = 'x' where ctid ="
-                       f" (select ctid {OF_MAP})", "value map are not those of its end"),
-    "a value more": (f"insert into {LEDGER}.migration_value_map select run_id, table_name,"
-                     f" column_name, 4711, 'x', 'y', match_type, 0 {OF_MAP}",
-                     "value map are not those of its end"),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("what", TAMPERED)
 def test_a_ledger_that_was_changed_fails(deals: Run, what: str) -> None:
-    change, words = TAMPERED[what]
+    fault, words = TAMPERED[what], TAMPERED[what]["words"]
     ((batch,),) = deals.query(f"select min(batch_id) from {LEDGER}.stage_migration_batches")
-    deals.query(change)
+    deals.query(changes(fault["entry"]) if "entry" in fault else fault["plant"])
     ours = ("verify__batch_tracking", "verify__digests", "verify_changes", "verify_others")
     assert deals.differs(purposes=ours) == {"audit_consistency": "fail"}
     check = deals.checks(purposes=ours)["audit_consistency"]
@@ -361,47 +328,14 @@ MOVES = ("create function follow() returns trigger language plpgsql as"
          " $$begin new.source := coalesce(new.source, '') || new.id; return new; end$$;"
          " create function look() returns trigger language plpgsql as"
          " $$begin return null; end$$")  # fmt: skip
-TRIGGER = "create trigger follow before update on deal_opportunities for each row"
-AFTER = "create trigger look after update on deal_opportunities"
-FOLLOWERS = {
-    "nothing": ("", "pass"),
-    "a trigger on every row": (f"{TRIGGER} execute function follow()", "info"),
-    "one that is switched off": (
-        f"{TRIGGER} execute function follow();"
-        " alter table deal_opportunities disable trigger follow", "pass"),
-    "one for replicas": (
-        f"{TRIGGER} execute function follow();"
-        " alter table deal_opportunities enable replica trigger follow", "pass"),
-    "one that is always on": (
-        f"{TRIGGER} execute function follow();"
-        " alter table deal_opportunities enable always trigger follow", "info"),
-    "one afterwards": (f"{AFTER} for each row execute function look()", "info"),
-    "one per statement": (f"{AFTER} for each statement execute function look()", "info"),
-    "one of this column": (
-        "create trigger follow before update of amount, stage on deal_opportunities for each row"
-        " execute function follow()", "info"),
-    "one of another column": (
-        "create trigger follow before update of amount on deal_opportunities for each row"
-        " execute function follow()", "pass"),
-    "one of inserts": (
-        "create trigger follow before insert on deal_opportunities for each row"
-        " execute function follow()", "pass"),
-    "a column computed from this one": (
-        "alter table deal_opportunities add shown text generated always as (lower(stage)) stored",
-        "info"),
-    "a column computed from another": (
-        "alter table deal_opportunities add shown text generated always as (lower(source)) stored",
-        "pass"),
-    "a rule": ("create rule watched as on update to deal_opportunities do also select 1", "info"),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("what", FOLLOWERS)
 def test_what_may_follow_an_update(deals: Run, what: str) -> None:
-    ddl, status = FOLLOWERS[what]
+    status = FOLLOWERS[what]["status"]
     deals.query("drop trigger touch_row_version on deal_opportunities")
     deals.query(f"update {LEDGER}.migration_runs set findings = '[]'")  # of that trigger
-    deals.query(f"{MOVES}; {ddl}")
+    deals.query(f"{MOVES}; {FOLLOWERS[what]['ddl']}")
     check = deals.checks()[OTHERS]
     assert check.status == status
     if status == "pass":
@@ -418,9 +352,8 @@ def test_what_may_follow_an_update(deals: Run, what: str) -> None:
 
 def test_what_was_there_when_the_run_was_planned_and_is_gone_counts_too(built: App) -> None:
     built.query("drop trigger touch_row_version on deal_opportunities")
-    built.query(f"{MOVES}; {TRIGGER} execute function follow();"
-                f" {AFTER} for each row execute function look();"
-                f" {FOLLOWERS['a column computed from this one'][0]}")  # fmt: skip
+    three = ("a trigger on every row", "one afterwards", "a column computed from this one")
+    built.query("; ".join([MOVES, *(FOLLOWERS[what]["ddl"] for what in three)]))
     migration.apply(built, migration.make_plan(built, SCOPE))
     with reading(built) as run:
         run.query("drop function follow() cascade; drop function look() cascade;"
@@ -443,7 +376,8 @@ def test_other_columns_that_were_compared_and_one_that_a_trigger_moved(built: Ap
         check = run.checks(("investments", "round"))[OTHERS]
         assert (check.status, check.offenders) == ("pass", [])
         assert check.actual == ["investments.round: compared in every batch"]
-    built.query(f"{MOVES}; {TRIGGER} when (new.id % 7 = 0) execute function follow()")
+    built.query(f"{MOVES}; create trigger follow before update on deal_opportunities for each row"
+                " when (new.id % 7 = 0) execute function follow()")  # fmt: skip
     migration.apply(built, migration.make_plan(built, SCOPE, PACE), compare_others=True)
     with reading(built) as run:
         moved = dict(

@@ -9,22 +9,19 @@ tests, and by no other.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from integration.conftest import App, create_database, drop_database
-from support import migration
+from support import data, migration
 from trueup.cli import try_csv
 
-DATA = Path(__file__).resolve().parents[2] / "data"
 # By group, then by what is wrong; the file says what each part of a fault means.
-GROUPS: dict[str, dict[str, Any]] = yaml.safe_load((DATA / "faults.yml").read_text())
-VERIFICATION_FAULTS: dict[str, Any] = yaml.safe_load((DATA / "verification_faults.yml").read_text())
+GROUPS: dict[str, dict[str, Any]] = data("faults.yml")
+VERIFICATION_FAULTS: dict[str, Any] = data("verification_faults.yml")
 # What these checks find is for people to read; all they can do is fail to be read.
 VERIFICATION_FACTS = ("sample_inspection", "per_fund_breakdown")
 VERIFICATION_TESTS = {
