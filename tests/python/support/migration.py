@@ -84,6 +84,13 @@ def done(app: App, *arguments: str, **environ: str) -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
+def printed(app: App, *arguments: str, code: int = 0) -> str:
+    """The output of a command that must end with this exit code."""
+    ended, out, err = done(app, *arguments)
+    assert ended == code, out + err
+    return out
+
+
 def schema(app: App) -> str:
     """The ledger's schema."""
     return ledger.schema(app.settings)

@@ -168,8 +168,7 @@ def test_the_command_from_plan_to_status(built: App) -> None:
     built.query("update deal_opportunities set stage = 'nobody knows' where id = 5")
     code, out, err = migration.done(built, "apply")
     assert code == 2 and "there is no terminal" in err
-    code, out, err = migration.done(built, "apply", "--yes", "--log-format", "json")
-    assert code == 0, err + out
+    out = migration.printed(built, "apply", "--yes", "--log-format", "json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert {line["runId"] for line in lines} == {str(made.run_id)}
     last = lines[-1]
@@ -180,11 +179,9 @@ def test_the_command_from_plan_to_status(built: App) -> None:
     ]  # fmt: skip
     assert last["notes"] == ""
 
-    code, out, err = migration.done(built, "plan", "--batch-size", "500")
-    assert code == 0, err
+    out = migration.printed(built, "plan", "--batch-size", "500")
     assert "[WARN] Found" in out and "Nothing has been changed" in out
-    code, out, err = migration.done(built, "apply", "--yes", "--sleep-ms", "0")
-    assert code == 0, err + out
+    out = migration.printed(built, "apply", "--yes", "--sleep-ms", "0")
     assert "[INFO] Processing batch 1/" in out and '"rowsUpdated":' in out
     assert "[INFO] Migration completed {" in out
     code, out, err = migration.done(built, "status")
@@ -199,8 +196,7 @@ def test_the_command_from_plan_to_status(built: App) -> None:
 
 
 def test_a_plan_shows_all_of_its_values_and_tenants(built: App) -> None:
-    code, out, err = migration.done(built, "plan", "--table", "investments", "--format", "json")
-    assert code == 0, err
+    out = migration.printed(built, "plan", "--table", "investments", "--format", "json")
     (column,) = json.loads(out)["columns"]
     expected = built.query(
         """
@@ -217,8 +213,7 @@ def test_a_plan_shows_all_of_its_values_and_tenants(built: App) -> None:
     assert sorted(shown, key=str) == sorted(expected, key=str) != []
     for tenant in column["tenants"]:
         assert tenant["rows_planned"] == sum(value["rows"] for value in tenant["values"])
-    code, out, err = migration.done(built, "plan", "--table", "investments", "--all-values")
-    assert code == 0, err
+    out = migration.printed(built, "plan", "--table", "investments", "--all-values")
     head = out.partition("\n! ")[0]
     assert " more" not in head and "by fund" in head
     words = [value["before"] for value in column["values"] if (value["before"] or "").isalpha()]
@@ -233,8 +228,7 @@ def test_paces_are_those_of_the_project(built: App) -> None:
     with pytest.raises(TrueupError, match=r"paces\.conservative"):
         plan.named_pace(built.settings, "conservative")
     path.write_text(text.replace("{batch_size: 1000,", "{batch_size: 300,"))
-    code, _, err = migration.done(built, "plan", "--pace", "conservative", "--table", "investments")
-    assert code == 0, err
+    migration.printed(built, "plan", "--pace", "conservative", "--table", "investments")
     assert built.query(f"select options ->> 'batch_size' from {LEDGER}.migration_runs") == [
         ("300",)
     ]
@@ -268,15 +262,13 @@ def test_a_stale_plan_is_refused(built: App) -> None:
         assert code == 2 and reason in err, change
         assert "trueup plan" in err or "new plan" in err, err
         # even if its statements were edited
-        code, out, err = migration.done(built, "cancel", str(made.run_id), "--yes")
-        assert code == 0, out + err
+        migration.printed(built, "cancel", str(made.run_id), "--yes")
     assert built.query(CELLS) == before
     migration.make_plan(built, DEALS)  # a number that apply may change is no decision
     built.query(
         f"update {LEDGER}.migration_runs set options = options || '{{\"max_quarantined\": 7}}'"
     )
-    code, out, err = migration.done(built, "apply", "--yes", "--max-quarantined", "9")
-    assert code == 0, err + out
+    migration.printed(built, "apply", "--yes", "--max-quarantined", "9")
 
 
 def test_a_row_in_the_ledger_pauses_a_run_and_the_command_cancels_one(built: App) -> None:
@@ -361,8 +353,7 @@ def test_a_broken_pipe_interrupts_the_run(built: App) -> None:
     assert run_statuses(built) == ["interrupted"]
     assert built.query(f"select distinct lease_token, lease_owner from"
                        f" {LEDGER}.stage_migration_control") == [(None, None)]  # fmt: skip
-    code, out, err = migration.done(built, "resume", "--yes", "--sleep-ms", "0")
-    assert code == 0, err + out
+    migration.printed(built, "resume", "--yes", "--sleep-ms", "0")
 
 
 def test_notes_and_the_last_pause(built: App) -> None:

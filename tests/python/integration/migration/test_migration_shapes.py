@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -388,12 +389,10 @@ def test_the_main_path_on_the_systems_postgresql(old: App) -> None:
         " from trueup_sample.truth where table_name = 'deal_opportunities' order by 1"
     )
     for arguments in (("plan", "--table", "deal_opportunities"), ("apply", "--yes"), ("verify",)):
-        code, out, err = migration.done(old, *arguments)
-        assert code == 0, err + out
+        migration.printed(old, *arguments)
     assert old.query(deals) == expected != before
     ((run,),) = old.query("select cast(run_id as text) from trueup_ledger.migration_runs")
-    code, out, err = migration.done(old, "rollback", run, "--yes")
-    assert code == 0, err + out
+    migration.printed(old, "rollback", run, "--yes")
     assert old.query(deals) == before
 
 
@@ -467,13 +466,11 @@ def test_the_command_with_a_hostile_name(odd: App) -> None:
         create(connected, table(HOSTILE))
         connected.execute(f"update {quoted(HOSTILE)} set \"Sta\"\"ge\" = '[/b] [red]$1 %s'"
                           ' where "Key $1 %s" < 4'.encode())  # fmt: skip
-    code, out, err = migration.done(odd, "plan", "--table", HOSTILE)
-    assert code == 0, err
+    out = migration.printed(odd, "plan", "--table", HOSTILE)
     assert HOSTILE in out and "[/b] [red]$1 %s" in out
-    code, out, err = migration.done(odd, "apply", "--yes", "--sleep-ms", "0")
-    assert code == 0, err + out
-    code, out, err = migration.done(odd, "runs", "--format", "json")
-    assert code == 0 and json.loads(out)[0]["status"] == "completed"
+    migration.printed(odd, "apply", "--yes", "--sleep-ms", "0")
+    (run,) = json.loads(migration.printed(odd, "runs", "--format", "json", "--limit", "1"))
+    assert run["status"] == "completed"
 
 
 def test_models_read_hostile_names(odd: App) -> None:
@@ -626,40 +623,36 @@ def operator(built: App) -> Iterator[App]:
 
 
 def test_the_operator_can_work_and_no_more(operator: App, built: App) -> None:
-    def run(expected: int, *arguments: str) -> str:
-        code, out, err = migration.done(operator, *arguments)
-        assert code == expected, out + err
-        return out
-
+    run = partial(migration.printed, operator)
     rounds = "select id, round from investments"
     before = built.query(rounds)
-    run(0, "plan", "--rehearse")
-    run(0, "cancel", "--yes")
-    run(0, "plan", "--batch-size", "200")
+    run("plan", "--rehearse")
+    run("cancel", "--yes")
+    run("plan", "--batch-size", "200")
     process = migration.command(operator, "apply", "--yes", "--sleep-ms", "300")
     fire.until(lambda: built.query(
         "select count(*) from trueup_ledger.stage_migration_batches where status = 'completed'"
     )[0][0] > 1)  # fmt: skip
-    run(0, "pause")
+    run("pause")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and "is paused" in out, out + err
-    run(0, "resume", "--yes", "--sleep-ms", "0")
-    assert "completed" in run(0, "status")
+    run("resume", "--yes", "--sleep-ms", "0")
+    assert "completed" in run("status")
     assert built.query("select count(*) from trueup_audit.audit_pending_changes") == [(0,)]
     ((row_id, key),) = built.query(
         "select cast(run_id as text), min(cast(row_id as bigint))"
         " from trueup_ledger.stage_normalization_log where table_name = 'investments' group by 1"
     )
     built.query("update investments set round = 'somebody''s' where id = %s", key)
-    assert "1 row was left alone" in run(0, "rollback", row_id, "--yes")
+    assert "1 row was left alone" in run("rollback", row_id, "--yes")
     assert dict(built.query(rounds)) == {**dict(before), key: "somebody's"}
-    run(0, "plan")
-    assert "cancelled" in run(0, "runs")
+    run("plan")
+    assert "cancelled" in run("runs")
     outcome = built.dbt("run", "--select", "tag:ledger")  # as `dbt build` does, every night
     assert not outcome.failures
-    run(0, "plan")
-    run(0, "status")
-    assert "! rights " in run(0, "doctor")
+    run("plan")
+    run("status")
+    assert "! rights " in run("doctor")
     with psycopg.connect(operator.url, autocommit=True) as connected:
         for statement in FORBIDDEN:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

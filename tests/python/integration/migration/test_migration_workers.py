@@ -313,7 +313,6 @@ def test_the_command_takes_the_options(built: App) -> None:
         built, "plan", "--by", "tenant", "--workers", "2", "--batch-size", "500", "--sleep-ms", "0"
     )
     assert code == 0 and "by tenant, found by the index" in out
-    code, out, err = migration.done(built, "apply", "--yes", "--workers", "3", "--hash-others")
-    assert code == 0, out + err
+    migration.printed(built, "apply", "--yes", "--workers", "3", "--hash-others")
     assert built.query(f"select max(workers) from {LEDGER}.stage_migration_control") == [(3,)]
     assert built.query(others) == [(False, False), (True, True)]

@@ -428,8 +428,7 @@ def test_a_clean_run_is_passed_and_taken_by_the_command(built: App) -> None:
     made = migration.make_plan(built, plan.Scope(("investments",)))
     migration.apply(built, made)
     later = migration.make_plan(built, plan.Scope(("deal_opportunities",)))  # is not begun
-    code, out, err = migration.done(built, "report")
-    assert code == 0, err
+    out = migration.printed(built, "report")
     short = str(made.run_id)[:8]
     path = built.project / ".trueup" / f"run-{short}.html"
     assert f"written: {path}" in out
@@ -445,10 +444,9 @@ def test_a_clean_run_is_passed_and_taken_by_the_command(built: App) -> None:
             ] == ["met"] * 3  # fmt: skip
     assert one.verdict.state == "passed"
 
-    code, out, err = migration.done(
+    migration.printed(
         built, "report", short, "--no-verify", "--output", "r.json", "--output", "r.html"
     )
-    assert code == 0, err
     document = json.loads((built.project / "r.json").read_text(encoding="utf-8"))
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
     assert document["verdict"]["state"] == "open"
@@ -486,10 +484,9 @@ def test_a_clean_run_is_passed_and_taken_by_the_command(built: App) -> None:
 
 
 def test_a_rehearsal_stands_beside_what_came(built: App) -> None:
-    code, _, err = migration.done(
+    migration.printed(
         built, "plan", "--rehearse", "--table", "deal_opportunities", "--format", "json"
     )
-    assert code == 0, err
     ((run_id, stored),) = built.query(f"select run_id, rehearsal from {LEDGER}.migration_runs")
     estimated = stored["columns"][0]["prediction"]
     with migration.connect(built) as connected:
@@ -529,8 +526,7 @@ def test_a_rehearsal_stands_beside_what_came(built: App) -> None:
 
 def test_without_a_run_that_was_begun_there_is_nothing_to_report(built: App) -> None:
     made = migration.make_plan(built, plan.Scope(("investments",)))
-    code, _, err = migration.done(built, "cancel", str(made.run_id), "--yes")
-    assert code == 0, err
+    migration.printed(built, "cancel", str(made.run_id), "--yes")
     code, _, err = migration.done(built, "report")
     assert code == 2 and "no run was begun yet" in err
     one = reported(built, str(made.run_id))  # named, it is shown

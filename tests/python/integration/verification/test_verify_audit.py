@@ -140,8 +140,7 @@ def test_a_run_that_ends_early_has_its_digest_once_it_has_ended(built: App) -> N
     assert recorded(built, made.run_id) is None
     with reading(built) as run:
         assert run.differs() == unfinished
-    code, out, err = migration.done(built, "cancel", str(made.run_id)[:8], "--yes")
-    assert code == 0, out + err
+    migration.printed(built, "cancel", str(made.run_id)[:8], "--yes")
     assert recorded(built, made.run_id)
     with reading(built) as run:
         assert run.differs() == unfinished
