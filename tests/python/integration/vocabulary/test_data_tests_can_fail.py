@@ -160,7 +160,7 @@ def test_every_check_of_a_migration_passes_warns_and_fails(fresh: App) -> None:
 
 
 def test_every_data_test_has_a_planted_fault(built: App) -> None:
-    """A new data test without a fault in this file is not known to be able to fail."""
+    """A new data test without a fault in faults.yml is not known to be able to fail."""
     tests = known_tests(built, "parse")
     built.query("create table public.try_rows (row_number bigint, value text)")
     built.query("insert into public.try_rows values (1, 'Seed'), (2, 'Seed'), (2, 'Series A')")
