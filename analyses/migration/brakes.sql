@@ -1,7 +1,7 @@
 -- Named statements of the brakes: how is the server while a migration runs? They read catalogs and
 -- statistics, on PostgreSQL 15 to 18, and call nothing that raises for a role with few rights. One
 -- row each:
---   value   in the unit that the statement's name ends in; NULL where there is none
+--   value   in the unit that the statement's name ends in; NULL if there is none
 --   state   seen; none (there is nothing to look at); blind (this role cannot see all of it, the
 --           value is of what it does see)
 --   detail  what was found, for people

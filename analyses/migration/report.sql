@@ -633,7 +633,7 @@ audited as (
     select
         count(*) as entries,
         coalesce(sum(cardinality(changes.row_keys)), 0) as rows_audited,
-        -- NULL where nobody compared
+        -- NULL if nobody compared
         sum(cardinality(changes.others_changed)) as rows_others_changed
     from changes
     where changes.run_id = $1

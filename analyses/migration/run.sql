@@ -293,7 +293,7 @@ from {{ ref('stage_migration_control') }} as control
 where control.run_id = $1;
 
 -- name: note_brake(run_id, lease_token, brake)
--- What the runner waits for, for people to read; NULL where it works.
+-- What the runner waits for, for people to read; NULL if it works.
 update {{ ref('stage_migration_control') }} as control
 set brake = $3
 where

@@ -1,5 +1,5 @@
 {#-
-    A jsonb value as number; NULL where it is not a JSON number (a string 'NaN', an object, null) or
+    A jsonb value as number; NULL if it is not a JSON number (a string 'NaN', an object, null) or
     no size of a weight (10^12 and above, which would overflow the sum).
     json_number('members.weight_value'): 0.4 → 0.4, "0.4" → NULL
 -#}

@@ -6,7 +6,7 @@
     expects the id of the rollback and the array of its tenants; CTEs runs, batches, changes and
     value_map (all of the ledger's models); and what of_rollback() defines. It defines, last,
     judged_rows(row_key, batch_id, tenant, map_id, value_before, value_written, value_now,
-    is_restored, reason): batch_id is the one that is taken back, reason is NULL where the row can
+    is_restored, reason): batch_id is the one that is taken back, reason is NULL if the row can
     be restored.
 -#}
 {%- macro judged_reverts(entry, run_id, tenants) -%}

@@ -1,6 +1,6 @@
 {#-
     One column of the CTE request, asked for by itself: joined to it, a scan of a big table would
-    not be parallel. NULL where there is no run.
+    not be parallel. NULL if there is no run.
     requested('most') → (select request.most from request)
 -#}
 {%- macro requested(column) -%}

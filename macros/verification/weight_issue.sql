@@ -1,5 +1,5 @@
 {#-
-    What is wrong with the weights of a document, in words; NULL where nothing is. The one place
+    What is wrong with the weights of a document, in words; NULL if nothing is. The one place
     that decides it, for the mart and for verification. A CASE over the columns name_total,
     names_without_weight, smallest_weight and weight_sum of a relation with one row per document;
     epsilon is how far from 1 their sum may be.

@@ -1,5 +1,5 @@
--- Did a value get lost, changed or misread, or a NULL get one, on the way from the application's
--- table into the mart? One row per column and tenant, both sides counted, the same rows on both.
+-- Was a value lost, changed or misread, or was a NULL given a value, between the application's
+-- table and the mart? One row per column and tenant; both counts cover the same rows.
 with resolved_values as (
     select * from {{ ref('int_values') }}
 ),
@@ -65,7 +65,7 @@ final as (
         count(*) filter (
             where {{ is_blank('paired_values.mart_value') | indent(12) }}
         ) as mart_blanks,
-        -- a value that is gone from the mart, or that was resolved and shows no canonical value
+        -- a value that is missing in the mart, or that was resolved but has no canonical value there
         count(*) filter (
             where
             (paired_values.source_value is not null and paired_values.mart_value is null)
@@ -74,14 +74,14 @@ final as (
                 and paired_values.canonical_value is null
             )
         ) as values_lost,
-        -- a canonical value where the source has none
+        -- a canonical value although the source has no value
         count(*) filter (
             where paired_values.source_value is null and paired_values.canonical_value is not null
         ) as values_invented,
         count(*) filter (
             where paired_values.source_value is distinct from paired_values.mart_value
         ) as values_changed,
-        -- another canonical value than the one its raw value stands for
+        -- a canonical value that is not the one of the raw value
         count(*) filter (
             where paired_values.canonical_value is distinct from resolved_values.canonical_value
         ) as values_misread

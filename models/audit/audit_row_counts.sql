@@ -1,5 +1,5 @@
--- Does every mart have the rows of its table, no fewer and no more? One row per table and tenant,
--- compared by key and tenant: a row that is with another tenant is missing here and extra there.
+-- Does every mart have exactly the rows of its table? One row per table and tenant, compared by key
+-- and tenant: a row under the wrong tenant is missing for one tenant and extra for the other.
 with
 {%- for entry in marts() %}
 {{ entry.model }} as (
@@ -86,7 +86,7 @@ final as (
             where not paired_rows.is_in_mart and paired_rows.is_newer_than_mart is not true
         ) as rows_missing,
         count(*) filter (where not paired_rows.is_in_source) as rows_extra,
-        -- the mart shows another version of the row than the one it should have seen
+        -- the mart has an older version of the row than it should have
         count(*) filter (
             where
             paired_rows.is_in_source

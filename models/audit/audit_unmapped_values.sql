@@ -1,4 +1,4 @@
--- Which spellings has nobody decided on? One row per key, the commonest spelling shown, with the
+-- Which spellings are not decided yet? One row per key, the commonest spelling shown, with the
 -- nearest alias as a suggestion: for a person to accept, never applied.
 with resolved_values as (
     select * from {{ ref('int_values') }}
@@ -24,14 +24,14 @@ unknown_values as (
     where resolved_values.resolution = 'unknown'
 ),
 
--- one alias decides all spellings that share a key, so they wait as one
+-- one alias decides all spellings that share a key, so they are one row
 unmapped_keys as {{ computed_once() }} (
     select
         unknown_values.vocabulary,
         unknown_values.text_key,
         unknown_values.bare_key,
         {{ fixed_parts('unknown_values.bare_key') | indent(8) }} as fixed_parts,
-        -- at most two edits, and at most one in four characters; none for what is too long to be a
+        -- at most two edits, and at most one in four characters; none if the text is too long for a
         -- typing error
         case
             when char_length(unknown_values.bare_key) > 60 then 0
@@ -59,7 +59,7 @@ spaced_keys as (
         vocabulary_keys.vocabulary,
         replace(vocabulary_keys.alias_key, ' ', '') as joined_key
     from vocabulary_keys
-    -- the last word has a letter or two
+    -- the last word has one or two letters
     where
         vocabulary_keys.alias_key like '% _'
         or vocabulary_keys.alias_key like '% __'
@@ -68,8 +68,8 @@ spaced_keys as (
         replace(vocabulary_keys.alias_key, ' ', '')
 ),
 
--- Every alias competes, but only one that leads to a value is suggested, and 'seriesa' is not where
--- 'series a' is an alias: its last letter is what must not be guessed.
+-- Every alias competes, but only one with a canonical value is suggested. 'seriesa' is not
+-- suggested if 'series a' is an alias, because its last letter must not be guessed.
 target_keys as {{ computed_once() }} (
     select
         vocabulary_keys.vocabulary,
@@ -99,7 +99,7 @@ distances as (
     inner join target_keys
         on
             unmapped_keys.vocabulary = target_keys.vocabulary
-            -- a single letter or digit is what tells values apart: it is never swapped
+            -- a single letter or digit distinguishes values: it is never swapped
             and unmapped_keys.fixed_parts = target_keys.fixed_parts
             and char_length(target_keys.alias_key) between
             char_length(unmapped_keys.bare_key) - 2 and char_length(unmapped_keys.bare_key) + 2
@@ -117,7 +117,7 @@ ranked_distances as (
     where distances.edits <= distances.edits_allowed
 ),
 
--- where the nearest aliases disagree, there is no suggestion
+-- if the nearest aliases disagree, there is no suggestion
 suggestions as (
     select
         ranked_distances.vocabulary,
@@ -189,7 +189,7 @@ final as (
         suggestions.suggested_value,
         suggestions.nearest_alias,
         -- in the order of the alias seed's columns; a text without a key cannot be an alias;
-        -- who decides is left open
+        -- the author stays empty
         case
             when unmapped_keys.text_key <> ''
                 then concat_ws(

@@ -1,5 +1,5 @@
--- One row per document and name in it, read live. An owner whose document is empty or no object
--- keeps one row without a name: it must be seen.
+-- One row per document and name in it, read live. An owner whose document is empty or not an object
+-- has one row without a name, so that checks see it.
 {%- set documents = managed_documents() %}
 with
 {%- for model_name in documents | map(attribute='model') | unique %}

@@ -1,5 +1,5 @@
--- How often does each raw value stand in each column, by tenant? The one pass over the
--- application's tables: all that is counted later is counted from here.
+-- How often does each raw value occur in each column, by tenant? The only pass over the
+-- application's tables: all later counts are taken from here.
 with observations as (
     select * from {{ ref('int_value_observations') }}
 ),

@@ -1,4 +1,4 @@
--- One row per managed column and row, read live: whoever reads this view reads the application's
+-- One row per managed column and row, read live: a query of this view reads the application's
 -- tables.
 {%- set columns = managed_columns() %}
 {%- set models = columns | map(attribute='model') | unique | list %}

@@ -1,5 +1,5 @@
 -- What does each distinct raw value mean? One row per value; decided here and nowhere else. The
--- key of a value is what is left of it when case, accents, dashes and spaces are folded away.
+-- key of a value is its text with case, accents, dashes and spaces folded away.
 with value_counts as (
     select * from {{ ref('int_value_counts') }}
 ),

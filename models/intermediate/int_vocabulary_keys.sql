@@ -1,5 +1,5 @@
--- What is looked up: one row per key, from canonical values, their labels and aliases. A key that
--- stood here twice would fail the build in the tests: nothing downstream guesses.
+-- The lookup table: one row per key, from canonical values, their labels and aliases. If a key is
+-- here twice, a test fails the build, so no model has to choose between meanings.
 with
 {%- for vocabulary in vocabularies().values() %}
 {{ vocabulary.name }}_canonical_values as (
@@ -10,7 +10,7 @@ with
     select * from {{ ref(vocabulary.alias_seed) }}
 ),
 {% endfor %}
--- A canonical value and its label are spellings of it without anybody having to list them.
+-- A canonical value and its label are spellings of it and need no alias.
 spellings as (
     {%- for vocabulary in vocabularies().values() %}
     select
@@ -61,7 +61,7 @@ final as (
         keyed_spellings.alias_text,
         keyed_spellings.match_type,
         keyed_spellings.canonical_value,
-        -- what a row may become: nothing where the alias only says that the text names no one value
+        -- the value a row may get: none if the alias says that the text does not name one value
         case
             when keyed_spellings.match_type = 'exact' then keyed_spellings.canonical_value
             {%- for vocabulary in vocabularies().values() if vocabulary.accept_broader %}
@@ -77,7 +77,7 @@ final as (
             keyed_spellings.vocabulary = canonical_keys.vocabulary
             and keyed_spellings.alias_key = canonical_keys.alias_key
             and keyed_spellings.canonical_value = canonical_keys.canonical_value
-    -- a label that folds to the key of its own value ('Series A' and 'series-a') adds nothing
+    -- leave out a label with the same key as its value ('Series A' and 'series-a')
     where not (keyed_spellings.origin = 'label' and canonical_keys.alias_key is not null)
 )
 

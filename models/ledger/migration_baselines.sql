@@ -1,2 +1,2 @@
--- What every tenant had before a run: rows, NULLs, blanks and rows per value.
+-- Counts per tenant before a run: rows, NULLs, blanks and rows per value.
 {{ trueup.ledger_shape() }}

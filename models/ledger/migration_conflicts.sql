@@ -1,2 +1,2 @@
--- Rows that a rollback left as they are, each with its three values and the reason.
+-- Rows that a rollback left unchanged, each with its three values and the reason.
 {{ trueup.ledger_shape() }}

@@ -1,2 +1,2 @@
--- One row per run: the plan, the very statements that it executes, and what became of it.
+-- One row per run: the plan, the exact statements that it executes, and how it ended.
 {{ trueup.ledger_shape() }}

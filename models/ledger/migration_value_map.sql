@@ -1,2 +1,2 @@
--- What becomes of every value in a run, and of how many rows. What has no map_id is left alone.
+-- The new value of every value in a run, with its rows. Values without a map_id are left alone.
 {{ trueup.ledger_shape() }}

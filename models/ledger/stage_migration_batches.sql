@@ -1,2 +1,2 @@
--- One row per batch: one transaction, one stripe of a range of keys, with what it has done.
+-- One row per batch: one transaction for one stripe of a range of keys, with its results.
 {{ trueup.ledger_shape() }}

@@ -1,2 +1,2 @@
--- How a run is steered, per table and column: what is wanted of it, its pace, who holds it.
+-- Control of a run, per table and column: the requested status, its pace, and who holds it.
 {{ trueup.ledger_shape() }}

@@ -1,4 +1,4 @@
--- Every batch that failed, of whatever run: where it stands, how often it was tried and why not.
+-- Every failed batch of every run: its range, the number of attempts and the error.
 with batches as (
     select * from {{ ref('stage_migration_batches') }}
 ),

@@ -114,8 +114,8 @@ recent_gaps as (
 ),
 
 -- From completion to completion, so that pauses count and workers share the time. A batch counts
--- with its own time where no completion came before it, or where the run stood still: stopped by
--- someone for more than a minute and resumed.
+-- with its own duration if no completion came before it, or if the run had been stopped for more
+-- than a minute and resumed.
 recent_times as (
     select
         recent_gaps.fifth,
@@ -142,8 +142,8 @@ mean_rate as (
     from fifths
 ),
 
--- as fast as in the quickest fifth of the recent batches, as slow as in the slowest; NULL where
--- nothing is known yet
+-- the pace of the quickest fifth of the recent batches and of the slowest; NULL if nothing is known
+-- yet
 rates as (
     select
         mean_rate.seconds_per_row,
@@ -180,7 +180,7 @@ progress as (
         rates.seconds_per_row,
         rates.least_seconds_per_row,
         rates.most_seconds_per_row,
-        -- a run that is finished takes up nothing it has left
+        -- a finished run does not continue its pending batches
         case when shown_run.is_unfinished then totals.remaining_rows else 0 end as remaining_rows
     from shown_run
     cross join totals
@@ -202,7 +202,7 @@ final as (
         cast(progress.rows_updated as bigint) as rows_updated,
         cast(progress.rows_skipped as bigint) as rows_skipped,
         cast(progress.rows_failed as bigint) as rows_failed,
-        -- rounded down: 100 is all
+        -- rounded down: 100 means all
         cast(
             case
                 when progress.all_rows = 0 then 100

@@ -1,6 +1,6 @@
--- How far is the run of stage_migration_progress for each tenant? Rows of no tenant are the line
--- whose fund_id is NULL. Where batches are not cut by tenant, the audit says whose rows are done;
--- that reads all of the run's audit.
+-- How far is the run of stage_migration_progress for each tenant? Rows of no tenant are the row
+-- whose fund_id is NULL. If batches are not cut by tenant, the rows done are counted in the audit,
+-- which reads all of the run's audit.
 with progress as (
     select * from {{ ref('stage_migration_progress') }}
 ),
@@ -145,7 +145,7 @@ by_audit as (
                     1
                 )
         end as share_done,
-        -- a walk along the key comes to the last row of every tenant near its end
+        -- batches follow the key, so most tenants are done only near the end of the run
         case
             when counts_by_tenant.rows_updated < counts_by_tenant.rows_planned
                 then shown_run.estimated_minutes_remaining
@@ -188,7 +188,7 @@ final as (
         cast(tenants.rows_updated as bigint) as rows_updated,
         cast(tenants.rows_skipped as bigint) as rows_skipped,
         cast(tenants.rows_failed as bigint) as rows_failed,
-        -- rounded down: 100 is all
+        -- rounded down: 100 means all
         cast(floor(10000 * tenants.share_done) / 100 as numeric(5, 2)) as completion_percent,
         cast(tenants.minutes_remaining as numeric(12, 2)) as estimated_minutes_remaining
     from tenants

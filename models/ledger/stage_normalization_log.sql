@@ -35,7 +35,7 @@ changed_rows as (
             changes.tenants,
             changes.map_ids
         ) as changed (row_id, tenant, map_id)
-    -- a change is shown even where what it belongs to should be missing
+    -- a change is shown even if its batch or its mapping is missing
     left join batches
         on changes.batch_id = batches.batch_id
     left join value_map

@@ -1,2 +1,2 @@
--- One row per check of a verification: its status, what it says, and what it found.
+-- One row per check of a verification: its status, its summary, and its findings.
 {{ trueup.ledger_shape() }}

@@ -1,2 +1,2 @@
--- One row per `trueup verify`: which run was looked at, how, and the verdict.
+-- One row per `trueup verify`: the run that was verified, the options, and the verdict.
 {{ trueup.ledger_shape() }}

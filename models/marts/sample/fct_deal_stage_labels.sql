@@ -1,4 +1,4 @@
--- One row per deal with its stage as people read it: the label, and the rank to order by.
+-- One row per deal with the label of its stage and the rank to order by.
 with deal_stages as (
     select * from {{ ref('fct_deal_stages') }}
 ),

@@ -8,7 +8,7 @@ int_values as (
     select * from {{ ref('int_values') }}
 ),
 
--- what each spelling means is decided there, once, and only looked up here
+-- int_values decides what a spelling means; here it is only looked up
 stage_values as (
     select * from int_values
     where int_values.vocabulary = 'stage'
@@ -28,7 +28,7 @@ deal_stages as (
 
 final as (
     {%- if is_incremental() %}
-    -- only what this table lacks or shows differently
+    -- only rows that are new or different in this table
     {{ changed_rows('deal_stages', this, 'deal_id', model.columns) | indent(4) }}
     {%- else %}
     select * from deal_stages

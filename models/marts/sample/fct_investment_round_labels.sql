@@ -1,4 +1,4 @@
--- One row per investment with its round as people read it: the label, and the rank to order by.
+-- One row per investment with the label of its round and the rank to order by.
 with investment_rounds as (
     select * from {{ ref('fct_investment_rounds') }}
 ),

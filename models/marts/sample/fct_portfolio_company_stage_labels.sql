@@ -1,4 +1,4 @@
--- One row per company with its stages as people read them: the labels, and the ranks to order by.
+-- One row per company with the labels of its stages and the ranks to order by.
 with company_stages as (
     select * from {{ ref('fct_portfolio_company_stages') }}
 ),

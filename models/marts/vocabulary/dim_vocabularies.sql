@@ -1,6 +1,6 @@
 -- One row per vocabulary with its version, a digest of everything its two seeds and its settings
--- decide: two databases with one version resolve alike. The keys that plans look values up by are
--- part of it: they are a table of their own, which a partial build may leave older than the seeds.
+-- decide: two databases with the same version resolve alike. The digest covers the lookup keys too:
+-- they are in a separate table, which a partial build may leave older than the seeds.
 with vocabulary_keys as (
     select * from {{ ref('int_vocabulary_keys') }}
 ),
@@ -13,7 +13,7 @@ with vocabulary_keys as (
     select * from {{ ref(vocabulary.alias_seed) }}
 ),
 {% endfor %}
--- every decision as one text; who decided when does not change what a value means
+-- every decision as one text, without author and date, which do not change what a value means
 decisions as (
     {%- for vocabulary in vocabularies().values() %}
     select

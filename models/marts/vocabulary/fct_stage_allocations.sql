@@ -1,5 +1,5 @@
 -- One row per document and canonical value: the weights of all names that mean the value, added up.
--- A name that means none keeps a row of its own, and its owner is flagged.
+-- A name without a canonical value keeps its own row, and its owner is flagged.
 with stage_weights as (
     select * from {{ ref('int_stage_weights') }}
 ),
@@ -12,7 +12,7 @@ resolved_weights as (
     select
         stage_weights.*,
         resolved_values.canonical_value as stage,
-        -- names that mean one value meet here; a name without a value stays a row of its own
+        -- groups the names that mean the same value; a name without a value keeps its own row
         coalesce(
             resolved_values.canonical_value, '?' || stage_weights.stage_name, ''
         ) as stage_group
@@ -54,7 +54,7 @@ allocations as (
         string_agg(
             resolved_weights.stage_name, ' | ' order by resolved_weights.stage_name
         ) as stage_names,
-        -- added up, never overwritten: {"Series A": 0.3, "series_a": 0.2} is half in Series A
+        -- added up, never overwritten: {"Series A": 0.3, "series_a": 0.2} gives 0.5 in Series A
         sum(resolved_weights.weight) as weight,
         max(resolved_weights.updated_at) as updated_at
     from resolved_weights

@@ -1,4 +1,4 @@
--- One row per column and tenant: how many rows have a canonical value, and how the others stand.
+-- One row per column and tenant: its rows by resolution, and how many have a canonical value.
 with value_counts as (
     select * from {{ ref('int_value_counts') }}
 ),
@@ -15,7 +15,7 @@ resolved_counts as (
         value_counts.tenant,
         value_counts.row_count,
         resolved_values.canonical_value,
-        -- NULL finds no partner in the join
+        -- NULL matches nothing in the join
         coalesce(resolved_values.resolution, 'null') as resolution
     from value_counts
     left join resolved_values

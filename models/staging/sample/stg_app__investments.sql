@@ -1,5 +1,5 @@
 -- The application's investments. Managed columns compare byte by byte (collation "C"), whatever the
--- database's own collation says: 'Seed' and 'seed' are two spellings.
+-- database's collation is: 'Seed' and 'seed' are two spellings.
 with source_rows as (
     select * from {{ source('sample', 'investments') }}
 ),

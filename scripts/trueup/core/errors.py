@@ -14,7 +14,7 @@ class TrueupError(Exception):
     """Wrong use or a wrong environment; the command line prints it on stderr and exits 2.
 
     message: names the thing, what was found and what is allowed; never a credential.
-    remedy:  what to do about it, or None where the message says it all.
+    remedy:  what to do about it, or None if the message says it all.
     """
 
     def __init__(self, message: str, remedy: str | None = None) -> None:

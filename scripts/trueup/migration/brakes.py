@@ -206,7 +206,7 @@ class Brakes:
         self.close()
 
     def check(self) -> None:
-        """Before a run: TrueupError where a brake cannot see, unless that is allowed."""
+        """Before a run: TrueupError if a brake cannot see, unless that is allowed."""
         silence = self._listen()
         with self._lock:
             blind = [each for each in self._readings.values() if each.sample.state == "blind"]
@@ -226,7 +226,7 @@ class Brakes:
             )
 
     def reason(self) -> str | None:
-        """What the run has to wait for, in words; None where it may go on.
+        """What the run has to wait for, in words; None if it may go on.
 
         Waits itself for the first sample only, a few seconds at most. Tells `report` of what has
         changed since it was last asked; what that raises is raised here.
@@ -257,13 +257,13 @@ class Brakes:
 
     @property
     def wal_bytes(self) -> int | None:
-        """Where the server's log is, as bytes written ever; None where it was not seen."""
+        """Where the server's log is, as bytes written ever; None if it was not seen."""
         with self._lock:
             return self._wal[-1][1] if self._wal else None
 
     @property
     def wal_per_second(self) -> float | None:
-        """Bytes of log per second of the whole server, lately; None where it is not known yet."""
+        """Bytes of log per second of the whole server, lately; None if it is not known yet."""
         with self._lock:
             if len(self._wal) < 2:
                 return None

@@ -47,7 +47,7 @@ class Outcome:
     status, kind: as in migration_runs
     late:   what was written at or below the frozen bound since planning and is not canonical
     missed: rows that have a planned value and were never changed
-    audit_digest: SHA-256 of the whole audit, as hexadecimal digits; None where the run is not over
+    audit_digest: SHA-256 of the whole audit, as hexadecimal digits; None if the run is not over
     """
 
     status: str
@@ -74,7 +74,7 @@ def apply(
     """Work on a run until it is done, paused, cancelled, or interrupted; returns how it ended.
 
     connect: opens a connection that is not in autocommit mode.
-    Raises TrueupError where another runner holds the run, and LeaseLost where one took it over.
+    Raises TrueupError if another runner holds the run, and LeaseLost where one took it over.
     Any other exception, for example one raised by `report`, leaves the run interrupted.
     """
     runner = Runner(connect, order, report, stop)

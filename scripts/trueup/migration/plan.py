@@ -248,7 +248,7 @@ def make(
 
     is_kept: False for a dry run: the transaction is rolled back, and nothing is stored
 
-    Raises TrueupError where the ledger is missing or a table cannot be migrated in place.
+    Raises TrueupError if the ledger is missing or a table cannot be migrated in place.
     """
     managed = entries(settings, scope)
     for entry in managed:
@@ -342,7 +342,7 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 
 def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> None:
-    """TrueupError where what was planned is not what would be planned now, or not there any more.
+    """TrueupError if what was planned is not what would be planned now, or not there any more.
 
     Somebody who changes the stored decisions is found out, as with the statements.
     """
@@ -373,7 +373,7 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
 
 
 def longest(settings: Settings, vocabulary: str) -> int | None:
-    """Characters of the longest canonical value; None where the vocabulary is no seed file."""
+    """Characters of the longest canonical value; None if the vocabulary is no seed file."""
     try:
         return max(map(len, config.vocabulary(settings, vocabulary).values), default=None)
     except (TrueupError, OSError):

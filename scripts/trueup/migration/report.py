@@ -52,7 +52,7 @@ def make(
     """Read a run, or the newest that was begun. The connection must not be in autocommit mode.
 
     verified: run → its checks as they are now, see verification.verify.summary.
-    Raises TrueupError where there is no ledger, or no such run, or where it was not begun.
+    Raises TrueupError if there is no ledger, or no such run, or where it was not begun.
     """
     schema = ledger.schema(settings)
     ledger.check(connected, schema, settings)

@@ -155,6 +155,6 @@ def _number(value: Any) -> float | None:
 
 
 def _grown(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> int | None:
-    """How much a counter has grown; None where it is not there, or fell."""
+    """How much a counter has grown; None if it is not there, or fell."""
     first, last = _number(before.get(name)), _number(after.get(name))
     return None if first is None or last is None or last < first else int(last - first)

@@ -16,10 +16,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A managed column of the run. row_total, null_total, blank_total: None where not counted.
+    """A managed column of the run. row_total, null_total, blank_total: None if not counted.
 
     rows_left: values that stay as they are, as the plan listed them; NULL and blank not among them
-    measured:  counters of the server, {"before": {...}, "after": {...}}; None where not recorded
+    measured:  counters of the server, {"before": {...}, "after": {...}}; None if not recorded
     """
 
     table_name: str
@@ -55,7 +55,7 @@ class Column:
 class Durations:
     """Of completed batches, in milliseconds; the rest is of all that ended, failed ones too.
 
-    worked_seconds: without the breaks in which nobody worked. None where there is no such batch.
+    worked_seconds: without the breaks in which nobody worked. None if there is no such batch.
     """
 
     batches: int
@@ -80,7 +80,7 @@ class Listed:
 class Audit:
     """What the audit holds, and what the batches counted.
 
-    rows_others_changed: rows whose other columns changed too; None where nobody compared
+    rows_others_changed: rows whose other columns changed too; None if nobody compared
     """
 
     entries: int

@@ -98,7 +98,7 @@ class ColumnRollback:
 class Rollback:
     """What a rollback would do, or will do.
 
-    run_id: of the rollback; None where it was not stored
+    run_id: of the rollback; None if it was not stored
     """
 
     reverted: runs.Run
@@ -133,7 +133,7 @@ class Rollback:
 def find(connected: Connection, schema: str, wanted: str) -> runs.Run:
     """The run that is to be taken back.
 
-    Raises TrueupError where it was never begun, or could still change rows.
+    Raises TrueupError if it was never begun, or could still change rows.
     """
     everything = (*runs.PLANNED, *runs.UNFINISHED, *runs.FINISHED)
     run = runs.find(connected, schema, wanted, everything)
@@ -356,7 +356,7 @@ def _own_statements(
 def _entries(
     settings: Settings, connected: Connection, schema: str, reverted: runs.Run, scope: Scope
 ) -> list[dict[str, Any]]:
-    """The managed columns of the run in scope; TrueupError where the scope is none of the run."""
+    """The managed columns of the run in scope; TrueupError if the scope is none of the run."""
     places = connected.execute(
         sql.SQL("select table_name, column_name from {} where run_id = %s order by 1, 2").format(
             sql.Identifier(schema, "stage_migration_control")
@@ -410,7 +410,7 @@ def _of_batch(
     batch_id: int,
     places: list[tuple[Any, ...]],
 ) -> list[tuple[Any, ...]]:
-    """Where the one batch is; TrueupError where it is not in scope."""
+    """Where the one batch is; TrueupError if it is not in scope."""
     query = sql.SQL(
         "select table_name, column_name from {} where run_id = %s and batch_id = %s"
     ).format(sql.Identifier(schema, "stage_migration_batches"))

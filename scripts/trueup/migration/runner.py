@@ -57,7 +57,7 @@ def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -
     """Close the open batches of a table up to a key; returns how many were touched.
 
     table: may be left out where the run has one only. key: as people write it, 4711 or 4711,x.
-    Raises TrueupError where the run has no such table, or the key is none of its keys.
+    Raises TrueupError if the run has no such table, or the key is none of its keys.
     """
     own = runs.statements(run)
     found = own["run_columns"].run(connected, run_id=run.run_id).fetchall()
@@ -108,7 +108,7 @@ def set_pace(
 ) -> None:
     """Write down what apply was asked for beyond the plan; None leaves a number as it is.
 
-    Raises TrueupError where a runner is at work: its pace is changed by `stage_migration_control`;
+    Raises TrueupError if a runner is at work: its pace is changed by `stage_migration_control`;
     and where the run is in none of the statuses any more, or is to be cancelled. Until the
     transaction ends nobody takes it.
     """
@@ -204,7 +204,7 @@ def work(
 ) -> engine.Outcome:
     """Run the batches. Ctrl-C ends it after the current batch, a second one in the middle of it.
 
-    Raises TrueupError where a brake cannot see what it watches, unless that is allowed.
+    Raises TrueupError if a brake cannot see what it watches, unless that is allowed.
     """
     stop = engine.Stop()
     ordered = order(settings, run)
@@ -323,7 +323,7 @@ def _keyboard(stop: engine.Stop, report: Report) -> Iterator[None]:
 def status(
     connected: Connection, schema: str
 ) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-    """The progress view and the control rows of its run; None where there is no run at all.
+    """The progress view and the control rows of its run; None if there is no run at all.
 
     is_held, of a control row: its runner has been heard of in time, by the database's clock.
     """

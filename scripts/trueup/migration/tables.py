@@ -109,7 +109,7 @@ class Constraint:
 class TableFacts:
     """What the catalogs say of a managed column and its table; empty where there is no table.
 
-    estimated_rows: as the planner would; None where nobody has looked yet. bytes: with indexes.
+    estimated_rows: as the planner would; None if nobody has looked yet. bytes: with indexes.
     kind: table, partitioned table, view, materialized view, foreign table, ...
     children, parents: of inheritance, not partitions. never_analyzed: relations with rows.
     """
@@ -151,7 +151,7 @@ class TableFacts:
 
     @property
     def column(self) -> Column | None:
-        """The managed column; None where the table has none of that name."""
+        """The managed column; None if the table has none of that name."""
         return next((each for each in self.columns if each.name == self.column_name), None)
 
 
@@ -168,7 +168,7 @@ class Blocker:
 class Snapshot:
     """Who keeps old row versions from being pruned.
 
-    kind: session, prepared transaction, replication slot. age_seconds: None where it has no start
+    kind: session, prepared transaction, replication slot. age_seconds: None if it has no start
     time (is_remote) or where we may not see it. age_transactions: begun since, on this server.
     """
 
@@ -204,7 +204,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Replica:
-    """A receiver of the log; None where this role cannot see it."""
+    """A receiver of the log; None if this role cannot see it."""
 
     name: str
     state: str | None

@@ -35,7 +35,7 @@ QUARANTINED, STOPS, KEPT = "quarantined", "stops the run", "left as it is"
 class Refusal:
     """What `trueup apply` would end with exit code 1 for.
 
-    row_key:     the row; None where it is no single one
+    row_key:     the row; None if it is no single one
     consequence: quarantined, stops the run, or left as it is (no error, and no change either)
     """
 

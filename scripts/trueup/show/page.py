@@ -26,7 +26,7 @@ def render(template: str, **data: Any) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a report with files.write; TrueupError where the file cannot be written."""
+    """Write a report with files.write; TrueupError if the file cannot be written."""
     try:
         files.write(path, text)
     except OSError as error:
@@ -34,7 +34,7 @@ def write(path: Path, text: str) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raise TrueupError where `write` would, before the work whose result is to be written."""
+    """Raise TrueupError if `write` would, before the work whose result is to be written."""
     if path.is_dir():
         raise _unwritable(path, "is a folder")
     folder = path.resolve().parent

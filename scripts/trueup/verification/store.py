@@ -28,7 +28,7 @@ LISTED = ("verification_id", "run_id", "verdict", "is_strict", "checks_total", "
 
 
 def store(connected: Connection, schema: str, document: dict[str, Any]) -> None:
-    """Keep a verification, in the caller's transaction; psycopg.Error where it cannot be kept."""
+    """Keep a verification, in the caller's transaction; psycopg.Error if it cannot be kept."""
     summary, metadata = document["summary"], document["metadata"]
     values = {
         "verification_id": document["verification_id"],
@@ -75,7 +75,7 @@ def recent(
 def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
     """What is named by an id or the beginning of one: ("verification", id) or ("run", id).
 
-    Raises TrueupError where it is neither, or could be several.
+    Raises TrueupError if it is neither, or could be several.
     """
     if not re.fullmatch(r"[0-9a-f-]{4,36}", wanted.lower()):
         raise TrueupError(

@@ -59,7 +59,7 @@ Place = tuple[str, str]  # table, column
 class Step(NamedTuple):
     """What is read at once: words for people, the statement, and the checks that it answers.
 
-    statement:    None where there is none any more
+    statement:    None if there is none any more
     is_outspoken: it always says something of its first check; nothing is no answer
     """
 
@@ -81,7 +81,7 @@ def run(
     The connection must not be in autocommit mode.
     progress: called with the statement that is read next, how many were, and how many there are
 
-    Raises TrueupError where there is no ledger or no such run, or where the run has no such table
+    Raises TrueupError if there is no ledger or no such run, or where the run has no such table
     or tenant.
     """
     asked = _complete(settings, options or Options())
@@ -220,7 +220,7 @@ def _complete(settings: Settings, asked: Options) -> Options:
 
 
 def _known(settings: Settings) -> dict[str, Any]:
-    """The project's defaults; TrueupError where there are none."""
+    """The project's defaults; TrueupError if there are none."""
     variables = config.project_variables(settings)
     try:
         return {
