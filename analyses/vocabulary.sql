@@ -1,6 +1,6 @@
 -- name: text_keys(texts, vocabulary)
--- The text keys of some texts, in their order, whole and without the vocabulary's noise words: how
--- `trueup alias add` finds out whether a spelling is decided already.
+-- The text keys of some texts, in their order, whole and without the vocabulary's noise words.
+-- `trueup alias add` uses them to find out whether a spelling is already decided.
 with keyed_texts as {{ computed_once() }} (
     select
         given_texts.position,

@@ -1,5 +1,5 @@
 -- Named statements of `trueup apply`: one set per managed column. apply_batch is the only statement
--- that changes rows of the application. They are stored in the plan and run as they stand here.
+-- that changes rows of the application. They are stored in the plan and run without any change.
 {%- for entry in managed_columns() %}
 {%- set table_text = literal(entry.table) %}
 {%- set column_text = literal(entry.column) %}
@@ -22,14 +22,14 @@
 --     canonical_values{{ ', by_tenant, fund_id' if entry.tenant -}}
 {{- ', hashed, dense' if is_integer_key(entry.key) }})
 -- One batch, or a piece of one: the rows of one stripe of one key range whose value is in the plan.
--- Rows, audit entry and progress are one statement: all of it happens, or nothing.
+-- Rows, audit entry and progress are one statement: all of them are written, or none.
 {%- if compares %}
 -- Each row is joined to its own version from before the update, so that a change of any other
--- column is seen; a row that somebody edits meanwhile is left to the next pass. The plan writes the
--- names of these columns, as the catalog has them, where this says so.
+-- column is seen; a row that is edited at the same time is left to the next pass. The plan inserts
+-- the names of these columns, from the catalog, at the marked places.
 {%- endif %}
 with fence as (
-    -- This runner still holds the batch, and nobody can take it before the transaction ends.
+    -- This runner still holds the batch, and no other can take it before the transaction ends.
     select
         batches.batch_id,
         batches.run_id
@@ -53,8 +53,8 @@ value_map as (
 {%- if is_integer_key(entry.key) %}
 
 chunks as (
-    -- Where keys have no large gaps, the numbers of the stripe are looked up, 128 at a time;
-    -- elsewhere the whole range is read, and this is one row that says nothing.
+    -- If keys have no large gaps, the numbers of the stripe are looked up, 128 at a time. Otherwise
+    -- the whole range is read, and this CTE has one row that is not used.
     {{ numbers_of_stripe(entry.key, numbers) | indent(4) }}
 ),
 {%- endif %}
@@ -130,7 +130,7 @@ order by {{ key_columns(entry.key, 'application') }};
 
 -- name: {{ statement_name('quarantine', entry) }}(batch_id, lease_token, range_end, sqlstate,
 --     error_message)
--- The one row that the database refuses to change: written down with its value and the reason.
+-- Records the one row that the database refuses to change, with its value and the error.
 with refused as (
     select
         {{ key_text(entry.key, 'application') }} as row_key,
@@ -139,7 +139,7 @@ with refused as (
     where ({{ key_columns(entry.key, 'application') }}) = ({{ key_values(entry.key, '$3') }})
 ),
 
--- Once, although the answer may be lost or the batch run again.
+-- Only once, even if the answer is lost or the batch runs again.
 new_refusals as (
     select refused.*
     from refused
@@ -185,7 +185,7 @@ returning row_key;
 
 -- name: {{ statement_name('remaining_values', entry) }}(run_id, tenants, range_end)
 -- After the last batch: which values at or below the frozen bound are not canonical and were not
--- listed in the plan as left alone? One pass over the table; nothing where all is done.
+-- listed in the plan as left alone? One pass over the table; no row if all is done.
 with planned_values as (
     select * from {{ ref('migration_value_map') }}
 ),
@@ -232,9 +232,9 @@ order by
 
 -- name: {{ statement_name('reopen_batches', entry) }}(run_id, tenants, range_end,
 --     values_before, lease_token{{ ', by_tenant' if entry.tenant }})
--- Batches that still hold a planned value are open again: rows that somebody held or changed when
--- their batch came by, or that were written since. Quarantined rows stay where they are.
--- Range after range by the index of the key, however many rows there are.
+-- Reopens batches that still have a planned value: rows that were locked or edited during their
+-- batch, or written after it. Quarantined rows are left out. It reads range by range with the index
+-- of the key, however many rows there are.
 with quarantined as {{ computed_once() }} (
     select quarantine.row_key
     from {{ ref('migration_quarantine') }} as quarantine
@@ -258,7 +258,7 @@ ranges as {{ computed_once() }} (
         batches.stripes,
         batches.hashed,
         batches.fund_id,
-        -- of the first range too: a bound that may be missing is none for an index
+        -- also for the first range: an index cannot use a bound that may be missing
         coalesce(batches.range_start, first_rows.first_key) as first_key
     from {{ ref('stage_migration_batches') }} as batches
     cross join first_rows
@@ -342,7 +342,7 @@ returning batches.batch_id;
 
 -- name: {{ statement_name('missed_rows', entry) }}(run_id, tenants, range_end, values_before)
 -- Rows that still have a planned value at the very end: never changed by this run although the plan
--- saw them, or written since the plan.
+-- saw them, or written after the plan.
 {%- set is_left %}
 {{ key_in_range(entry.key, 'application', 'null', '$3') }}
 and {{ in_scope(entry.tenant, 'application', '$2') }}
@@ -370,9 +370,9 @@ order by
     dirty_rows.raw_value asc;
 
 -- name: {{ statement_name('skip_to', entry) }}(run_id, resume_from)
--- `--resume-from KEY`: batches up to the key are closed without being run, the one that holds it
--- begins behind it, also where a runner died in the middle of it: nobody works on the run now. The
--- table's own collation decides what comes after what.
+-- `--resume-from KEY`: batches up to the key are closed without being run, and the batch that holds
+-- the key begins after it, even if a runner died in the middle of that batch: no runner has the run
+-- now. The order is that of the table's own collation.
 with resume_key as (
     select {{ numbered_columns(entry.key, 'application') }}
     from {{ application_table(entry) }} as application

@@ -1,6 +1,6 @@
--- Named statements of the brakes: how is the server while a migration runs? They read catalogs and
--- statistics, on PostgreSQL 15 to 18, and call nothing that raises for a role with few rights. One
--- row each:
+-- Named statements of the brakes: the health of the server during a migration. They read catalogs
+-- and statistics, on PostgreSQL 15 to 18, and call nothing that raises for a role with few rights.
+-- One row each:
 --   value   in the unit that the statement's name ends in; NULL if there is none
 --   state   seen; none (there is nothing to look at); blind (this role cannot see all of it, the
 --           value is of what it does see)
@@ -9,7 +9,7 @@
 
 -- name: brake_replica_bytes()
 -- Log that the slowest standby has not replayed. An archive of the log replays nothing; the slot it
--- reads from is watched. Of what this role may not see all is NULL but the fact that it is there.
+-- reads from is watched. If this role may not see a standby, all is NULL except its existence.
 with standbys as (
     select
         senders.state is null as is_hidden,
@@ -48,7 +48,7 @@ from slowest;
 
 -- name: brake_replica_seconds()
 -- The same in time, as the standbys' answers measure it; 0 where all is replayed. A lag that is not
--- measured yet, just after a standby has come, counts as 0: brake_replica_bytes sees it.
+-- measured yet, just after a standby has connected, counts as 0: brake_replica_bytes covers it.
 with standbys as (
     select
         senders.state is null as is_hidden,
@@ -86,7 +86,7 @@ select
 from slowest;
 
 -- name: brake_slot_bytes()
--- Log that a slot keeps from being removed, whoever reads from it, or nobody.
+-- Log that a slot keeps from being removed, with or without a reader.
 with slots as (
     select
         replication_slots.slot_name,
@@ -128,9 +128,9 @@ from fullest;
 
 -- name: brake_archiver_files(wal_bytes_before)
 -- Files of the log that wait to be archived. The archiver takes the oldest first, so the file that
--- failed last is the first in the queue, and the one that succeeded last the one before it. Where
--- neither is known, the queue begins at wal_bytes_before: where the log was when the run began to
--- look.
+-- failed last is the first in the queue, and the one that succeeded last the one before it. If
+-- neither is known, the queue begins at wal_bytes_before: the position of the log when the run
+-- began to sample.
 with archiver as (
     select
         pg_size_bytes(current_setting('wal_segment_size')) as file_bytes,
@@ -202,8 +202,7 @@ select
 from queue;
 
 -- name: brake_vacuum_seconds(table_names)
--- For how long a vacuum, of whatever kind, has been working on a table of the run or a partition of
--- it.
+-- How long a vacuum of any kind has been working on a table of the run or a partition of it.
 with recursive members as (
     select pg_class.oid
     from pg_catalog.pg_class
@@ -253,7 +252,7 @@ select
 from longest;
 
 -- name: brake_blocked_ms()
--- For how long somebody has been waiting for a lock that the run holds.
+-- How long a session has been waiting for a lock that the run holds.
 with ours as (
     select coalesce(array_agg(sessions.pid), '{}') as pids
     from pg_catalog.pg_stat_activity as sessions
@@ -298,9 +297,9 @@ select
 from longest;
 
 -- name: brake_snapshot_seconds()
--- Age of the oldest transaction of others that keeps old row versions from being pruned, in this
--- database; a running vacuum keeps none. That others' sessions are there is seen by anybody, since
--- when is not.
+-- Age of the oldest transaction of another session that keeps old row versions from being pruned,
+-- in this database; a running vacuum keeps none. Every role sees that the sessions exist, but not
+-- since when.
 with holders as (
     select
         'session ' || coalesce(nullif(sessions.application_name, ''), 'without a name')

@@ -1,6 +1,6 @@
 -- Named statements about the partial index of the rows that still need work, one per managed
--- column. trueup never makes or drops an index. `trueup plan` prints how to make this one,
--- `trueup apply` uses it if it is there and prints how to drop it.
+-- column. trueup never creates or drops an index. `trueup plan` prints how to create this one,
+-- `trueup apply` uses it if it exists and prints how to drop it.
 {%- for entry in managed_columns() %}
 {%- set keys = [] %}
 {%- for name in entry.key %}{% do keys.append(quoted(name)) %}{% endfor %}
@@ -11,9 +11,9 @@
 -- name: {{ statement_name('pending_index', entry) }}(run_id, row_total, pending_total,
 --     least_rows, most_share)
 -- canonical_values: the values that the index leaves out, if a batch of this run may rely on it.
--- message, create_statement: if the index would pay and there is none; the counts are those of the
--- plan, and NULL if nothing is to be proposed. drop_statements: of the indexes that are there, also
--- of those for an older vocabulary and of those that are half made.
+-- message, create_statement: if the index would pay and does not exist; the counts are those of the
+-- plan, and NULL if no index should be proposed. drop_statements: for the existing indexes,
+-- including those for an older vocabulary and incomplete ones.
 with vocabulary_keys as (
     select * from {{ ref('int_vocabulary_keys') }}
 ),
@@ -50,7 +50,7 @@ named as (
     from wanted
 ),
 
--- A unique index is a rule of the application, whatever its name.
+-- A unique index belongs to the application, whatever its name.
 own_indexes as (
     select
         pg_class.relname,
@@ -70,7 +70,7 @@ own_indexes as (
 judged as (
     select
         named.*,
-        -- a run that changes rows from one of these values would not find them by the index
+        -- a run that changes rows from one of these values would not find them with the index
         exists (
             select 1 as found
             from own_indexes
@@ -94,7 +94,7 @@ judged as (
             select 1 as found
             from own_indexes
         )
-        -- PostgreSQL makes no index of a partitioned table concurrently
+        -- PostgreSQL cannot create an index of a partitioned table concurrently
         and exists (
             select 1 as found
             from pg_catalog.pg_class

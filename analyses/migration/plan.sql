@@ -3,8 +3,8 @@
 {%- for entry in managed_columns() %}
 
 -- name: {{ statement_name('plan_counts', entry) }}(tenants)
--- What is there now, by tenant: rows, NULLs, rows per value. The one pass that counts, and by as
--- many processes as the server gives, which an insert would not get.
+-- Present counts by tenant: rows, NULLs, rows per value. The only pass that counts. It runs in
+-- parallel, which an insert could not.
 with counted_values as (
     select
         {{ tenant_text('application', entry.tenant) }} as tenant,
@@ -38,8 +38,8 @@ group by counted_values.tenant;
 
 -- name: {{ statement_name('plan_values', entry) }}(null_total, row_counts)
 -- What does each value of {{ entry.table }}.{{ entry.column }} mean, how many rows have it?
--- row_counts: of each tenant, as plan_counts has them.
--- Values that will change are numbered, the commonest first: the number stands in the audit.
+-- row_counts: of each tenant, from plan_counts. Values that will change are numbered, the commonest
+-- first; the audit stores the number.
 with vocabulary_keys as (
     select * from {{ ref('int_vocabulary_keys') }}
 ),
@@ -91,7 +91,7 @@ order by
     judged_values.raw_value asc;
 
 -- name: {{ statement_name('plan_bound', entry) }}()
--- The frozen bound: the last key there is now. What comes later is not in this run.
+-- The frozen bound: the last key of the table now. Rows beyond it are not in this run.
 select {{ key_texts(entry.key, 'application') }} as range_end
 from {{ application_table(entry) }} as application
 order by {{ key_columns(entry.key, 'application', 'desc') }}
@@ -99,7 +99,7 @@ limit 1;
 
 -- name: {{ statement_name('plan_baselines', entry) }}(run_id, counted_tenants,
 --     row_totals, null_totals, row_counts)
--- Writes down what there was before the run, as plan_counts has it, and how much of it is blank.
+-- Stores the counts of plan_counts from before the run, with the number of blank values.
 with blank_values as {{ computed_once() }} (
     select planned_values.value_before
     from {{ ref('migration_value_map') }} as planned_values
@@ -149,7 +149,7 @@ select
 from counted_tenants;
 
 -- name: {{ statement_name('plan_tenants', entry) }}(run_id)
--- What becomes what by tenant, and of how many rows; read from the ledger.
+-- The new value of each value by tenant, with its rows; read from the ledger.
 with baselines as (
     select * from {{ ref('migration_baselines') }}
 ),
@@ -207,9 +207,9 @@ from stripe_sizes;
 -- name: {{ statement_name('plan_batches', entry) }}(run_id, tenants, stripes,
 --     hashed, batch_rows, by_tenant, range_end)
 -- Cut {{ entry.table }} into ranges of the key, by rows and not by key width, and each range into
--- stripes. A batch looks at all rows of its stripe, so all rows are cut, also those of tenants that
--- are not in scope; only rows in scope are counted. By tenant, each tenant's rows are cut for
--- themselves. The end of the last range is the frozen bound.
+-- stripes. A batch reads all rows of its stripe, so the ranges cover all rows, also those of
+-- tenants that are not in scope; only rows in scope are counted. By tenant, each tenant's rows are
+-- cut separately. The end of the last range is the frozen bound.
 {%- set fund_id %}
 case
     when cast($6 as boolean)
@@ -328,7 +328,7 @@ select
     cast($3 as integer) as stripes,
     cast($4 as boolean) as hashed,
     {%- if is_integer_key(entry.key) %}
-    -- every other number is a key, or more; and there is room to count beyond the last one
+    -- at least every other number is a key, and numbers beyond the last key do not overflow
     coalesce(
         not cast($4 as boolean)
         and {{ range_end }} - {{ range_start }}

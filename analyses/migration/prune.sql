@@ -36,8 +36,8 @@ numbered_runs as (
     from runs
 ),
 
--- Ended before then, and nobody needs them whole: the newest run is what `trueup status` shows, the
--- newest completed ones what `trueup verify` reads, and one that is being rolled back is at work.
+-- Ended before that time and not needed in full: `trueup status` shows the newest run, `trueup
+-- verify` reads the newest completed ones, and a run that is being rolled back is in use.
 old_runs as {{ computed_once() }} (
     select
         runs.run_id,
@@ -97,7 +97,7 @@ old_runs as {{ computed_once() }} (
         )
 )
 {%- endset %}
-{#- What may go; of the others nothing does, and a preview says so. -#}
+{#- The tables whose rows may be deleted; a preview lists the other tables as untouched. -#}
 {%- set thinned = [
     'migration_baselines',
     'migration_value_map',
@@ -115,7 +115,7 @@ old_runs as {{ computed_once() }} (
 {%- set kept = ['stage_normalization_changes', 'migration_quarantine', 'migration_conflicts'] %}
 
 -- name: prune__unfinished(ended_before)
--- Runs and plans from before that moment that were not closed: pruning leaves them alone.
+-- Runs and plans from before that time that were not closed: pruning leaves them alone.
 select count(*) as run_count
 from {{ ref('migration_runs') }} as runs
 where
@@ -139,8 +139,8 @@ where
 group by pg_class.relowner;
 
 -- name: prune__runs(ended_before)
--- The runs that pruning concerns: what did nothing goes altogether, the others lose what only their
--- planning and verification needed.
+-- The runs that pruning concerns: runs that changed nothing are deleted; all others lose the rows
+-- that only planning and verification need.
 with {{ old_runs | trim }}
 
 select
@@ -153,7 +153,7 @@ from old_runs
 order by old_runs.finished_at;
 
 -- name: prune__totals(ended_before)
--- Per table: rows that would go with their size in bytes, and rows that would stay.
+-- Per table: rows that would be deleted with their size in bytes, and rows that would stay.
 with {{ old_runs | trim }},
 
 counted_tables as (
@@ -188,7 +188,7 @@ select
 from counted_tables;
 
 -- name: prune__remove(ended_before)
--- The same, done: from all tables in one statement, which sees one state of the ledger. Audit
+-- Deletes these rows from all tables in one statement, which sees one state of the ledger. Audit
 -- entries, quarantine and conflicts are never deleted, nor a mapping, batch or run they refer to.
 with {{ old_runs | trim }},
 

@@ -1,6 +1,6 @@
 -- Named statements of `trueup plan --rehearse` and `trueup apply --dry-run`. apply_batch changes
--- one batch of each column in a transaction that is rolled back, and what this has cost tells what
--- the whole run will cost.
+-- one batch of each column in a transaction that is rolled back. Its cost is the basis for the
+-- estimate of the whole run.
 
 -- name: rehearsal__batch(run_id, table_name, column_name)
 -- The batch to try: the one with the most rows to change. rows_read: of all batches of the column.
@@ -26,8 +26,8 @@ order by
 limit 1;
 
 -- name: rehearsal__take(batch_id, run_id, table_name, column_name, lease_token)
--- In the transaction that is rolled back: a batch as if a runner had claimed it. It is none of the
--- plan's, which is left alone, and may be gone already (a dry run).
+-- In the transaction that is rolled back: creates a batch as if a runner had claimed it. It is not
+-- one of the plan's batches; these are not touched, and may be done already (a dry run).
 with control as (
     insert into {{ ref('stage_migration_control') }} (
         run_id, table_name, column_name, target_ms, sleep_ms, workers
@@ -42,8 +42,9 @@ overriding system value
 values ($1, $2, $3, $4, 0, '{}', 'running', $5);
 
 -- name: rehearsal__writes(relation)
--- The rows that this connection has written since its statistics were last sent, by table: asked
--- twice, the difference is what was written in between. Partitions count as their table.
+-- The rows that this connection has written since its statistics were last sent, by table: the
+-- difference of two calls is the number of rows written in between. Partitions count as their
+-- table.
 with own_relations as (
     select cast(cast($1 as text) as regclass) as relid
     union
@@ -75,7 +76,7 @@ group by
     relation;
 
 -- name: rehearsal__predict(relation, tried)
--- What the whole run will cost, by what the tried batch has cost: two ranges, pauses included.
+-- Estimated cost of the whole run, from the cost of the tried batch: two ranges, pauses included.
 --
 -- Time, low: a row takes half as long as in the tried batch, and the workers share all evenly.
 -- Time, high: each batch takes twice as long as the tried one, one worker does it all, and a run
@@ -190,7 +191,7 @@ row_costs as (
     cross join server
 ),
 
--- The ledger has about a page of log per batch, and some more per run.
+-- The ledger writes about a page of log per batch, and some more per run.
 log_parts as (
     select
         tried.rows_planned * (row_costs.wal_bytes + row_costs.rounding_bytes)
@@ -249,7 +250,7 @@ cross join durations
 cross join checkpoints;
 
 -- name: rehearsal__store(run_id, rehearsal)
--- With the plan, for the report to compare with the run.
+-- Stores the estimate with the plan; the report compares it with the run.
 update {{ ref('migration_runs') }} as runs
 set rehearsal = cast($2 as jsonb)
 where runs.run_id = $1;
@@ -272,7 +273,7 @@ where
     and {{ value }} = any(cast($6 as text[]));
 
 -- name: {{ statement_name('rehearsal_rows_again', entry) }}(row_keys)
--- The same rows again, by their keys, whatever has become of them.
+-- The same rows again, by their keys, with their present values.
 select
     {{ key_text(entry.key, 'application') }} as row_key,
     cast(application.xmin as text) as row_version,

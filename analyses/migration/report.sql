@@ -2,7 +2,7 @@
 -- write nothing and read no row of the application.
 
 -- name: report__newest()
--- The newest run that was begun; a plan that was cancelled before is none.
+-- The newest run that was started; a plan that was cancelled before its start does not count.
 with runs as (
     select * from {{ ref('migration_runs') }}
 ),
@@ -29,7 +29,7 @@ order by runs.planned_at desc
 limit 1;
 
 -- name: report__run(run_id)
--- The run beside what every command reads of it, and where it is looked at.
+-- The columns of a run that every command reads, and more for the report; with server and database.
 with runs as (
     select * from {{ ref('migration_runs') }}
 )
@@ -58,7 +58,7 @@ from runs
 where runs.run_id = $1;
 
 -- name: report__columns(run_id)
--- One row per column of the run: what there was, what was promised, what was done.
+-- One row per column of the run: the values before the run, the planned rows, the changed rows.
 with control as (
     select * from {{ ref('stage_migration_control') }}
 ),
@@ -198,7 +198,7 @@ changed_values as (
         changed.map_id
 ),
 
--- a rollback takes one value apart again into the spellings it was made of
+-- a rollback restores several spellings from one value
 judged_values as (
     select
         value_map.table_name,
@@ -255,7 +255,7 @@ order by
     judged_values.left_because asc;
 
 -- name: report__values(run_id, most)
--- The commonest values of each column, so many of those that change and so many that stay.
+-- The commonest values of each column: at most `most` that change and `most` that stay.
 with {{ judged_values | trim }},
 
 ranked_values as (
@@ -295,8 +295,9 @@ order by
     ranked_values.place asc;
 
 -- name: report__tenants(run_id, most)
--- Per column and tenant what there was, what was promised and changed, what a rollback left alone;
--- the tenants with the most rows, and the rows of no tenant. What was not counted is NULL.
+-- Per column and tenant: rows before the run, planned, changed, and left alone by a rollback; for
+-- the tenants with the most rows, and the rows of no tenant. Figures that were not counted are
+-- NULL.
 with baselines as (
     select * from {{ ref('migration_baselines') }}
 ),
@@ -429,7 +430,7 @@ select
     ranked_tenants.rows_empty,
     ranked_tenants.rows_changed,
     ranked_tenants.rows_conflicting,
-    -- of a tenant that was counted, none of whose values was to be decided
+    -- for a counted tenant without any value in the plan
     case
         when ranked_tenants.row_total is null then null
         else coalesce(ranked_tenants.rows_planned, 0)
@@ -494,7 +495,7 @@ judged_batches as (
     from followed_batches
 ),
 
--- seconds since the first batch began, without the times in which nobody worked
+-- seconds since the first batch began, without the breaks in which the run was stopped
 worked_batches as (
     select
         judged_batches.*,
@@ -512,7 +513,7 @@ worked_batches as (
 {%- endset %}
 
 -- name: report__durations(run_id, break_seconds)
--- How long completed batches took, and how long was worked on all that ended.
+-- Durations of completed batches, and the working time of all finished batches.
 with {{ worked_batches | trim }}
 
 select
@@ -532,7 +533,7 @@ from worked_batches;
 
 -- name: report__points(run_id, break_seconds, most)
 -- Single batches by the time they ended: all of them, or the slowest, the failed ones, those after
--- a break, and others at even distances.
+-- a break, and a sample at even distances.
 with {{ worked_batches | trim }},
 
 ranked_batches as (
@@ -573,7 +574,7 @@ where
 order by ranked_batches.place;
 
 -- name: report__rates(run_id, break_seconds, most)
--- Rows over time, in equal parts of the time that was worked, of four batches at least.
+-- Rows over time, in equal parts of the working time, each with at least four batches.
 with {{ worked_batches | trim }},
 
 spans as (
@@ -620,7 +621,7 @@ group by
 order by parts.part_no;
 
 -- name: report__audit(run_id)
--- What the audit holds beside what the batches counted.
+-- The rows in the audit, compared with the counts of the batches.
 with changes as (
     select * from {{ ref('stage_normalization_changes') }}
 ),
@@ -654,7 +655,7 @@ from audited
 cross join counted;
 
 -- name: report__sample(run_id, most)
--- Changed rows to be read by a person: the same ones each time, and in no order that the run had.
+-- Changed rows for a person to review: the same rows each time, in an order independent of the run.
 with changes as (
     select * from {{ ref('stage_normalization_changes') }}
 ),
@@ -763,8 +764,8 @@ order by batches.batch_id
 limit cast($2 as bigint);
 
 -- name: report__predictions(run_id, rows_updated, wal_bytes, seconds)
--- The range that the rehearsal has estimated, all columns together, beside what the run took. No
--- row if nothing was rehearsed, or if a column has no estimate.
+-- The range that the rehearsal estimated, all columns together, and the actual figures of the run.
+-- No row if nothing was rehearsed, or if a column has no estimate.
 with runs as (
     select * from {{ ref('migration_runs') }}
 ),
@@ -800,7 +801,8 @@ cross join
 order by compared.place;
 
 -- name: report__conflicts(run_id, most)
--- Rows that a rollback left alone: what it would have restored, what the run wrote, what is there.
+-- Rows that a rollback left alone: the value it would have restored, the value the run wrote, the
+-- value at the end.
 select
     conflicts.table_name,
     conflicts.column_name,

@@ -1,6 +1,6 @@
 -- Named statements of a rollback's batches: one set per managed column. revert_batch is the only
 -- statement of a rollback that changes rows of the application. They are stored with the rollback
--- and run as they stand here.
+-- and run without any change.
 {%- for entry in managed_columns() %}
 {%- set table_text = literal(entry.table) %}
 {%- set column_text = literal(entry.column) %}
@@ -15,11 +15,11 @@
 --     values_before, values_after, map_ids
 {{- ', hashed' if whole }}{{ ', lease_token' if reverts }})
 {%- if reverts %}
--- One batch of a rollback, or a piece of one: rows that the batch which is taken back has changed,
--- which still have the value its run wrote last, and which no other run has changed since, get the
--- value they had before that run. Rows, audit entry and progress are one statement: all of it
--- happens, or nothing. The mapping is the rollback's own: the value that the run wrote, and the one
--- that comes back.
+-- One batch of a rollback, or a piece of one: rows that the original batch has changed, that still
+-- have the value its run wrote last, and that no other run has changed since, get the value they
+-- had before that run. Rows, audit entry and progress are one statement: all of them are written,
+-- or none. The mapping is the rollback's own: from the value that the run wrote to the restored
+-- one.
 {%- else %}
 -- The keys of the rows that a batch of a rollback, or a piece of one, would change, in order: where
 -- to cut it.
@@ -37,7 +37,7 @@
 {%- endset %}
 {%- if reverts %}
 with fence as (
-    -- This runner still holds the batch, and nobody can take it before the transaction ends.
+    -- This runner still holds the batch, and no other can take it before the transaction ends.
     select
         {{ fence_columns | trim }}
     from {{ ref('stage_migration_batches') }} as batches
@@ -78,7 +78,7 @@ later_runs as (
         and coalesce(runs.finished_at >= reverted_runs.started_at, true)
 ),
 
--- The ends of the batch as the table's own keys: its collation decides what comes after what.
+-- The ends of the batch as the table's own keys: the order is that of its collation.
 range_starts as (
     select {{ numbered_columns(entry.key, 'application') }}
     from {{ application_table(entry) }} as application
@@ -105,8 +105,8 @@ audited_batches as (
         false as is_ours
     from fence
     union all
-    -- Others of that run which have changed some of the same rows: what a row was first and last is
-    -- not in one batch alone.
+    -- Other batches of that run that changed some of the same rows: the first and the last value of
+    -- a row may be in different batches.
     select
         shared.batch_id,
         true as is_own,
@@ -119,7 +119,7 @@ audited_batches as (
             batches.run_id = (select held.run_id from fence as held)
             and shared.batch_id = batches.reverts_batch_id
     union all
-    -- what an earlier attempt at this batch has restored
+    -- rows that an earlier attempt at this batch has restored
     select
         fence.batch_id,
         false as is_own,
@@ -127,8 +127,8 @@ audited_batches as (
         true as is_ours
     from fence
     union all
-    -- Of later runs, the batches that may hold the same rows. One that was begun more than once may
-    -- have been shortened by --resume-from after it had changed some.
+    -- Batches of later runs that may have the same rows. A batch that was started more than once
+    -- may have been shortened by --resume-from after it had changed rows.
     select
         batches.batch_id,
         false as is_own,
@@ -139,7 +139,7 @@ audited_batches as (
     cross join range_ends
     cross join {{ ref('stage_migration_batches') }} as batches
     where
-        -- as an array, so that the index serves, however many batches the ledger has
+        -- as an array, so that the index is used, however many batches the ledger has
         batches.run_id = any(array(select later_runs.run_id from later_runs))
         and batches.table_name = {{ table_text }}
         and batches.column_name = {{ column_text }}
@@ -198,7 +198,7 @@ value_pairs as (
             as pairs (value_before, value_after, map_id)
 ),
 
--- A row that the run changed twice comes back to its first value, from the last one.
+-- A row that the run changed twice goes from its last value back to its first one.
 mapped_rows as (
     select
         keyed_rows.*,
@@ -247,7 +247,7 @@ restored_rows as (
 {%- if reverts %},
 
 changed as (
-    -- Compare and swap: a row whose value is not, or no longer, what the run wrote is left alone.
+    -- Compare and swap: a row that does not have the value that the run wrote is left alone.
     update {{ application_table(entry) }} as application
     set {{ quoted(entry.column) }} = restored_rows.value_restored
     from restored_rows

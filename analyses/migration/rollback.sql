@@ -1,15 +1,15 @@
 -- Named statements of `trueup rollback`, before and after its batches: one set per managed column.
--- A rollback is a run of its own; these join the ledger with a whole table of the application, and
--- write to the ledger only. What changes rows is in revert.sql.
+-- A rollback is a separate run. These statements join the ledger with a whole table of the
+-- application, and write to the ledger only. The statements in revert.sql change rows.
 {%- for entry in managed_columns() %}
 {%- set table_text = literal(entry.table) %}
 {%- set column_text = literal(entry.column) %}
 
 -- name: {{ statement_name('plan_reverts', entry) }}(run_id, reverts_run_id, tenants,
 --     values_before, reverts_batch_id, examples, is_kept)
--- What would come back, and what is in the way? Counted in one pass, and kept where that is wanted:
--- the mapping, turned around, and the batches of the rollback, newest first. Returns their number,
--- [value now, value that comes back, rows], rows in the way by reason, and the first of each.
+-- Which rows can be restored, and which are in conflict? Counts them in one pass. If is_kept, it
+-- stores the reversed mapping and the batches of the rollback, newest first. Returns the number of
+-- batches, [value now, restored value, rows], conflicts by reason, and the first of each.
 with runs as (
     select * from {{ ref('migration_runs') }}
 ),
@@ -34,7 +34,7 @@ reverted_runs as (
     where runs.run_id = $2
 ),
 
--- one batch, and those of other tenants, which may have changed the same rows; or all
+-- the chosen batch and those of other tenants, which may have changed the same rows; or all batches
 wanted_batches as (
     select batches.fund_id
     from batches
@@ -79,7 +79,7 @@ own_values as (
 
 {{ judged_reverts(entry, '$1', '$3') }},
 
--- Rows that several batches have changed. Only a run that is cut by tenant has any.
+-- Rows that several batches have changed. Only a run that is cut by tenant has such rows.
 shared_rows as (
     select audited.row_key
     from pieces
@@ -148,7 +148,7 @@ last_numbers as (
     from reverted_values
 ),
 
--- of rows that the run changed twice: from what it wrote last to what there was first
+-- for rows that the run changed twice: from its last value to the first one
 further_values as (
     select
         last_numbers.map_id
@@ -216,7 +216,7 @@ stored_batches as (
         {{ column_text }} as column_name,
         batches.range_no,
         batches.fund_id,
-        -- one that was begun more than once may have been shortened after it had changed rows
+        -- a batch that was started more than once may have been shortened after it had changed rows
         case
             when batches.attempts = 1 and batches.error_message is null then batches.range_start
         end as range_start,
@@ -325,7 +325,7 @@ cross join counted_reasons
 cross join shown_conflicts;
 
 -- name: {{ statement_name('revert_baselines', entry) }}(run_id, tenants, range_end)
--- What there was before the rollback, by tenant, up to its last key: rows, NULLs, blanks.
+-- Counts before the rollback, by tenant, up to its last key: rows, NULLs, blanks.
 with counted_values as (
     select
         {{ tenant_text('application', entry.tenant) }} as tenant,
@@ -367,8 +367,8 @@ from counted_values
 group by counted_values.tenant;
 
 -- name: {{ statement_name('reopen_reverts', entry) }}(run_id, tenants, lease_token)
--- Batches that still hold a row which can be restored are open again: somebody held it when its
--- batch came by, or has put back what the run wrote. Quarantined rows stay where they are.
+-- Reopens batches with a row that can still be restored: it was locked during its batch, or got
+-- back the value that the run wrote. Quarantined rows are left out.
 with runs as (
     select * from {{ ref('migration_runs') }}
 ),
@@ -425,7 +425,7 @@ where
 returning reopened.batch_id;
 
 -- name: {{ statement_name('unrestored_rows', entry) }}(run_id, tenants)
--- At the very end: rows that could have been restored and were not, by the value they still have.
+-- At the very end: rows that could have been restored but were not, by their present value.
 with runs as (
     select * from {{ ref('migration_runs') }}
 ),
@@ -458,8 +458,8 @@ order by
     value_before asc;
 
 -- name: {{ statement_name('store_conflicts', entry) }}(run_id, tenants)
--- At the end: the rows that were left alone, because somebody else has had the last word. Once per
--- row, although the run may come to its end several times.
+-- At the end: the rows that were left alone because other users or later runs changed them. Stored
+-- once per row, even if the run ends several times.
 with runs as (
     select * from {{ ref('migration_runs') }}
 ),

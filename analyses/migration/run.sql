@@ -1,9 +1,9 @@
--- Named statements that keep a run's books: who works on it, which batch is next, how it ended.
+-- Named statements that record a run: who works on it, which batch is next, how it ended.
 -- They touch the ledger only. Plain SQL, the same for every managed column.
 
 -- name: begin_batch(lock_timeout, statement_timeout, transaction_timeout)
 -- First in every transaction of a batch; all in milliseconds, for this transaction only. The last
--- one (from PostgreSQL 17 on) lets go of the rows where a runner hangs before its COMMIT.
+-- one (from PostgreSQL 17 on) releases the rows if a runner hangs before its COMMIT.
 select
     set_config('lock_timeout', $1, true) as lock_timeout,
     set_config('statement_timeout', $2, true) as statement_timeout,
@@ -14,15 +14,15 @@ select
     set_config('jit', 'off', true) as jit;
 
 -- name: begin_reading()
--- First in transactions that join the ledger with a whole table. Nobody analyzes the ledger between
--- a plan and its run, so the planner takes a map of thousands of values for one row, and a nested
--- loop over it takes minutes where a hash join takes a second.
+-- First in transactions that join the ledger with a whole table. The ledger is not analyzed between
+-- a plan and its run, so the planner assumes one row for a map of thousands of values. A nested
+-- loop over it takes minutes, a hash join one second.
 select
     set_config('enable_nestloop', 'off', true) as enable_nestloop,
     set_config('jit', 'off', true) as jit;
 
 -- name: vocabulary_versions(vocabularies)
--- What the values mean by now: a plan made with another version is stale.
+-- The present versions of the vocabularies: a plan made with another version is stale.
 select
     vocabularies.vocabulary,
     vocabularies.vocabulary_version
@@ -32,7 +32,7 @@ order by vocabularies.vocabulary;
 
 -- name: store_values(run_id, table_name, column_name, map_ids, values_before, values_after,
 --     match_types, rows_planned)
--- The decisions of a plan: what becomes of every value that is not canonical.
+-- The decisions of a plan: the new value of every value that is not canonical.
 insert into {{ ref('migration_value_map') }} (
     run_id, table_name, column_name, map_id, value_before, value_after, match_type, rows_planned
 )
@@ -55,7 +55,7 @@ from
     ) as decisions (map_id, value_before, value_after, match_type, rows_planned);
 
 -- name: run_columns(run_id)
--- What the run works on, and how far: the frozen bound.
+-- The columns of the run, with their frozen bounds.
 with first_batches as (
     select
         batches.table_name,
@@ -95,7 +95,7 @@ where
 order by value_map.map_id;
 
 -- name: other_runners(run_id)
--- Runs that somebody works on right now, in the same columns.
+-- Other runs with a live lease on the same columns.
 select
     theirs.run_id,
     theirs.table_name,
@@ -113,7 +113,8 @@ where
 
 -- name: lock_columns(run_id)
 -- First in the transaction of take_lease: of two runs on the same column the second waits here, and
--- sees then what the first has taken. Until the end of the transaction, in one order for all.
+-- then sees the lease of the first. Locked until the end of the transaction, in the same order in
+-- all sessions.
 with ordered_columns as {{ computed_once() }} (
     select
         hashtextextended(
@@ -128,9 +129,9 @@ select count(pg_advisory_xact_lock(ordered_columns.lock_key)) as locked_columns
 from ordered_columns;
 
 -- name: take_lease(run_id, lease_token, lease_owner, lease_seconds, statuses)
--- One runner per run and per column: taken where nobody holds it, or where the holder has not been
--- heard of in time. A row comes back for each column of the run; none at all where others hold one,
--- where the run has ended meanwhile, or where it is to be cancelled.
+-- One runner per run and per column: taken if it is free, or if the holder's heartbeat is overdue.
+-- Returns a row for each column of the run; no row if another run holds one of the columns, if the
+-- run has ended, or if a cancel was requested.
 with open_run as (
     select runs.run_id
     from {{ ref('migration_runs') }} as runs
@@ -179,7 +180,7 @@ where
 returning control.table_name, control.column_name;
 
 -- name: renew_lease(run_id, lease_token, lease_seconds)
--- No row: the lease is lost, somebody else works on the run.
+-- No row: the lease is lost, another runner works on the run.
 with renewed as (
     update {{ ref('stage_migration_batches') }} as batches
     set lease_until = now() + make_interval(secs => $3)
@@ -202,10 +203,10 @@ returning
     (select count(*) as held_batches from renewed) as held_batches;
 
 -- name: claim_range(run_id, lease_token, lease_seconds, held_batches)
--- The next key range with its open batches, for a worker of the runner that holds the run. Batches
--- that are running and not with its other workers belong to a runner that is not heard of any more:
--- its token is replaced, so it can do nothing when it comes back; what it has begun in the database
--- is waited for. Or they were given to this runner in an answer which it never got.
+-- The next key range with its open batches, for a worker of the runner that holds the run. Running
+-- batches that its other workers do not hold belong to a dead runner, or were given to this runner
+-- in an answer that was lost. A dead runner's token is replaced, so it can change nothing if it
+-- comes back; its open transactions are waited for.
 with next_batch as (
     select
         batches.table_name,
@@ -252,7 +253,8 @@ returning
     batches.rows_in_batch;
 
 -- name: finish_piece(batch_id, lease_token, is_last, error_message)
--- In the transaction of the batch: how long it took, whether it is done, what the operator wants.
+-- In the transaction of the batch: stores its duration and whether it is done; returns the
+-- operator's request.
 update {{ ref('stage_migration_batches') }} as batches
 set
     duration_ms = coalesce(batches.duration_ms, 0)
@@ -285,7 +287,7 @@ returning
     control.workers;
 
 -- name: control_state(run_id)
--- While the runner waits: what the operator wants of it by now.
+-- While the runner waits: the operator's present request.
 select
     max(control.requested_status) as requested_status,
     max(control.workers) as workers
@@ -293,7 +295,7 @@ from {{ ref('stage_migration_control') }} as control
 where control.run_id = $1;
 
 -- name: note_brake(run_id, lease_token, brake)
--- What the runner waits for, for people to read; NULL if it works.
+-- The brake that the runner waits for, for information only; NULL if it works.
 update {{ ref('stage_migration_control') }} as control
 set brake = $3
 where
@@ -301,12 +303,12 @@ where
     and control.lease_token = $2;
 
 -- name: flush_statistics()
--- What this session has counted is seen by others when the transaction has ended.
+-- Other sessions see this session's counters when the transaction has ended.
 select pg_stat_force_next_flush() as flushed;
 
 -- name: note_counters(run_id, lease_token, moment)
--- What the server has counted, before the run and after it: updates of the table by anyone, those
--- that were HOT, and how much log there is. Those of a resumed run are from its first begin.
+-- The server's counters before and after the run: all updates of the table, those that were HOT,
+-- and the position of the log. A resumed run keeps the counters of its first start.
 with tables as (
     select
         control.table_name,
@@ -319,7 +321,7 @@ with tables as (
     where control.run_id = $1
 ),
 
--- of a partitioned table, that of its partitions
+-- for a partitioned table, those of its partitions
 counters as (
     select
         tables.table_name,
@@ -381,7 +383,7 @@ where
 returning batches.batch_id;
 
 -- name: release(run_id, lease_token, status)
--- The runner stops: what it held and had not begun is open again.
+-- The runner stops: batches that it held and had not started are open again.
 with released as (
     update {{ ref('stage_migration_batches') }} as batches
     set
@@ -412,7 +414,7 @@ returning
     (select count(*) as released_batches from released) as released_batches;
 
 -- name: note_progress(run_id, lease_token, table_name, column_name, last_id)
--- How far the walk over a table has come, for people to read.
+-- The progress through a table, for information only.
 update {{ ref('stage_migration_control') }} as control
 set
     last_id = $5,
@@ -424,8 +426,8 @@ where
     and control.column_name = $4;
 
 -- name: set_run_status(run_id, lease_token, status, finished, statuses, notes)
--- Only for the runner that holds the run; without a token, only where nobody does. And only from
--- one of these statuses: no row where the run has come to its end meanwhile.
+-- Only for the runner that holds the run; without a token, only if no runner does. And only from
+-- one of these statuses: no row if the run has ended.
 update {{ ref('migration_runs') }} as runs
 set
     status = $3,
@@ -451,9 +453,9 @@ where
 returning runs.run_id;
 
 -- name: note_audit_digest(run_id)
--- In the transaction that ends a run, after set_run_status and close_batches: a digest of what the
--- audit has of every batch and of the run, for verify to compare and for people to keep outside of
--- the database. Who may not end the run does not come here.
+-- In the transaction that ends a run, after set_run_status and close_batches: digests of the audit
+-- of every batch and of the run, for verify to compare and for people to keep outside of the
+-- database. Only a runner that could end the run calls this.
 with batches as (
     select * from {{ ref('stage_migration_batches') }}
 ),
@@ -487,7 +489,7 @@ returning
     (select count(*) as noted_batches from noted_batches) as noted_batches;
 
 -- name: close_batches(run_id)
--- A cancelled run: what was not done will not be done.
+-- Closes the open batches of a cancelled run.
 update {{ ref('stage_migration_batches') }} as batches
 set
     status = 'cancelled',

@@ -1,6 +1,6 @@
 -- Named statements that look at a table and at its server: catalogs and statistics only, no row of
--- the application. Names come in as text parameters and are compared as text, so that none needs
--- quoting and none is cut at 63 bytes. `members` are the relations that hold the rows: the leaves
+-- the application. Names are text parameters and are compared as text, so that they need no quotes
+-- and are not cut at 63 bytes. `members` are the relations that hold the rows: the leaves
 -- of a partitioned table, otherwise the table itself. Sizes are in bytes, times in seconds.
 
 -- name: table__relation(schema_name, table_name)
@@ -32,7 +32,7 @@ partitions as (
     from leaves
 ),
 
--- Inheritance of the old kind; partitions are no part of it.
+-- Table inheritance, without partitions.
 kinship as (
     select
         array_agg(quote_ident(child.relname) order by child.relname)
@@ -84,7 +84,7 @@ with recursive types as (
         and pg_attribute.attnum > 0
         and not pg_attribute.attisdropped
     union all
-    -- A domain stands for another type, which may be a domain again.
+    -- A domain is based on another type, which may itself be a domain.
     select
         types.attnum,
         types.depth + 1 as depth,
@@ -183,7 +183,8 @@ totals as (
     select
         cast(coalesce(sum(members.bytes), 0) as bigint) as bytes,
         min(members.last_analyze) as last_analyze,
-        -- As the planner does it: rows per page of the last time somebody looked, times the pages.
+        -- As the planner does it: rows per page at the last analyze or vacuum, times the present
+        -- pages.
         case
             when bool_or(members.reltuples < 0 and members.heap_bytes > 0) then null
             else
@@ -242,7 +243,7 @@ with indexes as (
         pg_am.amname,
         format('%I.%I', pg_namespace.nspname, pg_class.relname) as qualified,
         pg_relation_size(pg_index.indexrelid) as bytes,
-        -- A rule of the application, which has to stay whatever it costs.
+        -- A constraint of the application, which must stay whatever it costs.
         pg_index.indisunique
         or pg_index.indisreplident
         or pg_constraint.conname is not null as is_rule,
@@ -266,7 +267,7 @@ contained as (
         indexes.indexrelid,
         pg_attribute.attname,
         array_position(cast(indexes.indkey as int2[]), pg_attribute.attnum) as position,
-        -- How the server's own node trees name a column; 0 is the whole row.
+        -- The form of a column in the server's node trees; 0 is the whole row.
         cast(indexes.indexprs as text)
         ~ (':varattno (0|' || pg_attribute.attnum || ') ') as is_in_expression,
         cast(indexes.indpred as text)
@@ -326,8 +327,9 @@ group by
 order by indexes.qualified;
 
 -- name: table__triggers(oid, members, column_name)
--- What fires for `update ... set column_name`: statement triggers of the table itself, row triggers
--- of the relations that hold the rows (a partition has copies of its parents').
+-- Triggers that fire for `update ... set column_name`: statement triggers of the table itself, and
+-- row triggers of the relations that hold the rows (a partition has copies of its parents'
+-- triggers).
 with triggers as (
     select
         pg_trigger.tgname,
@@ -381,8 +383,8 @@ select distinct
     triggers.on_update
     and triggers.concerns_column
     and triggers.tgenabled in ('O', 'A') as fires,
-    -- Other columns that the function's text visibly sets; what it hides (C, dynamic SQL, other
-    -- functions) only a rehearsal shows.
+    -- Other columns that the function's text visibly sets; only a rehearsal finds changes by C,
+    -- dynamic SQL or other functions.
     array(
         select pg_attribute.attname
         from pg_catalog.pg_attribute
@@ -442,8 +444,8 @@ with everyone as (
     select unnest(cast(cast($2 as bigint[]) || cast($1 as bigint) as oid[])) as oid
 ),
 
--- A generated column depends on what it is computed from; the server notes it for the expression
--- or for the column, depending on its version.
+-- A generated column depends on what it is computed from; the server records this for the
+-- expression or for the column, depending on its version.
 computed as (
     select distinct
         generated.attname,
@@ -632,8 +634,8 @@ select
 from timeouts;
 
 -- name: server__snapshots()
--- Who keeps old row versions from being pruned, the oldest first. Without pg_read_all_stats the age
--- of other roles' transactions is NULL: not seen, which is not the same as young.
+-- Sessions that keep old row versions from being pruned, the oldest first. Without
+-- pg_read_all_stats the age of other roles' transactions is NULL, which means unknown, not young.
 with holders as (
     select
         'session' as kind,
@@ -650,10 +652,10 @@ with holders as (
     left join pg_catalog.pg_database on sessions.datid = pg_database.oid
     where
         sessions.pid <> pg_backend_pid()
-        -- Of other databases only what replicates counts; a running vacuum holds back nothing.
+        -- In other databases only replication counts; a running vacuum holds back nothing.
         and (sessions.datid is null or pg_database.datname = current_database())
         and vacuums.pid is null
-        -- Autovacuum runs for no user; where its age cannot be seen, it is taken for short.
+        -- Autovacuum has no user; if its age cannot be seen, it is taken for short.
         and (sessions.usesysid is not null or sessions.xact_start is not null)
         and coalesce(sessions.backend_xmin, sessions.backend_xid) is not null
     union all
@@ -697,7 +699,8 @@ order by
     holders.age_seconds desc nulls last;
 
 -- name: server__replicas()
--- Who receives the log, and how far behind. Without pg_read_all_stats all but the number is NULL.
+-- Receivers of the log, and how far behind they are. Without pg_read_all_stats all except the
+-- number is NULL.
 select
     senders.state,
     coalesce(nullif(senders.application_name, ''), 'process ' || senders.pid) as name,
@@ -741,7 +744,7 @@ from pg_catalog.pg_replication_slots as slots
 order by slots.slot_name;
 
 -- name: server__ledger(schema_name, relation_names, updated_names)
--- Of the ledger's relations: which are missing, which rights of the current role on the others.
+-- The missing relations of the ledger, and the current role's rights on the existing ones.
 with wanted as (
     select
         wanted_names.relation_name,

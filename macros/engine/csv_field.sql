@@ -1,5 +1,5 @@
 {#-
-    A text as one field of a CSV line: quoted where it has to be.
+    A text as one field of a CSV line: quoted if necessary.
     csv_field('key'): 'seed / series a' → seed / series a, 'a "b"' → "a ""b"""
 -#}
 {%- macro csv_field(expression) -%}

@@ -1,8 +1,8 @@
 {#-
-    Schema of a model. A ledger is one per database, whoever runs dbt and on whichever target, so
-    the custom schema that is the var ledger_schema is taken as it is; every other one is what dbt
-    makes of it. Traps: dbt calls this for trueup's own models only, another project's have their
-    own; dbt_project.yml cannot read its own vars, hence +schema: ledger there means the same.
+    Schema of a model. A database has one ledger, for every user and target of dbt, so the custom
+    schema of the var ledger_schema is used unchanged; every other one gets dbt's default name.
+    Traps: dbt calls this macro for trueup's models only, other projects have their own;
+    dbt_project.yml cannot read its own vars, so `+schema: ledger` there means the same.
     generate_schema_name('ledger') → trueup_ledger
     generate_schema_name('audit') → <target>_audit
 -#}

@@ -1,10 +1,10 @@
 {#-
-    The name of an application's table or column as SQL writes it: bare where it can be, else in
-    double quotes.
+    The name of an application's table or column in SQL: without quotes if possible, else in double
+    quotes.
     quoted('stage')   → stage
     quoted('My "x"')  → "My ""x"""
     quoted('order')   → "order"
-    Reserved are the words that PostgreSQL does not take as the name of a column, or of a table.
+    Quoted are also the words that PostgreSQL does not accept as the name of a column or a table.
 -#}
 {%- macro quoted(name) -%}
     {%- set reserved = [

@@ -1,6 +1,6 @@
 {#-
-    Stops with one sentence that names the wrong value and what is allowed, the form every error of
-    trueup has.
+    Raises an error of one sentence that names the wrong value and the allowed ones. All errors of
+    trueup's macros have this form.
     raise_wrong_input('managed_columns', 'vocabulary', 'stagee', ['stage'])
     → managed_columns: vocabulary 'stagee' is not allowed; allowed: stage
 -#}

@@ -1,6 +1,6 @@
 {#-
     dbt's ref without the name of the database: compiled SQL is the same for every database, and
-    reads as people write it. Models of other projects keep dbt's own.
+    looks as if written by hand. Models of other projects use dbt's own ref.
     ref('dim_stages') → trueup.dim_stages
 -#}
 {%- macro ref() -%}

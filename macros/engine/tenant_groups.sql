@@ -1,7 +1,7 @@
 {#-
-    What rows are grouped by to count them by tenant, after `group by`: the tenant as it is stored,
-    which is cheaper than a text of every row; and its text too where one tenant may be written in
-    several ways (a case-insensitive type, numbers with 1.0 and 1.00).
+    The expressions after `group by` to count rows by tenant: the tenant as it is stored, which is
+    cheaper than a text of every row, and also its text if its type treats different texts as equal
+    (a case-insensitive type, numbers with 1.0 and 1.00).
     tenant_groups('deals', 'fund_id') →
         deals.fund_id, case when pg_typeof(deals.fund_id) ... then cast(deals.fund_id as text) end
     tenant_groups('deals', none) → cast(null as text) collate "C"

@@ -1,17 +1,16 @@
 {#-
-    For an incremental mart: the rows that the target lacks or shows differently, and no others.
-    One pass over both, in which every column is compared. Nothing is taken on trust: not
-    updated_at, which bulk loads, disabled triggers, late commits and wrong clocks bend, and not
-    the date of an alias.
+    For an incremental mart: only the rows that are new or different in the target. One pass over
+    source and target compares every column. It does not rely on updated_at, which bulk loads,
+    disabled triggers, late commits and wrong clocks can falsify, nor on the date of an alias.
 
     changed_rows('deal_stages', this, 'deal_id', ['deal_id', 'stage']) compares the CTE deal_stages
-    with the mart as it stands. The key is never NULL. Columns need an equality (jsonb, not json).
+    with the existing mart. The key is never NULL. Columns must be comparable (jsonb, not json).
 
-    Where config.meta has `complete_keys: changed_rows`, the same pass gives the keys of the target
-    that are not there any more: rows with nothing but a key, which merge_changed deletes.
+    If config.meta has `complete_keys: changed_rows`, the same pass finds the deleted keys: rows
+    with a key and NULLs only, which merge_changed deletes from the target.
 
-    Why words and not a bare condition: of "a or b or c is distinct" PostgreSQL expects that nearly
-    all rows pass, and reads both sides in one process; of a word in a list, that few do.
+    Why words and not a bare condition: for "a or b or c is distinct" PostgreSQL expects nearly all
+    rows to pass, and reads both sides in one process; for a word in a list it expects few.
 -#}
 {%- macro changed_rows(computed_rows, target, key, columns) -%}
 {%- set gone_keys = (config.get('meta') or {}).get('complete_keys') == 'changed_rows' -%}
@@ -31,7 +30,7 @@ where
     case
         when built.{{ key }} is null then 'new'
         {%- if gone_keys %}
-        -- all other columns of the row are NULL: the key has left the source
+        -- all other columns of the row are NULL: the key was deleted from the source
         when {{ computed_rows }}.{{ key }} is null then 'gone'
         {%- endif %}
         {%- for column in columns if column != key %}

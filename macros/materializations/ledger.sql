@@ -1,10 +1,10 @@
 {#-
-    Materialization `ledger`: a table that is a record. It is made from the model's contract, gets
-    the columns and indexes that the contract has gained since, and is never dropped, truncated or
-    replaced, not even by --full-refresh; nothing is ever inserted (the body is ledger_shape()).
+    Materialization `ledger`: a permanent table. It is created from the model's contract, gets the
+    columns and indexes that are added to the contract later, and is never dropped, truncated or
+    replaced, not even by --full-refresh; dbt never inserts rows (the body is ledger_shape()).
 
-    Traps: what is left out of the contract stays in the table; another type, default or constraint
-    of a column that is there changes nothing (tests/python/integration/test_ledger.py compares
+    Traps: a column removed from the contract stays in the table; a changed type, default or
+    constraint of an existing column has no effect (tests/python/integration/test_ledger.py compares
     them with the database); hence no CHECK that lists statuses.
 -#}
 {%- materialization ledger, adapter='postgres' -%}

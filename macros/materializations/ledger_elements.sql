@@ -1,5 +1,5 @@
 {#-
-    What stands between the brackets of a ledger table's `create table`: its columns and the
+    The elements inside the brackets of a ledger table's `create table`: its columns and the
     constraints of the whole table, as a list of texts.
     ledger_elements({attempts: ...}, [{'type': 'primary_key', 'columns': ['run_id']}])
     → ['attempts integer not null default 0', 'primary key (run_id)']

@@ -1,7 +1,7 @@
 {#-
-    The statements for those indexes of a ledger table that are not there yet, as a list. An index
-    has the name PostgreSQL itself would give it; dbt's own names carry the time and would be made
-    again at every run. (Nor is `if not exists` enough: it waits for every writer before it looks.)
+    The statements for the missing indexes of a ledger table, as a list. An index has the name that
+    PostgreSQL would give it: dbt's names contain the time, so every run would create a new index.
+    (`if not exists` alone is not enough: it waits for every writer before it looks.)
     ledger_indexes(relation, [{'columns': ['run_id', 'status']}, {'columns': ['fund_id']}],
     ['stage_migration_batches_fund_id_idx']) → ['create index if not exists
     stage_migration_batches_run_id_status_idx on ... (run_id, status)']

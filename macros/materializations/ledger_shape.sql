@@ -1,6 +1,6 @@
 {#-
     The whole body of a ledger model: a select of no rows with the columns of its contract, which
-    alone says what the table is. Nothing but documentation and --empty runs ever execute it.
+    defines the table. Only documentation and --empty runs execute this select.
     ledger_shape() → select cast(null as uuid) as run_id, ... where false
 -#}
 {%- macro ledger_shape() -%}

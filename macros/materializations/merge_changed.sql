@@ -1,10 +1,10 @@
 {#-
-    Incremental strategy `merge_changed`: what the run computed goes into the target, and only rows
-    that differ are written. A run that finds no change writes 0 rows (dbt's own merge rewrites
+    Incremental strategy `merge_changed`: merges the computed rows into the target and writes only
+    rows that differ. A run that finds no change writes 0 rows (dbt's own merge rewrites
     every matched row).
 
-    Needs unique_key. Where the model's config.meta names `complete_keys`, target rows whose key is
-    not there any more are deleted in the same transaction:
+    Needs unique_key. If the model's config.meta names `complete_keys`, target rows whose key no
+    longer exists are deleted in the same transaction:
         complete_keys: {model: stg_app__investments, key: id}   that model's rows are all there is
         complete_keys: this_run                                 the run computed all rows there are
         complete_keys: changed_rows                             the macro changed_rows found them in
@@ -12,8 +12,8 @@
     Columns in config merge_exclude_columns are written on insert only and never count as a
     difference.
     Traps: key columns must not be NULL (a NULL never matches and would be inserted again at every
-    run); with changed_rows a column besides the key must be not_null, else a row of which nothing
-    is known would look like one that is gone; a `json` column cannot be compared (use jsonb); what
+    run); with changed_rows a column besides the key must be not_null, else a row with only NULLs
+    would look like a deleted one; a `json` column cannot be compared (use jsonb); the subquery that
     --empty puts in place of a ref cannot have an alias, hence render().
 -#}
 {%- macro get_incremental_merge_changed_sql(arg_dict) -%}

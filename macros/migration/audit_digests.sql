@@ -1,18 +1,17 @@
 {#-
-    SHA-256 of what the audit has of each batch of a run, and of the whole run, as CTEs; no comma at
-    the end. The one place that computes them, for the end of a run, which writes them down, and for
-    verify, which compares.
+    SHA-256 of the audit of each batch of a run, and of the whole run, as CTEs; no comma at the end.
+    Only this macro computes them: the end of a run stores them, and verify compares them.
 
     audit_digests('$1') expects the id of the run and CTEs batches, changes and value_map (all of
     the ledger's models). It defines batch_digests(batch_id, table_name, column_name, rows_updated,
-    rows_audited, is_known, is_uneven, recorded_digest, audit_digest), a batch of the run or one
-    that only the audit knows, and run_digests(audit_digest), one row: over the batches by their
-    number, and over the map of values, which says what the audit's numbers mean.
+    rows_audited, is_known, is_uneven, recorded_digest, audit_digest), one row per batch of the run
+    or of its audit, and run_digests(audit_digest), one row: over the batches by their number, and
+    over the value map, which gives the audit's numbers their meaning.
 
-    The same texts on every server and in every session: arrays and JSON as PostgreSQL writes them,
-    times as seconds since 1970, so that no time zone is in them. The entries of a batch come in the
-    order of their digests: they may have been written at the same time. What pruning removes from
-    the map is not in the digest.
+    The texts are the same on every server and in every session: arrays and JSON as PostgreSQL
+    writes them, times as seconds since 1970, so without a time zone. The entries of a batch are in
+    the order of their digests, because several may have been written at the same time. Mappings
+    that pruning removes are not in the digest.
 -#}
 {%- macro audit_digests(run_id) -%}
 run_batches as (

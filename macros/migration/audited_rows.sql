@@ -1,7 +1,6 @@
 {#-
-    What a rollback has to know of every row that the run it takes back has changed, as CTEs; no
-    comma at the end. The one place that decides it, for the plan of a rollback, its batches and its
-    end.
+    What a rollback must know about every row that the original run has changed, as CTEs; no comma
+    at the end. Only this macro decides it, for the plan of a rollback, its batches and its end.
 
     audited_rows('$7') expects a CTE audited_batches(batch_id, is_own, is_taken_back, is_ours):
     batches of the run that is taken back (is_own), those that this rollback takes back among them
@@ -11,9 +10,9 @@
     is_changed_later), one row per row of the application.
 
     A row that moved to another tenant may have been changed by several batches of a run that is cut
-    by tenant. It comes back with one of them, batch_id: the newest that is taken back.
+    by tenant. One of them restores it, batch_id: the newest that is taken back.
 
-    One grouping and no join: whatever the planner thinks of tables that nobody analyzes.
+    One grouping and no join, so that it is fast even if the tables were never analyzed.
 -#}
 {%- macro audited_rows(tenants) -%}
 pieces as (

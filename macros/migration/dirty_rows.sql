@@ -1,13 +1,13 @@
 {#-
-    Rows that still have a planned value, and whether they are this run's fault, as CTEs; no comma
-    at the end. The one place that decides it, for apply and for verify.
+    Rows that still have a planned value, and whether the run missed them, as CTEs; no comma at the
+    end. Only this macro decides it, for apply and for verify.
 
     dirty_rows(entry, condition, run_id='$1') expects CTEs runs and batches (all of the ledger's
     models), a condition on `application`, and the run's id as SQL. It defines, last,
-    dirty_rows(row_key, raw_value, is_missed). A row is missed where the plan saw it and the run
-    never changed it: not where it was written since the plan. It is younger than the plan by the
-    transaction that wrote it, unless that was one of this run, for another column: an entry of the
-    audit is written by the transaction of its rows.
+    dirty_rows(row_key, raw_value, is_missed). A row is missed if the plan saw it and the run never
+    changed it. A row that was written after the plan is not missed: the transaction that wrote it
+    is younger than the plan. Transactions of this run for another column do not count; the audit
+    identifies them, because an entry is written in the transaction of its rows.
 -#}
 {%- macro dirty_rows(entry, condition, run_id='$1') -%}
 planned_runs as (
@@ -40,7 +40,7 @@ application_rows as (
         {{ condition | indent(8) }}
 ),
 
--- The audit is long: it is read where a row is suspected.
+-- The audit is long: it is read only if a row is suspected.
 changed_rows as (
     select application_rows.row_key
     from audit_entries

@@ -1,6 +1,6 @@
 {#-
-    Does the runner with this token hold the run? A condition; who has lost the run changes nothing
-    of its books.
+    Does the runner with this token hold the run? A condition; a runner that has lost the run can no
+    longer change its records.
     holds_run(ref('stage_migration_control'), '$1', '$2') →
         exists (select 1 ... where control.run_id = $1 and control.lease_token = $2)
 -#}

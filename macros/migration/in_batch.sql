@@ -1,16 +1,16 @@
 {#-
-    Is a row of `application` in a batch, or in the piece of it that is taken? A condition on its
+    Is a row of `application` in a batch, or in the current piece of it? A condition on its
     key, its stripe and its tenant.
 
     in_batch({'key': {'id': 'uuid'}, 'tenant': none}, numbers) →
         key_in_range(...) and stripe_of(...) = cast($3 as bigint) and in_scope(...)
 
-    Where the key is a whole number, expects `chunks` beside it, see numbers_of_stripe(). The
-    statements are planned with the values of their parameters, so of the two conditions that
-    `dense` chooses from, only one is left, and the index of the key serves.
+    If the key is a whole number, it expects the CTE `chunks`, see numbers_of_stripe(). The
+    statements are planned with the values of their parameters, so only one of the two conditions
+    that `dense` chooses from is left, and the index of the key can be used.
 
-    numbers: what parameter_numbers() made of range_start, range_end, stripe, stripes, tenants;
-    hashed and dense where the key is a whole number; by_tenant and fund_id where there is a tenant.
+    numbers: parameter_numbers() of range_start, range_end, stripe, stripes, tenants; also hashed
+    and dense if the key is a whole number, and by_tenant and fund_id if there is a tenant.
 -#}
 {%- macro in_batch(entry, numbers) -%}
 {%- set of_stripe -%}

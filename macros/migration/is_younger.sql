@@ -1,7 +1,7 @@
 {#-
-    Was the row of a relation written since the plan of the run? By the transaction that wrote it:
-    one that the plan's snapshot could not see. Expects a CTE planned_runs (age_of_plan), as
-    dirty_rows() has it. Never true for a plan without the number of a transaction, nor for an age
+    Was the row of a relation written after the plan of the run? It was if the plan's snapshot could
+    not see the transaction that wrote it. Expects a CTE planned_runs (age_of_plan), as in
+    dirty_rows(). Never true for a plan without the number of a transaction, nor for an age
     below zero: such a row was written more than two billion transactions ago.
     is_younger('rows') →
         coalesce(

@@ -1,12 +1,12 @@
 {#-
-    Every row that a rollback is about, with its three values, and why it stays as it is, as CTEs;
-    no comma at the end.
+    Every row that a rollback concerns, with its three values, and the reason if it stays unchanged,
+    as CTEs; no comma at the end.
 
     judged_reverts({'table': 'deals', 'column': 'stage', 'key': {'id': 'bigint'}}, '$1', '$2')
     expects the id of the rollback and the array of its tenants; CTEs runs, batches, changes and
-    value_map (all of the ledger's models); and what of_rollback() defines. It defines, last,
+    value_map (all of the ledger's models); and the CTEs of of_rollback(). It defines, last,
     judged_rows(row_key, batch_id, tenant, map_id, value_before, value_written, value_now,
-    is_restored, reason): batch_id is the one that is taken back, reason is NULL if the row can
+    is_restored, reason): batch_id is the batch to take back, reason is NULL if the row can
     be restored.
 -#}
 {%- macro judged_reverts(entry, run_id, tenants) -%}

@@ -1,6 +1,6 @@
 {#-
-    The key of a row from its one text, the ledger's row_key, as values of the key's columns: what
-    key_text() made of them. numbered: under the names of numbered_key().
+    The key of a row from its text in the ledger, row_key, as values of the key's columns: the
+    reverse of key_text(). numbered: under the names of numbered_key().
     key_from_text({'id': 'bigint'}, 'rows.row_key')               → cast(rows.row_key as bigint)
     key_from_text({'id': 'bigint'}, 'rows.row_key', numbered=true) →
         cast(rows.row_key as bigint) as key_1

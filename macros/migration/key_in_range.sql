@@ -1,7 +1,7 @@
 {#-
     Is the key of a row in the range (start, end]? Both are arrays of texts as key_texts() makes
-    them; a start of NULL is the beginning of the table. The table's own index and collation decide
-    what comes after what.
+    them; a start of NULL is the beginning of the table. The order is that of the table's own index
+    and collation.
     key_in_range({'id': 'bigint'}, 'rows', '$1', '$2') →
         (
             cast($1 as text[]) is null

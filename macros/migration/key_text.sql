@@ -1,5 +1,5 @@
 {#-
-    The key of a row as one text, from which the key can be had back: the ledger's row_key.
+    The key of a row as one text, the ledger's row_key; key_from_text() reads it back.
     key_text({'id': 'bigint'}, 'rows')                  → cast(rows.id as text)
     key_text({'a': 'integer', 'b': 'text'}, 'rows')     → cast(array[...] as text): {1,"x,y"}
 -#}

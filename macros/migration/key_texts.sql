@@ -1,6 +1,6 @@
 {#-
     The key of a row as an array of texts, one per column: how the ledger stores the ends of ranges.
-    Texts beside others lose their collation: an array of several collations has none to compare by.
+    Texts in a composite key get collation "C": an array of several collations cannot be compared.
     key_texts({'id': 'bigint'}, 'rows')              → array[cast(rows.id as text)]
     key_texts({'a': 'text', 'b': 'uuid'}, 'rows')    →
         array[cast(rows.a as text) collate "C", cast(rows.b as text)]

@@ -1,6 +1,6 @@
 {#-
-    The key under names of our own, key_1, key_2, ..., which no column of the table can clash with:
-    for CTEs that carry the key beside other columns.
+    The key under the names key_1, key_2, ..., which cannot clash with the table's columns: for CTEs
+    that have other columns besides the key.
     numbered_key({'id': 'bigint'}) → {'key_1': 'bigint'}
 -#}
 {%- macro numbered_key(key) -%}

@@ -1,15 +1,15 @@
 {#-
-    The body of the CTE `chunks`, which in_batch() expects where the key is a whole number: of a
-    range without large gaps the numbers that a stripe may have, 128 in an array, a few outside of
-    the range among them. Looking these up is cheaper than reading the rows of all stripes, and
-    stays so where a batch is cut into pieces. Of a range with gaps one row, which says nothing.
+    The body of the CTE `chunks`, which in_batch() expects if the key is a whole number: for a range
+    without large gaps the possible numbers of a stripe, 128 in an array, including a few outside of
+    the range. Looking these up is cheaper than reading the rows of all stripes, also if a batch is
+    cut into pieces. For a range with gaps it has one row, which is not used.
 
     numbers_of_stripe({'id': 'bigint'}, numbers) →
         select array(select ... from generate_series(...) ...) as numbers
         from generate_series(...) as chunk_starts (first_number)
 
-    Chunks, because the planner takes an array that is not there yet for ten values: one array of
-    thousands would make it compare every row with every value of the map.
+    Chunks, because the planner assumes ten values for an array that it does not know: with one
+    array of thousands it would compare every row with every value of the map.
     numbers: as in_batch() takes them.
 -#}
 {%- macro numbers_of_stripe(key, numbers) -%}

@@ -1,13 +1,14 @@
 {#-
-    What a rollback has not wholly taken back in a column, as CTEs; no comma at the end. What the
-    run has changed is settled when it is planned, so a batch that has restored as many rows as were
-    counted then is done with: neither conflicts nor rows to restore are left in it. One that shares
-    rows with others is looked at all the same: none of these can be judged without the others.
+    The batches of a column that a rollback has not restored completely, as CTEs; no comma at the
+    end. The original run changes no more rows once the rollback is planned. So a batch that has
+    restored as many rows as were counted then is done: it has neither conflicts nor rows to restore
+    left. A batch that shares rows with other batches is always read, because these batches can only
+    be judged together.
 
     of_rollback({'table': 'deals', 'column': 'stage'}, '$1') expects the id of the rollback and CTEs
     runs, batches and value_map (all of the ledger's models). It defines reverted_runs(run_id,
     started_at), reverted_batches(batch_id, is_taken_back), batches of that run, and own_values, the
-    rollback's own map; what that does not hold is not in its scope.
+    rollback's own map; values that are not in it are not in its scope.
 -#}
 {%- macro of_rollback(entry, run_id) -%}
 reverted_runs as (

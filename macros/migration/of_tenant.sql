@@ -1,7 +1,7 @@
 {#-
-    Where batches are cut by tenant: is the row of the tenant of this batch? Everywhere else every
-    row is. The tenant is compared as its column's own type, so that an index which leads with it
-    serves; NULL stands for the rows of no tenant.
+    If batches are cut by tenant: does the row belong to the tenant of this batch? Otherwise always
+    true. The tenant is compared in its column's own type, so that an index that leads with it can
+    be used; NULL stands for the rows of no tenant.
     of_tenant('fund_id', 'rows', '$1', '$2') →
         (
             not cast($1 as boolean)

@@ -1,12 +1,12 @@
 {#-
-    Is a row of `application` one that a batch changes: in the batch, and with the value of
-    `value_map`? The values of an index of what is not canonical are handed in where there is one;
-    the planner proves by them that the index serves.
+    Does a batch change a row of `application`: is the row in the batch, and has it the value of
+    `value_map`? If there is an index of rows that need work, its values are passed in; with them
+    the planner can prove that the index applies.
 
     planned_row({'column': 'stage', 'key': {'id': 'bigint'}, 'tenant': none}, numbers) →
         in_batch(...) and (... stage <> all($11)) and stage = value_map.value_before
 
-    numbers: what parameter_numbers() made of in_batch()'s parameters and canonical_values.
+    numbers: parameter_numbers() of in_batch()'s parameters and canonical_values.
 -#}
 {%- macro planned_row(entry, numbers) -%}
 {%- set value = trueup.binary_text('application.' ~ trueup.quoted(entry.column)) -%}

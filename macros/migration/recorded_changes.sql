@@ -1,11 +1,11 @@
 {#-
     The end of a statement that changes rows of the application: audit entry and progress, from the
-    CTE `recorded` on to the answer. The one place that writes the audit.
+    CTE `recorded` to the final select. Only this macro writes the audit.
 
     recorded_changes('update', ref('stage_normalization_changes'), ref('stage_migration_batches'))
     expects the CTEs fence(batch_id, run_id) and changed(row_key, tenant, value_now, value_after,
-    map_id), and is_alike in it where other columns are compared. Answers with rows_changed, one
-    row; none where the fence is empty.
+    map_id), with is_alike if other columns are compared. Returns rows_changed, one row; no row if
+    the fence is empty.
 -#}
 {%- macro recorded_changes(action, changes, batches, compares=false) -%}
 recorded as (

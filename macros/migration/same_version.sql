@@ -1,6 +1,6 @@
 {#-
-    Is a row of `application` the very version that `older_rows` has of it? Who has edited it since
-    has made another one.
+    Is a row of `application` still the version that `older_rows` has? Every edit creates a new
+    version.
     same_version({'column': 'stage', 'key': {'id': 'bigint'}}) →
         (application.id) = (older_rows.key_1) and application.xmin = older_rows.row_version and ...
 -#}

@@ -1,6 +1,6 @@
 {#-
-    The name of a managed column's own statement: letters, digits and underscores. Other names than
-    plain ones get a digest, so that no two columns share a statement: `a-b` and `a_b`, or a.b__c
+    The name of a managed column's statement: letters, digits and underscores. Names with other
+    characters get a digest, so that no two columns share a statement: `a-b` and `a_b`, or a.b__c
     and a__b.c.
     statement_name('apply_batch', {'table': 'investments', 'column': 'round'}) →
         apply_batch__investments__round

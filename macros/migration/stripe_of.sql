@@ -1,8 +1,8 @@
 {#-
-    The stripe of a row, 0 to stripes - 1; the number of stripes is a power of two. Rows beside each
-    other get different stripes, so that the versions which one batch leaves behind make room on
-    the page for the next. `&`, never `%`: a negative key or hash would belong to no stripe.
-    Integer keys are taken as they are, or hashed where they come in steps; other keys are hashed.
+    The stripe of a row, 0 to stripes - 1; the number of stripes is a power of two. Neighbouring
+    rows get different stripes, so that a batch can reuse page space that an earlier one freed. `&`,
+    never `%`: a negative key or hash would belong to no stripe.
+    Integer keys are not hashed unless they come in steps; other keys are hashed.
     stripe_of({'id': 'uuid'}, 'rows', '$1', '$2') →
         hashtextextended(cast(rows.id as text), 0) & (cast($1 as bigint) - 1)
 -#}

@@ -37,7 +37,7 @@ batch_states as (
             request.table_names is null
             or array_position(request.table_names, batches.table_name) is not null
         )
-        -- only batches of a run by tenant are of one
+        -- only the batches of a run by tenant have a tenant
         and (
             request.tenants is null
             or batches.fund_id is null

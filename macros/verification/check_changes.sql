@@ -3,17 +3,17 @@
     row_counts can name: three rows for a column of the run, as CTEs and the last select of a
     statement that begins with verification_request().
 
-    Of every row that the run has changed: what the audit says was written into it last, by whatever
-    run, is there now. If not, somebody has edited the row since: a warning, for the table is in
-    use; but a failure where updated_at says that nobody was there since. From the row's first entry
-    of this run on, each entry begins with what the one before it left; if not, somebody has edited
-    the row in between. What was there before the run is what its plan saw.
+    Every row that the run has changed must still have the value that, according to the audit, any
+    run wrote last. If not, the row was edited since: a warning, because the table is in use; but a
+    failure if updated_at says that the row was not touched since. From the row's first entry of
+    this run on, each entry must begin with the value that the one before it wrote; if not, the row
+    was edited in between. The value before the run is the one that its plan saw.
 
     clock_seconds, of the var verification: updated_at may be older than a batch by so much although
-    its transaction ended later, because it waited for the batch. A time without a zone may be of
-    another zone; only the very moment of a change of ours tells something then.
-    One grouping by key and one join, both of texts, so that no key that somebody wrote into the
-    audit raises. What needs more than that is looked at where there is something to look at.
+    its transaction ended later, because it waited for the batch. A time without a zone may be in
+    another zone; then it only counts if it is exactly the time of a change of ours.
+    One grouping by key and one join, both of texts, so that a malformed key in the audit does not
+    raise. More expensive steps run only if there are rows for them.
     check_changes(entry) → batches as ( ... ), ... select * from results
 -#}
 {%- macro check_changes(entry) -%}
@@ -72,7 +72,7 @@ begun_places as (
         places.tenants
 ),
 
--- what was written into the column since the run began there, this run's and others', in order
+-- all changes of the column since the run began there, by this run and by other runs, in order
 pieces as {{ trueup.computed_once() }} (
     select
         batches.run_id,
@@ -185,8 +185,8 @@ odd_rows as {{ trueup.computed_once() }} (
         or compared_rows.entry_count > 1
 ),
 
--- Where a row has several entries; taken apart before anything is joined, which would otherwise be
--- joined batch by batch.
+-- Only if a row has several entries. The arrays are unnested before the joins, which would
+-- otherwise run batch by batch.
 single_entries as {{ trueup.computed_once() }} (
     select
         audited.row_key,
@@ -262,8 +262,8 @@ judged_rows as (
             odd_rows.value_now is null
             or {{ trueup.is_blank('odd_rows.value_now') | indent(12) }}
         ) as is_empty,
-        -- the last to touch the row was a run, by what the row itself says. Where a trigger keeps
-        -- updated_at, a time from before the batch is somebody's, too
+        -- a run touched the row last, according to its updated_at. If a trigger keeps updated_at,
+        -- a time before the batch means an edit, too
         coalesce(
             odd_rows.updated_at = odd_rows.run_at
             or (

@@ -1,8 +1,8 @@
 {#-
     The part of the check audit_consistency that is about the run, one row, as CTEs and the last
-    select of a statement that begins with verification_request(): every batch counted the rows that
-    the audit has of it, and the audit is still the one whose digest was written down, and printed,
-    when the run came to its end. A run's audit is one: it is not narrowed to tables or tenants.
+    select of a statement that begins with verification_request(): the count of every batch equals
+    its rows in the audit, and the audit still has the digest that was stored and printed when the
+    run ended. The digest covers the whole run: tables and tenants of the request do not narrow it.
     check_digests() → batches as ( ... ), ... select * from results
 -#}
 {%- macro check_digests() -%}

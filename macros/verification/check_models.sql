@@ -1,12 +1,12 @@
 {#-
     The check models_agree, one row for a column of the run that a mart shows, as CTEs and the last
-    select of a statement that begins with verification_request(): where the mart has seen the value
-    that stands in the table, it shows what that value means. Rows that the mart has seen otherwise,
-    or not at all, and rows of the mart that are gone from the table, are behind: dbt has not built
-    since.
+    select of a statement that begins with verification_request(): if the mart has the same raw
+    value as the table, it must have that value's meaning. Rows with another raw value in the mart
+    or missing there, and rows of the mart that were deleted from the table, are behind: dbt has not
+    built since.
 
-    One pass over table and mart, counted by value: what is judged are the few different pairs. The
-    rows of wrong pairs are looked for only where there are any.
+    One pass over table and mart counts pairs of values, and only the few different pairs are
+    judged. The rows of wrong pairs are searched only if there are any.
     check_models(entry) → control as ( ... ), ... select * from results
 -#}
 {%- macro check_models(entry) -%}
@@ -78,7 +78,7 @@ canonical_values as (
     group by vocabulary_keys.canonical_value
 ),
 
--- what a value means: a canonical one itself, any other what dbt has resolved it to
+-- the meaning of a value: a canonical value means itself, dbt has resolved all other values
 judged_pairs as (
     select
         counted_pairs.*,
@@ -105,7 +105,7 @@ wrong_totals as (
     from wrong_pairs
 ),
 
--- not looked for where nothing is wrong
+-- not searched if nothing is wrong
 wrong_rows as (
     select
         compared_rows.mart_key,
@@ -154,7 +154,7 @@ pair_totals as (
     select
         coalesce(sum(counted_pairs.row_count), 0) as row_count,
         coalesce(sum(counted_pairs.row_count) filter (where counted_pairs.is_behind), 0)
-        -- rows of the mart whose row of the table is gone
+        -- rows of the mart whose row in the table was deleted
         + greatest(
             max(mart_totals.row_count) - coalesce(sum(counted_pairs.mart_rows), 0), 0
         ) as rows_behind

@@ -2,10 +2,10 @@
     The check other_columns_untouched, one row for a column of the run, as CTEs and the last select
     of a statement that begins with verification_request().
 
-    Judged by what the batches compared, where they did (`apply --hash-others`). Where they did not,
-    no other column can have moved if nothing follows an update of this one, now or by what the plan
-    found: no trigger, no rule, no generated column; the statement sets this column only. Otherwise
-    nobody knows. A table that is gone raises.
+    If the batches compared the other columns (`apply --hash-others`), their result decides. If they
+    did not: the statement sets this column only, so no other column can have changed if there is no
+    trigger, rule or generated column, neither now nor in the plan's findings. Otherwise the answer
+    is unknown. A missing table raises.
     check_others(entry) → control as ( ... ), ... select * from results
 -#}
 {%- macro check_others(entry) -%}
@@ -72,7 +72,7 @@ moved_rows as (
         changed.tenant
     from entries
     cross join unnest(entries.others_changed) as moved (row_key)
-    -- in no particular place of the list; without a tenant where the audit does not have the row
+    -- in any order; without a tenant if the audit does not have the row
     left join
         lateral unnest(entries.row_keys, entries.tenants) as changed (row_key, tenant)
         on moved.row_key = changed.row_key
@@ -129,7 +129,7 @@ followers as (
         pg_rewrite.ev_type = '2'
         and pg_rewrite.ev_enabled in ('O', 'A')
     union
-    -- noted for the expression or for the column, as the server's version has it
+    -- recorded for the expression or for the column, depending on the server's version
     select 'generated column ' || quote_ident(computed.attname) as follower
     from managed_attributes
     inner join pg_catalog.pg_depend

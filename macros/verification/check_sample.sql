@@ -1,12 +1,12 @@
 {#-
     The check sample_inspection, one row for a column of the run, as CTEs and the last select of a
-    statement that begins with verification_request(): changed rows for a person to read, each with
-    the value now and the alias that decides the value before.
+    statement that begins with verification_request(): changed rows for a person to review, each
+    with the present value and the alias that decides the value before.
 
-    request.sample_size rows are drawn from the whole run, whatever their column; each column's
-    statement draws the same ones and shows its own. The changes are numbered through, batch by
-    batch, by the books of the batches; only the entries of the audit in which a number lies are
-    read. For some tenants only, the audit's lists of tenants are read and counted.
+    request.sample_size rows are drawn from all columns of the run; each column's statement draws
+    the same rows and shows its own. The changes are numbered batch by batch, from the counts of the
+    batches; only the audit entries with a drawn number are read. If tenants are selected, the
+    audit's lists of tenants are read and counted.
     check_sample(entry) → run_columns as ( ... ), ... select * from results
 -#}
 {%- macro check_sample(entry) -%}
@@ -92,8 +92,9 @@ totals as (
     from numbered_batches
 ),
 
--- The same numbers for the same seed, and those with the smallest hashes win. Of few changes all
--- are in it; of many a number is made of the hash, for more than are needed: some come twice.
+-- The same numbers for the same seed: those with the smallest hashes are drawn. If there are few
+-- changes, all take part; if there are many, numbers are made from hashes, more than needed,
+-- because some are equal.
 lots as (
     select
         cast(lots.lot as bigint) as lot,
@@ -182,7 +183,7 @@ drawn_changes as {{ trueup.computed_once() }} (
         and batches.column_name = {{ trueup.literal(entry.column) }}
 ),
 
--- a batch has an entry, or several where it was done in pieces
+-- a batch has one entry, or several if it was done in pieces
 counted_entries as {{ trueup.computed_once() }} (
     select
         changes.batch_id,
@@ -281,7 +282,7 @@ audited_rows as {{ trueup.computed_once() }} (
 keyed_rows as (
     select
         audited_rows.*,
-        -- a key that nobody could have written with this table finds no row
+        -- a key that does not fit the table's key matches no row
         case
             when
                 {{ trueup.is_readable_key(entry.key, 'audited_rows.row_key') | indent(16) }}

@@ -1,14 +1,14 @@
 {#-
-    What one pass over a managed column shows, as CTEs after `request` and the final select: are the
-    values canonical, is nothing empty that was not, are there as many rows as there were; and what
-    each tenant has. check_values(entry); entry is one of managed_columns().
+    The checks of one pass over a managed column, as CTEs after `request` and the final select: all
+    values are canonical, no value became empty, the number of rows is the same; and the figures of
+    each tenant. check_values(entry); entry is one of managed_columns().
 
-    At or below the frozen bound there is what the plan saw; rows beyond it came later. A bound that
-    no plan recorded is the end of the last batch; where there is none either, all rows are judged,
-    unless there was none. No row where the column is not part of the run, or not looked at.
+    Rows up to the frozen bound are those that the plan saw; rows beyond it came later. If the plan
+    recorded no bound, it is the end of the last batch; without batches all rows are judged, unless
+    the table was empty. No row if the column is not part of the run or not in the request.
 
-    The bound, the tenants and what gates the second passes are scalar subqueries: they are computed
-    once, where a join would keep the pass over the table out of parallel plans.
+    The bound, the tenants and the conditions of the second passes are scalar subqueries: they are
+    computed once, while a join would rule out a parallel pass over the table.
 -#}
 {%- macro check_values(entry) -%}
 {%- set table_text = trueup.literal(entry.table) -%}
@@ -204,7 +204,7 @@ values_before as (
     group by counts.raw_value
 ),
 
--- Neither canonical nor blank; what a rollback brings back is what there was.
+-- Neither canonical nor blank; a rollback restores such values on purpose.
 odd_values as {{ trueup.computed_once() }} (
     select
         known_values.raw_value,
@@ -225,11 +225,11 @@ odd_values as {{ trueup.computed_once() }} (
         and not known_values.is_blank
 ),
 
--- Where a planned value is still there: rows that were written since the plan, or that the run has
--- changed before, are somebody else's doing. The others are missed.
+-- Rows that still have a planned value. Those written after the plan, or changed by the run before,
+-- were edited by other users. All other rows are missed.
 {{ trueup.dirty_rows(entry, is_left, '(select places.run_id from places)') }},
 
--- What the run has written in the audit of this column; read where it is asked for.
+-- The run's audit entries of this column; read only if needed.
 own_changes as {{ trueup.read_in_place() }} (
     select
         changes.row_keys,
@@ -259,8 +259,9 @@ own_rows as {{ trueup.read_in_place() }} (
         ) is not null
 ),
 
--- Who edits another column of a row makes it younger, missed or not. Only the books tell then: rows
--- of a planned value that the run has changed, that were refused, or that are missed for certain.
+-- An edit of another column makes a row younger, missed or not. Then only the ledger's counts tell:
+-- rows of a planned value that the run has changed, that were refused, or that are certainly
+-- missed.
 accounted_rows as (
     select
         run_values.value_before as raw_value,
@@ -504,15 +505,15 @@ judged_tenants as (
         ) as tenant_name,
         compared_tenants.nulls > compared_tenants.nulls_before
         or compared_tenants.blanks > compared_tenants.blanks_before as is_emptier,
-        -- rows that came to the tenant since may have come without a value
+        -- rows that were added to the tenant since may have no value
         compared_tenants.nulls + compared_tenants.blanks
         <= compared_tenants.nulls_before + compared_tenants.blanks_before
         + greatest(compared_tenants.rows_seen - compared_tenants.rows_before, 0) as is_explained
     from compared_tenants
 ),
 
--- Which rows they are: those without a value that were written since the plan. What the run has
--- changed is named by what the audit says of it.
+-- Their keys: rows without a value that were written after the plan. The audit names the rows that
+-- the run has changed.
 empty_rows as (
     select
         {{ trueup.key_text(entry.key, 'application') }}
@@ -661,7 +662,7 @@ empty_result as (
         tenant_totals.blanks
 ),
 
--- trueup's role can neither insert nor delete: somebody else did
+-- trueup's role can neither insert nor delete: other users did
 row_lines as (
     select
         case when places.is_quiesced then 'fail' else 'warn' end as status,

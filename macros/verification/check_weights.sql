@@ -1,8 +1,8 @@
 {#-
     The check weight_sums, one row, as CTEs and the last select of a statement that begins with
-    verification_request(): the live documents have weights that sum to 1, and the mart has lost
-    none of the names that mean one value: its values together weigh as much as the names did. Both
-    are of the document as the mart saw it, so a mart that is behind is not blamed.
+    verification_request(): the live documents have weights that sum to 1, and the mart has lost no
+    name: the weights of its values add up to those of the names. Both figures are of the document
+    as the mart last read it, so a mart that is only behind does not fail.
     check_weights() → stage_weights as ( ... ), ... select * from results
 -#}
 {%- macro check_weights() -%}

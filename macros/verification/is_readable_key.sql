@@ -1,13 +1,13 @@
 {#-
     Can a text be read as the key of a row, as key_from_text() does it? A CASE, so that the cast is
-    not tried where it would raise: what stands in a ledger may have been written by anybody.
+    not tried if it would raise: a ledger may contain keys that trueup did not write.
     is_readable_key({'id': 'bigint'}, 'rows.row_key'): '17' → true, 'x' → false, NULL → false
 -#}
 {%- macro is_readable_key(key, text) -%}
 {%- if key | length == 1 -%}
 {{ trueup._is_readable(key.values() | first, text) }}
 {%- else -%}
-{#- as PostgreSQL writes arrays: a part stands in quotes where it has to -#}
+{#- as PostgreSQL writes arrays: a part is quoted if necessary -#}
 {%- set part = '("([^"\\\\]|\\\\.)*"|[^"{},\\\\ ]+)' -%}
 case
     when
@@ -29,7 +29,7 @@ end
 {%- endif -%}
 {%- endmacro -%}
 
-{#- The same of one part of a key, by the part's type. -#}
+{#- The same for one part of a key, by the part's type. -#}
 {%- macro _is_readable(type, text) -%}
 {%- set smallest = {'integer': '-2147483648', 'bigint': '-9223372036854775808'} -%}
 {%- set largest = {'integer': '2147483647', 'bigint': '9223372036854775807'} -%}

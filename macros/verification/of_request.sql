@@ -1,6 +1,6 @@
 {#-
-    Is a row in what is verified: of one of the tables of the CTE request and, where its column of
-    the tenant is named, of one of the tenants? A condition.
+    Is a row in the scope of the verification: does it belong to one of the tables of the CTE
+    request and, if its tenant column is given, to one of the tenants? A condition.
     of_request("'deals'")                 → (... is null or array_position(..., 'deals') ...)
     of_request('a.name', 'fund_id', 'a')  → (... as before ...) and (... of one of the tenants ...)
 -#}

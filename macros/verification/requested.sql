@@ -1,6 +1,6 @@
 {#-
-    One column of the CTE request, asked for by itself: joined to it, a scan of a big table would
-    not be parallel. NULL if there is no run.
+    One column of the CTE request as a scalar subquery, because a join would rule out a parallel
+    scan of a big table. NULL if there is no run.
     requested('most') → (select request.most from request)
 -#}
 {%- macro requested(column) -%}

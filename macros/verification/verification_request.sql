@@ -1,7 +1,7 @@
 {#-
-    What is verified, as the CTE `request`, first in every statement of `trueup verify`; no comma at
-    the end. One row: of the run, run_id, kind, status, options, findings, audit_digest
-    and finished_at; tenants, those that are looked at (NULL: all; a NULL in it: the rows of no
+    The scope of a verification, as the CTE `request`, first in every statement of `trueup verify`;
+    no comma at the end. One row: of the run, run_id, kind, status, options, findings, audit_digest
+    and finished_at; tenants, those that are verified (NULL: all; a NULL in it: the rows of no
     tenant); table_names (NULL: all); is_quiesced; epsilon; sample_size; seed; most, offenders that
     are shown (NULL: all).
 

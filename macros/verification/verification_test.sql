@@ -20,7 +20,7 @@
     'other_columns_untouched': [trueup.check_others],
     'models_agree': [trueup.check_models],
 } -%}
-{#- dbt leaves out a model whose parents have a test that failed, all of which it has itself: no
+{#- dbt skips a model if a test of its parents fails; this test has all of them as parents. No
     model of the ledger has this parent, and people need those most when a check fails -#}
 {%- do ref('int_vocabulary_keys') -%}
 {%- set parts = [] -%}

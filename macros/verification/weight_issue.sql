@@ -1,6 +1,6 @@
 {#-
-    What is wrong with the weights of a document, in words; NULL if nothing is. The one place
-    that decides it, for the mart and for verification. A CASE over the columns name_total,
+    The fault in the weights of a document, in words; NULL if there is none. Only this macro decides
+    it, for the mart and for verification. A CASE over the columns name_total,
     names_without_weight, smallest_weight and weight_sum of a relation with one row per document;
     epsilon is how far from 1 their sum may be.
     weight_issue('owners', '0.000001') → case when owners.name_total = 0 then ... end

@@ -1,6 +1,6 @@
 {#-
-    Groups of character ranges as one character class of a regular expression, each group on lines
-    of its own under its name. An expression.
+    Groups of character ranges as one character class of a regular expression, each group on
+    separate lines under its name. An expression.
     character_class([{'name': 'digits', 'ranges': ['0-9', '\\u0660-\\u0669']}])
     → '[' || '0-9\u0660-\u0669' || ']'
 -#}

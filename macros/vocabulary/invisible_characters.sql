@@ -1,5 +1,5 @@
 {#-
-    What a reader cannot see, as ranges of a regular-expression character class. The overlays U+0334
+    Invisible characters, as ranges of a regular-expression character class. The overlays U+0334
     to 0338 and the enclosing marks from U+20D0 are left out on purpose: struck-out text is not a
     stage, and ≠ is = with U+0338.
 -#}

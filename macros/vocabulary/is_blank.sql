@@ -1,6 +1,5 @@
 {#-
-    Whether a text has nothing to read in it: only white space and invisible characters. Dashes and
-    the like are something.
+    Whether a text has only white space and invisible characters. Dashes and the like are visible.
     is_blank('raw_value'): '' → true, ' <no-break space>' → true, '-' → false, NULL → NULL
 -#}
 {%- macro is_blank(expression) -%}

@@ -1,5 +1,5 @@
 {#-
-    Letters of other scripts that cannot be told from an ASCII letter by eye, as code points and the
+    Letters of other scripts that look like an ASCII letter, as code points and the ASCII
     letters they become (lower case: the text key is folded). Only letters that people really type
     by mistake or that a key-board layout swaps.
 -#}

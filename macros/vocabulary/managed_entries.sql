@@ -1,9 +1,8 @@
 {#-
     The entries of the vars managed_<kind> and, with sample: true, sample_<kind>, checked.
-    managed_columns() and managed_documents() say what an entry holds. The application's names are
-    any that PostgreSQL can have. Called while parsing, so a wrong entry stops `dbt parse`; a column
-    that the staging model does not have is found as soon as the project is known, before any SQL
-    runs.
+    managed_columns() and managed_documents() describe an entry. The application's names may be any
+    that PostgreSQL allows. Called while parsing, so a wrong entry stops `dbt parse`; a column that
+    the staging model does not have is found when parsing ends, before any SQL runs.
 -#}
 {%- macro managed_entries(kind) -%}
     {%- set known = [
@@ -53,7 +52,7 @@
         {%- endfor -%}
         {%- set optional = [entry.get('tenant'), entry.get('updated_at')] | select | list -%}
         {%- set columns = [entry.column] + optional + entry.key.keys() | list -%}
-        {#- a longer name PostgreSQL would cut, a line break would end a comment in compiled SQL -#}
+        {#- PostgreSQL would cut a longer name; a line break would end a comment in compiled SQL -#}
         {%- for name in [entry.table, entry.get('tenant_label', 'tenant')] + columns
             if name is not string
             or not modules.re.match('[^\\x00-\\x1f\\x7f]+\\Z', name)
@@ -96,7 +95,7 @@
 {%- endmacro -%}
 
 {#-
-    Where the staging model's YAML lists its columns, they are the ones that can be managed. Known
+    If the staging model's YAML lists its columns, only these can be managed. They are known
     only when the whole project is parsed.
 -#}
 {%- macro _check_staged(where, model_name, columns) -%}

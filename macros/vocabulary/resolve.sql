@@ -1,5 +1,5 @@
 {#-
-    The resolver, as CTEs: what does each distinct raw value mean? The one place that decides it.
+    The resolver, as CTEs: what does each distinct raw value mean? Only this macro decides it.
 
     resolve('observed_values') expects a CTE observed_values(vocabulary, raw_value, ...) with one
     row per vocabulary and distinct raw value (NULL allowed), and a CTE vocabulary_keys (select *
@@ -13,7 +13,7 @@
     No comma at the end. Called once per distinct value, never per row.
 -#}
 {%- macro resolve(observed_values) -%}
--- The text key of every value. Materialized: it is dear, and would be computed again by every join.
+-- The text key of every value. Materialized: it is expensive, and every join would repeat it.
 keyed_values as {{ trueup.computed_once() }} (
     select
         {{ observed_values }}.*,
@@ -33,8 +33,8 @@ bare_values as {{ trueup.computed_once() }} (
     from keyed_values
 ),
 
--- The key decides. Only where no alias has it, the key without noise words does, if two characters
--- are left of it.
+-- The key decides. If no alias has it, the key without noise words decides, if it has at least two
+-- characters.
 matched_values as (
     select
         bare_values.*,

@@ -1,8 +1,8 @@
 {#-
-    The only characters that the text key folds away. Whatever is not listed survives in the key and
-    keeps a value unknown.
+    The only characters that the text key folds away. Any other character stays in the key and keeps
+    a value unknown.
     space: become one space. list: separate the members of a list, so that 'Seed / Series A' never
-    folds into one stage. ASCII characters as they are, the others by code point (after NFKD, which
+    folds into one stage. ASCII characters are literal, others are code points (after NFKD, which
     has already unified full-width forms).
 -#}
 {%- macro separators() -%}

@@ -1,6 +1,6 @@
 {#-
-    The word for a tenant in messages, where an entry of managed_columns() has no tenant_label of
-    its own: the name of the tenant's column without _id.
+    The word for a tenant in messages, if an entry of managed_columns() has no tenant_label: the
+    name of the tenant's column without _id.
     tenant_label('fund_id') → fund; tenant_label(none) → tenant
 -#}
 {%- macro tenant_label(tenant) -%}

@@ -1,6 +1,6 @@
 {#-
-    The key under which a text is looked up: what stays of it when case, accents, dashes, spaces and
-    other habits of typing are folded away. An expression; IMMUTABLE; NULL for NULL; total: no text
+    The key under which a text is looked up: the text with case, accents, dashes, spaces and other
+    typing habits folded away. An expression; IMMUTABLE; NULL for NULL; total: no text
     raises.
 
     text_key('raw_value'): 'Series–A'        → 'series a'
@@ -63,7 +63,7 @@ btrim(
 )
 {%- endmacro -%}
 
-{#- Groups of characters to be appended to a text, each on lines of its own under its name. -#}
+{#- Groups of characters to be appended to a text, each on separate lines under its name. -#}
 {%- macro _code_points(groups) -%}
 {%- for group in groups %}
 -- {{ group.name }}

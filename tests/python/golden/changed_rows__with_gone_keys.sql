@@ -9,7 +9,7 @@ full join this as built
 where
     case
         when built.deal_id is null then 'new'
-        -- all other columns of the row are NULL: the key has left the source
+        -- all other columns of the row are NULL: the key was deleted from the source
         when computed.deal_id is null then 'gone'
         when
             computed.stage

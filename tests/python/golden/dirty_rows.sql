@@ -30,7 +30,7 @@ application_rows as (
         application.stage = 'x'
 ),
 
--- The audit is long: it is read where a row is suspected.
+-- The audit is long: it is read only if a row is suspected.
 changed_rows as (
     select application_rows.row_key
     from audit_entries
