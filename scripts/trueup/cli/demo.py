@@ -98,7 +98,7 @@ def _build(settings: Settings, environment: dict[str, str]) -> bool:
     click.echo("\n$ dbt build --exclude tag:verification")
     own = [f"path:{OWN}+"] if any((settings.project / OWN).rglob("*.sql")) else []
     with terminal.progress("build") as report:
-        # the newest run in the ledger may have changed a sample that is gone
+        # the newest run in the ledger may have changed a sample that was dropped
         outcome = dbt.run(
             settings, environment, "build", "--exclude", "tag:verification", *own, progress=report
         )
@@ -113,7 +113,7 @@ def _build(settings: Settings, environment: dict[str, str]) -> bool:
 
 
 def _show_values(settings: Settings, facts: list[tuple[str, str]], command: str) -> Path:
-    """What the values mean, how clean the columns are, what is left to decide; also as a page."""
+    """The meaning of the values, the state of the columns, open decisions; also as a page."""
     vocabulary = config.vocabulary(settings, config.managed_columns(settings)[0]["vocabulary"])
     with connection.connect(settings, writes=False) as connected:
         found = values.everything(connected, vocabulary)
@@ -141,7 +141,7 @@ def _migrate(settings: Settings) -> int:
     schema = ledger.schema(settings)
     tables = {entry["table"] for entry in config.managed_columns(settings)}
     with connection.connect(settings) as connected:
-        for old in runs.unfinished(connected, schema):  # of a sample that is gone
+        for old in runs.unfinished(connected, schema):  # of a dropped sample
             if {each.table_name for each in runner.columns(connected, schema, old)} <= tables:
                 runner.close(settings, connected, old, "cancelled")
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))

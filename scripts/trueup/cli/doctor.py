@@ -79,7 +79,7 @@ def _has_models(connected: connection.Connection) -> bool:
 
 
 def _database(connected: connection.Connection, built: bool) -> Iterator[Finding]:
-    """What building needs; who only operates on what others have built can do without."""
+    """Needs of building models; a role that only runs migrations does not have them."""
     row = _row(
         connected,
         """
@@ -151,7 +151,7 @@ def _columns(
 
 
 def _options(entry: dict[str, Any], vocabularies: list[str]) -> str:
-    """What is wrong with an entry of managed_columns by itself; nothing where nothing is."""
+    """Faults in an entry of managed_columns itself; empty if there are none."""
     if missing := [name for name in config.NEEDED if name not in entry]:
         return f"option {', '.join(missing)} is missing; the entry has {', '.join(entry)}"
     if not isinstance(entry["key"], dict):

@@ -1,4 +1,4 @@
-"""The commands about the ledger: making it, and removing what nobody needs of old runs."""
+"""The commands about the ledger: creating it, and removing old records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ledger_() -> None:
 trueup ledger init
 """)
 def ledger_init() -> None:
-    """Make the ledger's tables and views, or add what they lack.
+    """Create the ledger's tables and views, or add missing ones.
 
     Runs `dbt run --select tag:ledger`. What is recorded stays, however often it is run.
     """
@@ -48,10 +48,10 @@ trueup ledger prune --older-than 2026-01-31
 trueup ledger prune --older-than 12w --yes --format json
 """)
 def ledger_prune(older_than: str, dry_run: bool, yes: bool, form: str) -> None:
-    """Remove from the ledger what nobody needs of old runs, after saying what that is.
+    """Remove records of old runs that are no longer needed, after a preview.
 
-    Runs that changed nothing are removed altogether. Of the others, the counts taken before them
-    and the list of values they left alone are removed: such a run can still be rolled back, but not
+    Runs that changed nothing are deleted. Other runs lose the counts taken before them and the list
+    of values they left alone: such a run can still be rolled back, but not
     verified. Audit, batches, mappings of changed rows, quarantine and conflicts stay, and so do
     unfinished runs and the newest one. Only the ledger's owner may prune.
     """

@@ -22,7 +22,7 @@ ENDINGS = (".html", ".json")
     "outputs",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Where to; its ending decides: .html or .json. May be repeated."
+    help="File to write; its ending decides: .html or .json. May be repeated."
     "  [default: run-<id>.html in the state folder]",
 )
 @click.option("--no-verify", is_flag=True, help="Leave out the checks of `trueup verify`.")
@@ -34,11 +34,11 @@ trueup report --no-verify
 trueup report --format json | jq .verdict
 """)
 def report(run: str | None, outputs: tuple[Path, ...], no_verify: bool, form: str) -> None:
-    """Write a page about RUN, or about the newest run that was begun, with the sign-off list.
+    """Write a page about RUN, or about the newest started run, with the sign-off list.
 
-    One file with pictures that needs nothing else: what became what, by tenant and over time, what
-    stayed and why, the checks as they are now, and what a person has still to tick. With --format
-    json the same goes to the output, and a file is written only where --output names one.
+    The page is one file without external parts. It shows the changes by value, by tenant and over
+    time, the values left alone and why, the present checks, and the items that a person must sign
+    off. --format json prints the same data; a file is then only written with --output.
     """
     from trueup.core import connection
     from trueup.migration import report as job
@@ -72,7 +72,7 @@ def report(run: str | None, outputs: tuple[Path, ...], no_verify: bool, form: st
 
 
 def _show(made: Any) -> None:
-    """Verdict, totals, and the list that a person goes on with."""
+    """Verdict, totals, and the sign-off list."""
     from rich.markup import escape
 
     from trueup.show import terminal

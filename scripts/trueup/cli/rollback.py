@@ -18,10 +18,10 @@ from trueup.show import terminal
 @click.command()
 @click.argument("run")
 @scope_options
-@click.option("--batch", "batch_id", type=int, metavar="N", help="Only what this batch of RUN did.")
+@click.option("--batch", "batch_id", type=int, metavar="N", help="Only this batch of RUN.")
 @click.option("--value-before", "values_before", multiple=True, metavar="TEXT",
               help="Only rows that had this value before RUN. May be repeated.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Show what would come back; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show the rows to restore; change nothing.")
 @LIMIT
 @FORMAT
 @runner_options
@@ -48,13 +48,13 @@ def rollback(
     allow_blind_brakes: bool = False,
     **pace: Any,
 ) -> None:
-    """Take back what RUN has changed; a rollback can be rolled back, too.
+    """Undo the changes of RUN; a rollback can be rolled back, too.
 
-    A row gets the value it had before RUN, where it still has the one that RUN wrote and no other
-    run has changed it since. The others are listed as conflicts, --limit of them, and left alone.
+    A row gets the value it had before RUN if it still has the value that RUN wrote and no other run
+    has changed it since. Other rows are listed as conflicts, up to --limit, and left alone.
 
-    It is a run like any other: `trueup status`, `pause`, `resume` and `cancel` know it. Exit code 1
-    where a row that could be restored was not, or the rollback was stopped; conflicts are none.
+    `trueup status`, `pause`, `resume` and `cancel` work as for any run. Exits with 1 if a
+    restorable row was not restored or the rollback was stopped; conflicts do not count.
     """
     from trueup.core import connection, ledger
     from trueup.core import runs as module
@@ -68,8 +68,8 @@ def rollback(
         )
     if form == "json" and not dry_run:
         raise TrueupError(
-            "--format json shows what would come back, with --dry-run",
-            "Lines of JSON while it runs: --log-format json.",
+            "--format json needs --dry-run: it shows the rows to restore",
+            "For JSON log lines during the rollback use --log-format json.",
         )
     log_form = log_format or settings.log_format
     quiet = form == "json" or (log_form == "json" and not dry_run)
@@ -93,8 +93,8 @@ def rollback(
         if not made.reasons and not made.rows and scope != job.Scope():
             raise TrueupError(
                 f"run {reverted.short_id} has changed no row of this scope",
-                "`stage_normalization_log` has what it changed; names are as the columns have"
-                " them, none is the rows of no tenant.",
+                "`stage_normalization_log` lists its changes. Write names as in the tables; the"
+                " tenant `none` means the rows of no tenant.",
             )
         if form == "json":
             click.echo(job.as_json(made))
@@ -111,9 +111,9 @@ def rollback(
             f"Roll back run {reverted.short_id}: restore {what}"
             f" of database {connected.info.dbname}?"
         )
-        connected.rollback()  # nothing is held while a person thinks
+        connected.rollback()  # no lock is held while waiting for the answer
         ask(yes, question)
-        if not yes:  # much may have happened meanwhile
+        if not yes:  # rows may have changed in the meantime
             reverted = job.find(connected, schema, run)
             made = make(keep=True)
             if not made.rows:
@@ -126,7 +126,7 @@ def rollback(
     try:
         carry_out(settings, stored, log_form, verbose, allow_blind_brakes)
     except TrueupError:
-        # what was not begun is not left for somebody's `apply`
+        # a later `apply` must not start a rollback that did not begin
         with suppress(TrueupError, psycopg.Error), connection.connect(settings) as connected:
             runner.close(settings, connected, stored, "cancelled", module.PLANNED)
             connected.commit()

@@ -34,7 +34,7 @@ ENDINGS = (".html", ".json")  # of a report
 def run(
     settings: Settings, path: Path, column: str, encoding: str | None, name: str | None = None
 ) -> values.Found:
-    """Load the column into a database of its own, build the models on it, read what they found.
+    """Load the column into a temporary database, build the models on it, read their findings.
 
     name: of the vocabulary, without one the first of dbt_project.yml.
 
@@ -134,7 +134,7 @@ def _load(connected: connection.Connection, cells: csv_file.Column) -> None:
 def _database(settings: Settings) -> Iterator[str]:
     """A database of this process's own, dropped at the end; killed ones' are dropped too."""
     own = f"{DATABASE}{os.getpid()}"
-    # the superuser's connection: an autovacuum worker is in the way of anybody else's drop
+    # as superuser: an autovacuum worker blocks the drop for every other role
     with connection.connect(settings, autocommit=True, superuser=True) as connected:
         left_over = connected.execute(
             "select datname from pg_catalog.pg_database where starts_with(datname, %s)", [DATABASE]
@@ -156,7 +156,7 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # somebody else's
+        return True  # of another process
     return True
 
 

@@ -48,7 +48,7 @@ class Epsilon(click.ParamType[Decimal]):
 @click.option(
     "--quiesced",
     is_flag=True,
-    help="Nobody else has written since the run: rows that are missing are a failure.",
+    help="No other program has written since the run: missing rows are a failure.",
 )
 @click.option(
     "--tenant",
@@ -79,7 +79,7 @@ class Epsilon(click.ParamType[Decimal]):
 @click.option(
     "--verbose",
     is_flag=True,
-    help="All offenders that docs/configuration.md allows, not only the first ten of a check.",
+    help="Up to 10,000 offenders of each check, not only the first ten.",
 )
 @examples("""
 trueup verify
@@ -93,9 +93,9 @@ def verify(run: str | None, form: str, outputs: tuple[Path, ...], verbose: bool,
            **asked: Any) -> None:  # fmt: skip
     """Check a run, or the newest migration: values, NULLs, rows, audit, weights, marts.
 
-    Reads everything in one snapshot, changes nothing, and keeps the result in the ledger. Exit code
-    1 where a check failed or could not be read, 2 where nothing could be read.
-    Warnings are what a person should look at: values left as planned, rows written since.
+    Reads everything in one snapshot, changes nothing, and keeps the result in the ledger. Exits
+    with 1 if a check failed or could not be read, with 2 if nothing could be read. Warnings need a
+    person's review: undecided values, rows edited after the run.
     """
     from trueup.core import connection
     from trueup.verification import check_tables
@@ -139,10 +139,10 @@ trueup verifications 9d1c44e2 --output verification.html
 def verifications(
     wanted: str | None, outputs: tuple[Path, ...], form: str, limit: int, verbose: bool
 ) -> None:
-    """List what `trueup verify` found, newest first, or show one verification again.
+    """List stored verifications, newest first, or show one again.
 
-    RUN lists the verifications of a run. VERIFICATION is shown as it was: nothing is read but the
-    ledger, and the exit code is 0 whatever the verdict was.
+    RUN lists the verifications of a run. VERIFICATION is shown as it was stored: only the ledger is
+    read, and the exit code is 0 whatever the verdict was.
     """
     from trueup.core import connection, ledger, records
     from trueup.verification import check_tables, store
@@ -175,7 +175,7 @@ def verifications(
 
 
 def _check_outputs(outputs: tuple[Path, ...]) -> None:
-    """TrueupError before anything is read, where a file could not be written afterwards."""
+    """TrueupError before anything is read, if a file could not be written afterwards."""
     from trueup.show import page
 
     for output in outputs:
@@ -187,7 +187,7 @@ def _check_outputs(outputs: tuple[Path, ...]) -> None:
 
 
 def _keep(settings: Any, schema: str, document: Mapping[str, Any]) -> None:
-    """In the ledger; where that is not possible it is said, and the verdict stands all the same."""
+    """Store it in the ledger; if that fails, print a note. The verdict does not change."""
     from trueup.core import connection
     from trueup.verification import store
 

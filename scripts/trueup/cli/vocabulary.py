@@ -90,7 +90,7 @@ trueup unmapped
 trueup unmapped --limit 0 --csv > review.csv
 """)
 def unmapped(as_csv: bool, form: str, limit: int) -> None:
-    """List the values nobody has decided on, commonest first, with suggestions.
+    """List the undecided values, commonest first, with suggestions.
 
     Reads audit_unmapped_values as the last `dbt build` left it. A suggestion is the nearest alias
     by spelling; it is never applied.

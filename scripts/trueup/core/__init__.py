@@ -1,1 +1,1 @@
-"""What every system stands on: settings, connections, dbt, named statements, the ledger's runs."""
+"""The base of all systems: settings, connections, dbt, named statements, the ledger's runs."""

@@ -1,4 +1,4 @@
-"""What dbt_project.yml and the seeds say: managed columns, vocabularies, vars."""
+"""The contents of dbt_project.yml and the seeds: managed columns, vocabularies, vars."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 
-# What every entry of managed_columns must have; the macro managed_entries checks the rest.
+# Required options of every entry of managed_columns; the macro managed_entries checks the rest.
 NEEDED = ("table", "column", "key", "vocabulary")
 # The vars that the command reads, and what they are.
 KINDS = {"sample": bool, "vocabularies": dict, "managed_columns": list, "managed_documents": list,
@@ -123,7 +123,7 @@ def check_managed(settings: Settings) -> None:
 
 
 def _entries(variables: dict[str, Any], kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The managed columns or documents, each with the var and the place where it stands."""
+    """The managed columns or documents, each with its var and its position in it."""
     for name in (f"managed_{kind}", *([f"sample_{kind}"] if variables["sample"] else [])):
         for number, entry in enumerate(variables[name], start=1):
             yield f"{name} entry {number}", entry

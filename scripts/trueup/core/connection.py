@@ -1,4 +1,4 @@
-"""The one place that opens connections."""
+"""Opens all connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 
-# Where the connection string says nothing else: seconds for each of its hosts, and how soon a
+# Defaults of the connection string: seconds for each of its hosts, and how soon a
 # network that swallows everything counts as a lost connection (seconds, and milliseconds).
 WAITING = {
     "connect_timeout": 10,
@@ -82,7 +82,7 @@ def dbt_environment(settings: Settings, *, writes: bool = True) -> dict[str, str
 
     They are read from an open connection, so that a list of hosts or a service is decided once,
     here. Holds the password. Besides the six that the profile reads there are those that libpq
-    reads by itself (certificates, channel binding, options), where the connection has them.
+    reads by itself (certificates, channel binding, options), if the connection has them.
     """
     with connect(settings, writes=writes, autocommit=True) as connection:
         info = connection.info
@@ -125,7 +125,7 @@ def _conninfo(settings: Settings, dbname: str | None, *, writes: bool, superuser
 
 
 def _resolved(conninfo: str) -> dict[str, str]:
-    """What libpq will use: its defaults and environment, overlaid by the connection string."""
+    """The parameters libpq will use: its defaults and environment, then the connection string."""
     parts = {
         option.keyword.decode(): option.val.decode("utf-8", "replace")
         for option in pq.Conninfo.get_defaults()

@@ -37,7 +37,7 @@ class Failure:
 
 @dataclass
 class Outcome:
-    """What a dbt run did: nodes by status, failures, seconds in all and by node."""
+    """The result of a dbt run: nodes by status, failures, seconds in total and by node."""
 
     counts: dict[str, int] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)

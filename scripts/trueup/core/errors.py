@@ -27,6 +27,6 @@ class TrueupError(Exception):
 
 
 def first_line(error: psycopg.Error) -> str:
-    """What the database says of an error, in one line."""
+    """The database's message for an error, in one line."""
     words = error.diag.message_primary or str(error).strip() or type(error).__name__
     return words.splitlines()[0]

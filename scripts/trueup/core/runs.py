@@ -20,10 +20,10 @@ from trueup.core.statements import Statement
 
 MIGRATE, ROLLBACK = "migrate", "rollback"  # kinds of runs
 NO_TENANT = "none"  # among tenants: the rows of no tenant
-# planned → running → one of the others; a run with a status of UNFINISHED can be resumed.
+# planned → running → one of the other statuses; a run with a status of UNFINISHED can be resumed.
 PLANNED = ("planned",)
 UNFINISHED = ("running", "paused", "interrupted", "failed", "completed_with_failures")
-# without a run id these are chosen before others
+# without a run id these are chosen first
 OPEN = UNFINISHED[:-1]
 FINISHED = ("completed", "cancelled")
 
@@ -32,7 +32,7 @@ FINISHED = ("completed", "cancelled")
 class Run:
     """One row of migration_runs.
 
-    options:    what plan was asked for: batch_size, stripes, tenants, ...
+    options:    of `trueup plan`: batch_size, stripes, tenants, ...
     statements: name → {parameters, sql}, the compiled text that apply runs
     """
 
@@ -70,7 +70,7 @@ def find(
 ) -> Run:
     """A run by its id or the beginning of it; without one, the newest with one of these statuses.
 
-    first: without an id, statuses that are chosen before the others.
+    first: without an id, statuses that are chosen first.
     kind:  without an id, the kind of run; None for any.
 
     Raises TrueupError if there is no such run, or if it has another status.

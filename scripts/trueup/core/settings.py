@@ -1,4 +1,4 @@
-"""What the environment says: which project, which server, which kind of environment."""
+"""Settings from the environment: the project, the server, the kind of environment."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _one_of(environ: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> 
 
 
 def _check_url(url: str) -> None:
-    """Refuse what libpq cannot parse, and what it parses into something nobody meant.
+    """Refuse a string that libpq cannot parse, or that it would misread.
 
     libpq's own message quotes the string, and a password with an unescaped @ or / ends up in the
     host or database name, which later messages print. So the faults are told in our own words.

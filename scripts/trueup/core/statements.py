@@ -23,7 +23,7 @@ from trueup.core.settings import Settings
 HEADER = re.compile(r"^-- name: (\w+)\(((?:[\w, ]|\n--  )*)\)[ \t]*\n", re.MULTILINE)
 TARGET = "statements"  # folder below the state folder
 MARK = "sources.sha256"  # digests of the sources and of the compiled files
-# What the compiled text is made from, apart from the files of analyses and macros: vars, and what
+# Sources of the compiled text apart from the files of analyses and macros: vars, and what
 # decides the names of the relations.
 VARIABLES = (
     "sample", "managed_columns", "managed_documents", "sample_columns", "sample_documents",

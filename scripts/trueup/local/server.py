@@ -47,7 +47,7 @@ DATABASE = "trueup"
 SUPERUSER = "postgres"
 WAIT_SECONDS = 60
 
-_CLEAN = "`make clean` removes the server and its data, so that the next command begins anew."
+_CLEAN = "`make clean` removes the server and its data, so that the next command creates it again."
 _SETTINGS = {"listen_addresses": HOST, "unix_socket_directories": "", "shared_buffers": "256MB",
              "max_wal_size": "2GB", "checkpoint_timeout": "15min", "log_checkpoints": "off",
              "timezone": "UTC", "log_timezone": "UTC"}  # fmt: skip
@@ -76,7 +76,7 @@ class Address:
 
 
 def start(state: Path, port: int | None = None, options: Mapping[str, str] = {}) -> Address:
-    """Start the server of this state folder unless it runs, and say where it listens.
+    """Start the server of this state folder unless it runs, and return where it listens.
 
     port: exactly this one; None = the one used before if it is free, else any free one.
     options: further settings of postgresql.conf, for this start only.
@@ -222,7 +222,7 @@ def _make_home(state: Path) -> Path:
 def _make_pgdata(place: Path, password: str, options: Mapping[str, str]) -> None:
     """Make the data directory, its roles and its database; then give it its name.
 
-    The initdb of a killed start may still be at work, in a folder of its own.
+    The initdb of a killed start may still be running, in a separate folder.
     """
     new, fsync = new_folder(place), options.get("fsync", "on")
     code, said = run(

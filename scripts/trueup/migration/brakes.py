@@ -1,4 +1,4 @@
-"""The brakes of a run: sample the server's health beside the run and say if it has to wait.
+"""The brakes of a run: sample the server's health during the run and say if it has to wait.
 
 analyses/migration/brakes.sql has the named statements, dbt_project.yml the marks.
 A brake comes on above its stop mark and goes off at its start mark or below. A value that cannot be
@@ -50,7 +50,7 @@ class Mark(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What a statement returned: a number, its state (seen, none, blind), and a text for people."""
+    """The result of a statement: a number, its state (seen, none, blind), and a text for people."""
 
     value: float | None
     state: str
@@ -89,7 +89,7 @@ class Change:
 def marks(variables: Mapping[str, Any]) -> dict[str, Mark]:
     """The marks in the vars of dbt_project.yml by brake, without those that are switched off.
 
-    Raises TrueupError for a brake that is unknown or missing, and for marks that are none.
+    Raises TrueupError for a brake that is unknown or missing, and for invalid marks.
     """
     migration = variables.get("migration")
     found = migration.get("brakes") if isinstance(migration, dict) else None
@@ -152,12 +152,12 @@ def amount(name: str, value: float) -> str:
 
 
 class Brakes:
-    """Watches a server from a thread and a connection of its own, until `close`.
+    """Watches a server from a separate thread and connection, until `close`.
 
     connect:     opens a connection that is not in autocommit mode
     statements:  brake_<name>, wal_position and begin_batch
-    allow_blind: what cannot be seen does not stop the run
-    report:      told of every change, once, by whoever asks for `reason`, in its own thread
+    allow_blind: a number that cannot be read does not stop the run
+    report:      called once for every change, by the caller of `reason`, in its thread
     """
 
     def __init__(
@@ -216,20 +216,20 @@ class Brakes:
         if silence:
             raise TrueupError(
                 silence,
-                "Mend that and try again; with --allow-blind-brakes the run would not look.",
+                "Fix that and try again, or run without these numbers: --allow-blind-brakes.",
             )
         if blind:
             raise TrueupError(
                 "\n".join(f"{each.name}: {each.sample.detail}" for each in blind),
                 f"`grant pg_monitor to {role}` shows it; with --allow-blind-brakes the run"
-                " goes by what it sees.",
+                " uses only the numbers that it can read.",
             )
 
     def reason(self) -> str | None:
-        """What the run has to wait for, in words; None if it may go on.
+        """The brakes that are on, in words; None if the run may go on.
 
-        Waits itself for the first sample only, a few seconds at most. Tells `report` of what has
-        changed since it was last asked; what that raises is raised here.
+        Waits only for the first sample, a few seconds at most. Calls `report` for each change since
+        the last call; an error raised there is raised here.
         """
         silence = self._listen()
         with self._lock:
@@ -239,12 +239,12 @@ class Brakes:
                 self._report(self._changes.popleft())
             except IndexError:
                 break
-        if silence:  # what was seen before says nothing about now
+        if silence:  # earlier samples are out of date
             return None if self._allow_blind else silence
         return "; ".join(on) or None
 
     def readings(self) -> list[Reading]:
-        """All brakes that are not switched off, as they were last seen; blind where that is old."""
+        """All brakes that are not switched off, as last sampled; blind if the sample is old."""
         silence = self._listen()
         with self._lock:
             if not silence:
@@ -257,13 +257,13 @@ class Brakes:
 
     @property
     def wal_bytes(self) -> int | None:
-        """Where the server's log is, as bytes written ever; None if it was not seen."""
+        """Position of the server's log, in bytes ever written; None if not seen."""
         with self._lock:
             return self._wal[-1][1] if self._wal else None
 
     @property
     def wal_per_second(self) -> float | None:
-        """Bytes of log per second of the whole server, lately; None if it is not known yet."""
+        """Recent bytes of log per second of the whole server; None if not known yet."""
         with self._lock:
             if len(self._wal) < 2:
                 return None
@@ -271,14 +271,14 @@ class Brakes:
         return (last - first) / (ended - began)
 
     def close(self) -> None:
-        """Stop watching. A statement or a connection attempt under way ends in its own time."""
+        """Stop watching. A running statement or connection attempt ends by itself."""
         self._closing.set()
         self._thread.join(timeout=1)
 
     # ------------------------------------------------------------------------------- the state
 
     def _listen(self) -> str | None:
-        """Why nothing is known, where nothing was heard for too long; notes the change."""
+        """The reason if there was no sample for too long, else None; records the change."""
         self._first.wait(max(self._heard + BLIND_SECONDS - time.monotonic(), 0))
         with self._lock:
             if not self._marks:
@@ -289,13 +289,13 @@ class Brakes:
                 blind = duration(round(seconds))
                 silence = f"the brakes have seen nothing for {blind}: {self._error}"
             if bool(silence) != self._is_silent and not self._allow_blind:
-                reason = silence or "the brakes see again"
+                reason = silence or "the brakes can be read again"
                 self._changes.append(Change("brakes", bool(silence), reason))
             self._is_silent = bool(silence)
             return silence
 
     def _take(self, samples: Mapping[str, Sample]) -> None:
-        """What the samples mean, and what has changed with them; holds the lock."""
+        """Update the readings from samples, and record changes; holds the lock."""
         for name, sample in samples.items():
             mark = self._marks[name]
             if sample.value is None or sample.value <= mark.start:
@@ -310,7 +310,7 @@ class Brakes:
             self._readings[name] = reading
 
     def _note(self, now: float, wal_bytes: int | None) -> None:
-        """Where the log is; holds the lock."""
+        """Record the position of the log; holds the lock."""
         if wal_bytes is None:
             return
         if self._values["wal_bytes_before"] is None:
@@ -367,7 +367,7 @@ class Brakes:
     def _one_by_one(
         self, connected: psycopg.Connection[Any]
     ) -> tuple[tuple[int | None, str] | None, dict[str, Sample]]:
-        """Where a statement fails, in spite of all: it is blind, and the others are not."""
+        """One by one after a failure: the failing statement is blind, the rest is not."""
         samples = {}
         place = None
         for name in ("wal_position", *(f"brake_{each}" for each in self._marks)):
@@ -395,7 +395,7 @@ class Brakes:
 
 
 def _sample(rows: psycopg.Cursor[Any]) -> Sample:
-    """A statement without a row, or a number that is none, has seen nothing."""
+    """A statement without a row, or with an invalid number, is blind."""
     row = rows.fetchone()
     if row is None:
         return Sample(None, "blind", "the statement returned no row")

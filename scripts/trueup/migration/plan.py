@@ -37,13 +37,13 @@ OPEN_OPTIONS = ("max_quarantined", "compare_others", "planned_xid")
 EVERY_OTHER_COLUMN = "/* every other column of application */"  # in apply_batch_comparing
 SKEW = 1.5  # times its share that the fullest stripe may have before keys are hashed
 
-# (what is looked at, columns done, columns in all)
+# (current column, columns done, columns in all)
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a run is about; everything where nothing is named.
+    """The scope of a run; an empty field means everything.
 
     tenants: ids as text, `none` for the rows of no tenant
     """
@@ -55,9 +55,9 @@ class Scope:
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast: rows of a transaction, pause per so many rows, its wanted duration (ms).
+    """How fast: rows of a transaction, pause per so many rows, its target duration (ms).
 
-    stripes:   how many batches share a range, a power of two; 1 = contiguous; None = as it pays
+    stripes:   batches that share a range, a power of two; 1 = contiguous; None = if it pays
     by_tenant: a batch is rows of one tenant
     workers:   how many work at the same time
     """
@@ -72,7 +72,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Value:
-    """What becomes of a value, or why nothing does: after is None then."""
+    """The new value of a value, or the reason to leave it alone: after is None then."""
 
     before: str | None
     after: str | None
@@ -82,7 +82,7 @@ class Value:
 
 @dataclass(frozen=True)
 class TenantValue:
-    """What becomes of a value among the rows of one tenant (None: of no tenant)."""
+    """The new value of a value in the rows of one tenant (None: of no tenant)."""
 
     tenant: str | None
     before: str
@@ -104,8 +104,8 @@ class Example:
 class ColumnPlan:
     """The plan of one managed column.
 
-    tenant_values: what becomes what by tenant, the commonest first
-    stripes: batches per range; why says why so many
+    tenant_values: value changes by tenant, the commonest first
+    stripes: batches per range; why: the reason for this number
     fullest: the batch with the most rows to change, a row of rehearsal__batch; None: no batches
     """
 
@@ -130,7 +130,7 @@ class ColumnPlan:
 
     @property
     def rows_pending(self) -> int:
-        """Rows whose value is not canonical, whatever becomes of it."""
+        """Rows whose value is not canonical, changed or not."""
         return sum(value.rows for value in self.values if value.before is not None)
 
     @property
@@ -142,7 +142,7 @@ class ColumnPlan:
         return dict(sorted(found.items(), key=lambda each: -each[1]))
 
     def left(self, match_type: str) -> list[Value]:
-        """Values that stay as they are for this reason."""
+        """Values that are left alone for this reason."""
         return [v for v in self.values if v.after is None and v.match_type == match_type]
 
 
@@ -209,7 +209,7 @@ def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
             if name not in known:
                 raise TrueupError(
                     f"{what} {name} is not managed; allowed: {', '.join(dict.fromkeys(known))}",
-                    "managed_columns in dbt_project.yml lists what trueup looks after.",
+                    "dbt_project.yml lists the managed columns.",
                 )
     found = [
         entry
@@ -229,10 +229,10 @@ def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
 
 
 def no_tenant(entry: Mapping[str, Any], what: str) -> TrueupError:
-    """What is said of a column that has no tenants."""
+    """The error for a column that has no tenants."""
     return TrueupError(
         f"{entry['table']}.{entry['column']} has no tenant column, so {what}",
-        "Name the tables that have one with --table.",
+        "Select the tables that have one with --table.",
     )
 
 
@@ -310,7 +310,7 @@ def examine(
     managed: Iterable[Mapping[str, Any]],
     named: Mapping[str, Statement] | None = None,
 ) -> tuple[tables.ServerFacts, dict[tuple[str, str], tables.TableFacts], list[Finding]]:
-    """The server and the tables of a run, and what endangers it; named: None = the project's."""
+    """Facts of the server and the tables of a run, and findings; named: None = the project's."""
     variables = config.project_variables(settings)
     app_schema = config.app_schema(settings)
     named = named or statements.statements(settings)
@@ -332,7 +332,7 @@ def examine(
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """TrueupError that lists what forbids a run."""
+    """TrueupError that lists the failures which rule out a run."""
     failed = [finding for finding in findings if finding.status == FAIL]
     if failed:
         raise TrueupError(
@@ -342,9 +342,9 @@ def refuse(findings: Iterable[Finding]) -> None:
 
 
 def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> None:
-    """TrueupError if what was planned is not what would be planned now, or not there any more.
+    """TrueupError if the plan is stale, or if its tables or columns no longer exist.
 
-    Somebody who changes the stored decisions is found out, as with the statements.
+    Also if the stored decisions were edited.
     """
     schema = ledger.schema(settings)
     stored = _digest(connected, schema, run.run_id, run.options, run.vocabulary_version)
@@ -360,7 +360,7 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
         reason = f"it is older than {hours} hours"
     elif run.sources_sha256 != statements.digest(settings):
         reason = "managed columns, statements or macros have changed since"
-    elif run.kind == MIGRATE:  # a rollback does not ask what a value means
+    elif run.kind == MIGRATE:  # a rollback does not look values up
         vocabularies = {each.split(" ")[0] for each in run.vocabulary_version.split(", ")}
         versions = _versions(connected, runs.statements(run)["vocabulary_versions"], vocabularies)
         if versions != run.vocabulary_version:
@@ -464,7 +464,7 @@ def _proposed_index(
     run_id: uuid.UUID,
     column: ColumnPlan,
 ) -> list[Finding]:
-    """How to make an index of the rows that need work, if they are few of many."""
+    """How to create an index of the rows that need work, if they are few of many."""
     limits = defaults(settings)
     share = limits.get("index_share")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
@@ -488,16 +488,16 @@ def _proposed_index(
 
 def _stripes(pace: Pace, default: int, pays: bool, why: str) -> tuple[int, str]:
     if pace.stripes is not None:
-        return pace.stripes, "as asked for"
+        return pace.stripes, "as requested"
     return (default, why) if pays else (1, why)
 
 
 def _by_tenant(fact: tables.TableFacts, tenant: str) -> str:
-    """What batches by tenant cost."""
+    """The reason for batches by tenant, with their cost."""
     leading = [index.qualified for index in fact.indexes if index.key_columns[:1] == (tenant,)]
     if leading:
         return f"by tenant, found by the index {leading[0]}"
-    return f"by tenant: every tenant costs a pass over the table, no index leads with {tenant}"
+    return f"by tenant: no index leads with {tenant}, so every tenant costs a pass over the table"
 
 
 def _own_statements(
@@ -505,7 +505,7 @@ def _own_statements(
     managed: Iterable[Mapping[str, Any]],
     facts: Mapping[tuple[str, str], tables.TableFacts],
 ) -> dict[str, Any]:
-    """What apply will need, as the ledger keeps it."""
+    """The statements that apply will need, as stored in the ledger."""
     purposes = ("apply_batch", "keys_to_change", "quarantine", "remaining_values",
                 "reopen_batches", "missed_rows", "skip_to", "pending_index")  # fmt: skip
     own = books(found)
@@ -529,9 +529,9 @@ def books(found: Mapping[str, Statement]) -> dict[str, Statement]:
 def with_columns(
     statement: Statement, entry: Mapping[str, Any], fact: tables.TableFacts
 ) -> Statement:
-    """The statement that compares with the names of what it compares: the catalog has them.
+    """The comparing statement with the names of the compared columns, from the catalog.
 
-    All columns but the managed one, those computed from it, and those that may change with it:
+    All columns except the managed one, those computed from it, and those that may change with it:
     updated_at and kept_by_triggers of the entry.
     """
     left_out = {entry["column"], entry.get("updated_at"), *fact.computed_columns,
@@ -547,7 +547,7 @@ def _versions(connected: Connection, statement: Statement, vocabularies: Collect
     if len(rows) != len(vocabularies):
         missing = set(vocabularies) - {name for name, _ in rows}
         raise TrueupError(
-            f"the models know no vocabulary {', '.join(sorted(missing))}", "`dbt build` makes them."
+            f"the models have no vocabulary {', '.join(sorted(missing))}", "Run `dbt build`."
         )
     return ", ".join(f"{name} {version[:12]}" for name, version in rows)
 
@@ -563,7 +563,7 @@ def insert_run(
     kind: str = MIGRATE,
     reverts: uuid.UUID | None = None,
 ) -> None:
-    """A run that nobody has begun; `seal` completes it. reverts: the run that it takes back."""
+    """Store a run that is not started; `seal` completes it. reverts: the run it rolls back."""
     connected.execute(
         sql.SQL(
             "insert into {} (run_id, kind, status, options, statements, vocabulary_version,"
@@ -595,7 +595,7 @@ def insert_control(
     pace: Pace,
     range_end: list[str] | None,
 ) -> None:
-    """How a column of the run is steered.
+    """Store the control row of a column of the run.
 
     range_end: the frozen bound, the last key of the table as texts; None for an empty table
     """
@@ -617,7 +617,7 @@ def insert_control(
 
 
 def oldest_transaction(connected: Connection) -> str:
-    """What was written by this transaction or a later one is not in the plan's snapshot."""
+    """The plan's snapshot does not see rows written by this transaction or a later one."""
     found = connected.execute("select cast(pg_snapshot_xmin(pg_current_snapshot()) as text)")
     return str(found.fetchall()[0][0])
 
@@ -625,9 +625,9 @@ def oldest_transaction(connected: Connection) -> str:
 def _check_tenants(
     connected: Connection, schema: str, run_id: uuid.UUID, tenants: Collection[str | None]
 ) -> None:
-    """TrueupError for a tenant without rows: misspelt, most likely. Reads what was counted.
+    """TrueupError for a tenant without rows, probably misspelt. Reads the stored counts.
 
-    That there are no rows of no tenant is fine.
+    It is fine if there are no rows without a tenant.
     """
     query = sql.SQL("select distinct tenant from {} where run_id = %s").format(
         sql.Identifier(schema, "migration_baselines")
@@ -636,8 +636,8 @@ def _check_tenants(
     unknown = [each for each in tenants if each is not None and each not in counted]
     if unknown:
         raise TrueupError(
-            f"--tenant {', '.join(dict.fromkeys(unknown))}: no row of the tables in scope is of it",
-            "Name tenants as their column has them; none is the rows of no tenant.",
+            f"--tenant {', '.join(dict.fromkeys(unknown))}: the tables in scope have no such row",
+            "Write tenants as in their column; none means the rows of no tenant.",
         )
 
 
@@ -648,7 +648,7 @@ def _digest(
     options: Mapping[str, Any],
     versions: str,
 ) -> str:
-    """SHA-256 of what was decided, as the ledger has it: scope, vocabulary, what becomes what."""
+    """SHA-256 of the stored decisions: scope, vocabulary, value map."""
     query = sql.SQL(
         "select table_name, column_name, map_id, value_before, value_after, match_type,"
         " rows_planned from {} where run_id = %s order by table_name, column_name,"
@@ -667,7 +667,7 @@ def seal(
     versions: str,
     findings: Iterable[Finding],
 ) -> str:
-    """Complete a run that was stored: what was found, and the SHA-256 of what was decided."""
+    """Complete a stored run: its findings, and the SHA-256 of its decisions."""
     digest = _digest(connected, schema, run_id, options, versions)
     connected.execute(
         sql.SQL("update {} set plan_sha256 = %s, findings = %s where run_id = %s").format(

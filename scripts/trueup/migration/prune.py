@@ -1,7 +1,7 @@
-"""`trueup ledger prune`: removes from the ledger what nobody needs of old runs.
+"""`trueup ledger prune`: removes records of old runs that are no longer needed.
 
-Runs that changed nothing go altogether. Of the others only what planning and verification read is
-removed: the audit stays, and everything that a rollback needs.
+Runs that changed nothing are deleted. All other runs lose only the rows that planning and
+verification read: the audit stays, and everything that a rollback needs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ ALLOWED = "allowed: a number of hours, days or weeks (48h, 90d, 12w), or a day (
 
 
 def cutoff(text: str, now: datetime) -> datetime:
-    """The moment that --older-than means: 90d, 12w, 48h before now, or the beginning of a day, UTC.
+    """The time that --older-than means: 90d, 12w, 48h before now, or the beginning of a day, UTC.
 
-    Raises TrueupError for anything else, and for a moment less than a day ago.
+    Raises TrueupError for anything else, and for a time less than a day ago.
     """
     words = text.strip().lower()
     try:
@@ -37,16 +37,16 @@ def cutoff(text: str, now: datetime) -> datetime:
     if now - moment < LEAST:
         raise TrueupError(
             f"--older-than {text} is less than a day ago; allowed: 1d or more",
-            "A run that has just ended may still have to be verified, rolled back or reported.",
+            "A run that has just ended may still need to be verified, rolled back or reported.",
         )
     return moment
 
 
 def look(settings: Settings, connected: Connection, older_than: str) -> dict[str, Any]:
-    """What pruning would remove; reads the ledger only. The document of `--format json`.
+    """A preview of pruning; reads the ledger only. The document of `--format json`.
 
-    tables: per table the rows that go, their size in bytes, and the rows that stay
-    unfinished_runs: planned before that moment and not closed; they are left alone
+    tables: per table the rows to delete, their size in bytes, and the rows that stay
+    unfinished_runs: planned before that time and not closed; they are left alone
     """
     found = statements.statements(settings)
     ((now,),) = connected.execute("select now()").fetchall()  # runs are dated by this clock
@@ -74,7 +74,7 @@ def check_rights(settings: Settings, connected: Connection) -> None:
 def remove(settings: Settings, connected: Connection, seen: dict[str, Any]) -> dict[str, Any]:
     """Remove it, in the caller's transaction; returns the document of `look` with what was removed.
 
-    Decides anew what is old: what happened since `look` is not lost.
+    Selects the old rows again: changes made after `look` are kept.
     """
     statement = statements.statements(settings)["prune__remove"]
     removed: dict[str, int] = dict(

@@ -1,7 +1,7 @@
 """`trueup plan --rehearse` and `apply --dry-run`: try one batch, and estimate the whole run.
 
 `tried_batch` runs the batch with the most rows as `trueup apply` would, and rolls it back. The
-statement `rehearsal__predict` estimates the run from what that batch has cost.
+statement `rehearsal__predict` estimates the run from the cost of that batch.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class ColumnRehearsal:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Every column that has something to change."""
+    """Every column that has rows to change."""
 
     rehearsed_at: datetime
     columns: list[ColumnRehearsal]
 
     @property
     def refusals(self) -> list[Refusal]:
-        """What would keep the run from doing all that the plan promises."""
+        """Errors that would keep the run from changing every planned row."""
         return [refusal for column in self.columns for refusal in column.tryout.refusals]
 
 
@@ -55,9 +55,9 @@ def rehearse(
     progress: plan.Progress = lambda what, done, total: None,
     is_kept: bool = True,
 ) -> Rehearsal:
-    """Try one batch of each column that has rows to change, and estimate what the run costs.
+    """Try one batch of each column that has rows to change, and estimate the cost of the run.
 
-    is_kept: the plan is in the ledger, and what was seen is stored with it
+    is_kept: the plan is in the ledger, and the rehearsal is stored with it
     The connection must not be in autocommit mode.
     """
     found = statements.statements(settings)
@@ -89,7 +89,7 @@ def rehearse(
 
 
 def as_dict(rehearsed: Rehearsal) -> dict[str, Any]:
-    """What migration_runs.rehearsal holds, and `--format json` shows.
+    """The document of migration_runs.rehearsal and of `--format json`.
 
     {rehearsed_at, columns: [{table_name, column_name, tryout, prediction}]}, with the fields of
     Tryout and the columns of rehearsal__predict, which may be null.

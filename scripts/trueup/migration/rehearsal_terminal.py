@@ -1,4 +1,4 @@
-"""What people see of a rehearsal."""
+"""A rehearsal on the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trueup.show.terminal import bytes_text, counted, duration, visible
 
 
 def show(out: Console, rehearsed: Rehearsal) -> None:
-    """For each column what one batch did, and what the run is estimated to cost."""
+    """For each column the result of one batch, and the estimated cost of the run."""
     for column in rehearsed.columns:
         out.print(f"[bold]rehearsed {escape(column.table_name)}.{escape(column.column_name)}[/]")
         for line in _lines(column):
@@ -33,7 +33,7 @@ def show(out: Console, rehearsed: Rehearsal) -> None:
 
 
 def verdict(rehearsed: Rehearsal) -> str | None:
-    """What would make `apply` end with exit code 1; None if nothing was found."""
+    """The errors that would make `apply` exit with 1; None if none was found."""
     found = rehearsed.refusals
     if not found:
         return None

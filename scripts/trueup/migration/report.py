@@ -1,7 +1,7 @@
-"""`trueup report`: what the ledger knows of a run, as one document. Changes nothing.
+"""`trueup report`: the ledger's records of a run, as one document. Changes nothing.
 
-`make` reads it, `as_dict` is the document for machines (docs/schemas/run-report.schema.json says
-what stands where), report_page makes the page of it.
+`make` reads the ledger, `as_dict` is the document for machines (docs/schemas/run-report.schema.json
+describes it), report_page turns it into a page.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def make(
     wanted: str | None,
     verified: Callable[[runs.Run], dict[str, Any]],
 ) -> Report:
-    """Read a run, or the newest that was begun. The connection must not be in autocommit mode.
+    """Read a run, or the newest started one. The connection must not be in autocommit mode.
 
     verified: run → its checks as they are now, see verification.verify.summary.
-    Raises TrueupError if there is no ledger, or no such run, or where it was not begun.
+    Raises TrueupError if there is no ledger, or no such run, or if it was not started.
     """
     schema = ledger.schema(settings)
     ledger.check(connected, schema, settings)
@@ -137,7 +137,7 @@ def _find(
         newest = found["report__newest"].run(connected).fetchone()
         if newest is None:
             raise TrueupError(
-                "no run was begun yet, so there is nothing to report",
+                "no run has started yet, so there is nothing to report",
                 "`trueup plan` makes a plan, `trueup apply` carries it out.",
             )
         wanted = str(newest[0])
@@ -179,9 +179,9 @@ def _totals(columns: Iterable[Column]) -> dict[str, int]:
 
 
 def _standbys(settings: Settings, connected: Connection, schema: str) -> tuple[str, str]:
-    """Whether standbys are close behind, as far as it can be seen now: state and evidence.
+    """Whether standbys have caught up, as far as it can be seen now: state and evidence.
 
-    What is far is what the brakes say; where they are switched off, a person must.
+    The marks of the brakes decide; if these are switched off, a person must.
     """
     server = tables.server_facts(statements.statements(settings), connected, schema)
     marks = brakes.marks(config.project_variables(settings))

@@ -1,4 +1,4 @@
-"""What a run's report says of its numbers: the verdict, the counters, the list to sign off."""
+"""The judgements in a run's report: the verdict, the counters, the sign-off list."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def verdict(
     conflicts: int,
     checks: Mapping[str, Any],
 ) -> Verdict:
-    """How the run ended, in one sentence; passed only where verification says so, too."""
+    """How the run ended, in one sentence; passed only if verification passed, too."""
     back = kind == ROLLBACK
     done = "restored" if back else "changed"
     promised = "restorable" if back else "promised"
@@ -79,7 +79,7 @@ def verdict(
 
 
 def server_work(columns: Iterable[Column]) -> ServerWork:
-    """The counters of all columns: of a table once, and of the log once.
+    """The counters of all columns: each table once, and the log once.
 
     Columns of one table were counted together, and the log is one for the whole server. Counters
     that fell were reset meanwhile, and are not recorded then.
@@ -112,7 +112,7 @@ def sign_off(
     sample: int,
     standbys: tuple[str, str],
 ) -> list[SignOff]:
-    """The list at the end: what the ledger knows is filled in, the rest is for a person."""
+    """The list at the end: facts of the ledger are filled in, the rest is for a person."""
     batches, done = totals["batches"], totals["batches_completed"]
     refused = totals["rows_failed"]
     evidence = f"{done:,} of {counted(batches, 'batch')} completed"
@@ -140,10 +140,10 @@ def sign_off(
         SignOff("sample_read", "Sample read", OPEN, sample_text),
         SignOff(
             "application_spot_checked", "Application spot-checked", OPEN,
-            "a few of these rows, looked at in the application itself",
+            "a few of these rows, checked in the application itself",
         ),
         SignOff("replica_lag_normal", "Replica lag back to normal", *standbys),
-        SignOff("report_archived", "Report archived", OPEN, "this file, where it will be found"),
+        SignOff("report_archived", "Report archived", OPEN, "this file, in your archive"),
         SignOff(
             "tracking_kept", "Tracking and audit kept", MET if agrees else NOT_MET, kept
         ),
@@ -155,6 +155,6 @@ def _number(value: Any) -> float | None:
 
 
 def _grown(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> int | None:
-    """How much a counter has grown; None if it is not there, or fell."""
+    """How much a counter has grown; None if it is missing, or fell."""
     first, last = _number(before.get(name)), _number(after.get(name))
     return None if first is None or last is None or last < first else int(last - first)

@@ -1,4 +1,4 @@
-"""The page of `trueup report`: chooses what of a report is shown; the template formats it."""
+"""The page of `trueup report`: selects the contents; the template formats them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def build(report: Report) -> str:
 
 
 def _parts(report: Report, columns: list[dict[str, Any]]) -> list[Part]:
-    """All rows of the run's columns, by what became of them."""
+    """All rows of the run's columns, by outcome."""
     if not report.is_rollback:
         return figures.summed(map(flows.parts, columns))
     done = report.totals["rows_updated"]
@@ -81,7 +81,7 @@ def _tenant_parts(row: Row, is_rollback: bool) -> list[Part]:
 
 
 def _plot(report: Report) -> Plot | None:
-    """Each batch by the time it ended, with the usual, the slow and the wanted duration."""
+    """Each batch by the time it ended, with the usual, the slow and the target duration."""
     found = report.durations
     wanted = [column.target_ms for column in report.columns if column.batches]
     dots = [
@@ -94,7 +94,7 @@ def _plot(report: Report) -> Plot | None:
 
 
 def _breaks(report: Report) -> list[tuple[float, float]]:
-    """When nobody worked: after how many % of the time of work, and for how many seconds."""
+    """Breaks of the run: after how many % of the working time, and for how many seconds."""
     seconds = report.durations.worked_seconds
     return [
         (100 * max(row["worked_seconds"] - row["duration_ms"] / 1000, 0) / seconds,
@@ -108,7 +108,7 @@ def _rate(count: float | None, whole: float | None) -> float | None:
 
 
 def _reasons(report: Report) -> list[dict[str, Any]]:
-    """What stayed, and why, over all columns; empty values are no finding."""
+    """Values left alone and why, over all columns; empty values are not listed."""
     found = []
     for because, (title, meaning) in LEFT.items():
         targets = [row for row in report.targets if row["left_because"] == because]
@@ -126,7 +126,7 @@ def _reasons(report: Report) -> list[dict[str, Any]]:
 
 
 def _compared(each: dict[str, Any]) -> tuple[str, str, str, str]:
-    """What, the estimated range, what it was, and whether that is in the range."""
+    """Figure, estimated range, actual value, and whether it is in the range."""
     low, high, actual = (_in_unit(each[name], each["unit"]) for name in ("low", "high", "actual"))
     inside = {None: "–", True: "yes", False: "no"}[each["is_in_range"]]
     return each["what"], low if low == high else f"{low} to {high}", actual, inside

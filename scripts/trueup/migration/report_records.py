@@ -18,7 +18,7 @@ Row = dict[str, Any]
 class Column:
     """A managed column of the run. row_total, null_total, blank_total: None if not counted.
 
-    rows_left: values that stay as they are, as the plan listed them; NULL and blank not among them
+    rows_left: rows whose value the plan left alone, without NULL and blank
     measured:  counters of the server, {"before": {...}, "after": {...}}; None if not recorded
     """
 
@@ -53,9 +53,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Durations:
-    """Of completed batches, in milliseconds; the rest is of all that ended, failed ones too.
+    """Durations of completed batches in milliseconds; other fields cover failed batches, too.
 
-    worked_seconds: without the breaks in which nobody worked. None if there is no such batch.
+    worked_seconds: without breaks in which the run was stopped. None if there is no such batch.
     """
 
     batches: int
@@ -70,7 +70,7 @@ class Durations:
 
 @dataclass(frozen=True)
 class Listed:
-    """So many rows, the first of them at length."""
+    """A number of rows, with the first of them in full."""
 
     total: int
     rows: list[Row]
@@ -78,9 +78,9 @@ class Listed:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the audit holds, and what the batches counted.
+    """Counts of the audit and of the batches.
 
-    rows_others_changed: rows whose other columns changed too; None if nobody compared
+    rows_others_changed: rows whose other columns changed too; None if not compared
     """
 
     entries: int
@@ -91,7 +91,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class Updates:
-    """Updates of a table from the run's beginning to its end, whoever made them."""
+    """All updates of a table between the run's start and end, by any session."""
 
     table_name: str
     updates: int
@@ -100,7 +100,7 @@ class Updates:
 
 @dataclass(frozen=True)
 class ServerWork:
-    """What the server counted: tables without counters are left out, wal_bytes is None then."""
+    """The server's counters; a table without counters is left out, then wal_bytes is None."""
 
     tables: list[Updates]
     wal_bytes: int | None
@@ -159,5 +159,5 @@ class Report:
 
     @property
     def is_rollback(self) -> bool:
-        """Whether it takes another run back."""
+        """Whether it rolls back another run."""
         return bool(self.run["kind"] == ROLLBACK)

@@ -1,8 +1,8 @@
-"""`trueup rollback`: taking back what a run has changed, as a run of its own.
+"""`trueup rollback`: undo the changes of a run, as a separate run.
 
-What comes back is decided in SQL: a row that still has the value which the run wrote last, and that
-no other run has changed since, gets the value it had before the run. Every other one is a conflict:
-it is listed, and left as it is.
+SQL decides which rows are restored: a row that still has the value that the run wrote last, and
+that no other run has changed since, gets the value it had before the run. Every other row is a
+conflict: it is listed and left alone.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from trueup.core.statements import Statement, column_statement
 from trueup.migration import plan
 from trueup.migration.session import Event
 
-# of a rollback, per column; what the plan of a migration stores of these is not needed
+# of a rollback, per column
 PURPOSES = ("revert_batch", "keys_to_revert", "quarantine", "reopen_reverts", "unrestored_rows",
             "store_conflicts", "skip_to")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which changes of the run are meant; all of them where nothing is named.
+    """The changes of the run to undo; an empty field means all.
 
     tenants:       ids as text, `none` for the rows of no tenant
-    batch_id:      of the run that is taken back
-    values_before: what the rows were before the run
+    batch_id:      of the original run
+    values_before: the rows' values before the run
     """
 
     table_names: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Conflict:
-    """A row that stays as it is: what it was before the run, what the run wrote, what it is now.
+    """A row that is left alone, with its values before the run, after the run, and now.
 
     reason: deleted, edited, or changed by a later run
     """
@@ -75,9 +75,9 @@ class Restored:
 
 @dataclass(frozen=True)
 class ColumnRollback:
-    """What becomes of one column.
+    """The rollback of one column.
 
-    reasons:   how many rows stay as they are, by reason
+    reasons:   number of conflicts by reason
     conflicts: the first of them
     """
 
@@ -90,13 +90,13 @@ class ColumnRollback:
 
     @property
     def rows(self) -> int:
-        """Rows that come back."""
+        """Rows that are restored."""
         return sum(value.rows for value in self.values)
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """What a rollback would do, or will do.
+    """A rollback, planned or only previewed.
 
     run_id: of the rollback; None if it was not stored
     """
@@ -107,7 +107,7 @@ class Rollback:
 
     @property
     def rows(self) -> int:
-        """Rows that come back."""
+        """Rows that are restored."""
         return sum(column.rows for column in self.columns)
 
     @property
@@ -117,7 +117,7 @@ class Rollback:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many rows stay as they are, by reason."""
+        """Number of conflicts by reason."""
         found: dict[str, int] = {}
         for column in self.columns:
             for reason, rows in column.reasons.items():
@@ -131,15 +131,15 @@ class Rollback:
 
 
 def find(connected: Connection, schema: str, wanted: str) -> runs.Run:
-    """The run that is to be taken back.
+    """The run to roll back.
 
-    Raises TrueupError if it was never begun, or could still change rows.
+    Raises TrueupError if it was never started, or could still change rows.
     """
     everything = (*runs.PLANNED, *runs.UNFINISHED, *runs.FINISHED)
     run = runs.find(connected, schema, wanted, everything)
     if run.status in runs.PLANNED:
         raise TrueupError(
-            f"run {run.short_id} was never begun: there is nothing to take back",
+            f"run {run.short_id} was never started: there is nothing to roll back",
             f"`trueup cancel {run.short_id}` closes it.",
         )
     held = connected.execute(
@@ -152,7 +152,7 @@ def find(connected: Connection, schema: str, wanted: str) -> runs.Run:
         how = f"{held[0]} works on run {run.short_id}" if held else _unfinished(run)
         raise TrueupError(
             f"{how}; a run can be rolled back once it can no longer change rows",
-            f"`trueup cancel {run.short_id}` closes it, what it has changed stays changed;"
+            f"`trueup cancel {run.short_id}` closes it and keeps its changes;"
             f" then `trueup rollback {run.short_id}`.",
         )
     return run
@@ -168,13 +168,13 @@ def make(
     examples: int | None = None,
     progress: plan.Progress = lambda what, done, total: None,
 ) -> Rollback:
-    """Count what would come back, in one snapshot; keep: and store it as a run, in one transaction.
+    """Count the rows to restore, in one snapshot; keep: also store it as a run, in one transaction.
 
-    pace:     batch_size, stripes and by_tenant are those of the run that is taken back
+    pace:     batch_size, stripes and by_tenant are those of the original run
     examples: conflicts of each reason and column, None for all
-    Nothing is written where it is not to be kept, or where no row would come back. The connection
-    must not be in autocommit mode. Raises TrueupError for a scope that the run does not have, and
-    where a table cannot be changed in place.
+    Nothing is written without `keep`, or if no row would be restored. The connection must not be in
+    autocommit mode. Raises TrueupError for a scope that the run does not have, and if a table
+    cannot be changed in place.
     """
     schema = ledger.schema(settings)
     managed = _entries(settings, connected, schema, reverted, scope)
@@ -191,7 +191,7 @@ def make(
     except psycopg.errors.NumericValueOutOfRange:
         raise TrueupError(
             f"run {reverted.short_id} has more than {plan.MOST_SPELLINGS:,} different pairs of"
-            " values to take back in one column",
+            " values to restore in one column",
             "Narrow the rollback with --tenant, and run it tenant by tenant.",
         ) from None
     finally:
@@ -217,7 +217,7 @@ def nothing(connected: Connection, schema: str, made: Rollback) -> str:
     if not made.reasons:
         return f"Run {short} has changed no row."
     listed = ", ".join(f"{rows:,} {reason}" for reason, rows in sorted(made.reasons.items()))
-    told = f"Of run {short} no row can be restored: {listed}."
+    told = f"No row of run {short} can be restored: {listed}."
     if reverting:
         other = reverting[0][:8]
         told += f"\nIt was rolled back by run {other}; `trueup rollback {other}` undoes that."
@@ -225,7 +225,7 @@ def nothing(connected: Connection, schema: str, made: Rollback) -> str:
 
 
 def conflicts_of(connected: Connection, schema: str, run_id: uuid.UUID) -> int:
-    """How many rows a rollback has left alone because others had changed them."""
+    """How many rows a rollback left alone because they had been changed since."""
     query = sql.SQL("select count(*) from {} where run_id = %s").format(
         sql.Identifier(schema, "migration_conflicts")
     )
@@ -233,11 +233,11 @@ def conflicts_of(connected: Connection, schema: str, run_id: uuid.UUID) -> int:
 
 
 def left_alone(rows: int) -> Event:
-    """What is said of conflicts at the end of a rollback."""
+    """The event about conflicts at the end of a rollback."""
     few = "1 row was" if rows == 1 else f"{rows:,} rows were"
     return Event(
         "conflicts_left",
-        f"{few} left alone, changed by others since; migration_conflicts has the values",
+        f"{few} left alone, because they were changed since; migration_conflicts has the values",
         "warn",
         {"conflicts": rows},
     )
@@ -356,7 +356,7 @@ def _own_statements(
 def _entries(
     settings: Settings, connected: Connection, schema: str, reverted: runs.Run, scope: Scope
 ) -> list[dict[str, Any]]:
-    """The managed columns of the run in scope; TrueupError if the scope is none of the run."""
+    """The managed columns of the run in scope; TrueupError if the run does not have the scope."""
     places = connected.execute(
         sql.SQL("select table_name, column_name from {} where run_id = %s order by 1, 2").format(
             sql.Identifier(schema, "stage_migration_control")
@@ -389,8 +389,8 @@ def _entries(
         entry = known_entries.get((table, column))
         if entry is None:
             raise TrueupError(
-                f"{table}.{column} is not managed any more, so nothing can be written to it",
-                "Put it back into managed_columns of dbt_project.yml, or leave it out with"
+                f"{table}.{column} is no longer managed, so it cannot be written",
+                "Add it to managed_columns of dbt_project.yml again, or leave it out with"
                 " --table and --column.",
             )
         if scope.tenants and not entry.get("tenant"):
@@ -410,7 +410,7 @@ def _of_batch(
     batch_id: int,
     places: list[tuple[Any, ...]],
 ) -> list[tuple[Any, ...]]:
-    """Where the one batch is; TrueupError if it is not in scope."""
+    """The table and column of the batch; TrueupError if it is not in scope."""
     query = sql.SQL(
         "select table_name, column_name from {} where run_id = %s and batch_id = %s"
     ).format(sql.Identifier(schema, "stage_migration_batches"))
@@ -421,7 +421,7 @@ def _of_batch(
             "The view stage_normalization_log has the batch of every changed row.",
         )
     if found[0] not in places:
-        raise TrueupError(f"--batch {batch_id} is one of {found[0][0]}.{found[0][1]}, not in scope")
+        raise TrueupError(f"--batch {batch_id} of {found[0][0]}.{found[0][1]} is not in scope")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What people see of plans and runs: tables, log lines, a progress bar."""
+"""Plans and runs on the terminal: tables, log lines, a progress bar."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def plan_lines(plan: Plan) -> Iterator[Event]:
 
 
 def plan_json(plan: Plan, rehearsed: rehearsal.Rehearsal | None = None) -> str:
-    """The plan for machines; with its rehearsal, where there is one."""
+    """The plan for machines; with its rehearsal, if there is one."""
     by_tenant: dict[tuple[str, str], dict[str | None, list[dict[str, Any]]]] = {}
     for column in plan.columns:
         tenants = by_tenant.setdefault((column.table_name, column.column_name), {})
@@ -165,7 +165,7 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
         f" nothing is half done. `trueup resume {run}` goes on.",
         "cancelled": f"Run {run} is cancelled; what was done stays done.",
         "failed": f"Run {run} failed: {outcome.notes}\n"
-        f"`trueup resume {run}` goes on where it stopped.",
+        f"`trueup resume {run}` continues where it stopped.",
     }
     out.print(words[outcome.status], soft_wrap=True, markup=False)
     if outcome.audit_digest:
@@ -213,7 +213,7 @@ def show_status(
         holder = f", held by {control['lease_owner']}" if control["lease_owner"] else ""
         if holder and not control["is_held"]:
             since = f"{control['lease_until']:%Y-%m-%d %H:%M:%S}"
-            holder += f", not heard of since {since}; `trueup resume` goes on"
+            holder += f", no heartbeat since {since}; `trueup resume` continues"
         asked = (
             f", asked to be {control['requested_status']}" if control["requested_status"] else ""
         )

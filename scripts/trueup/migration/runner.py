@@ -1,4 +1,4 @@
-"""Running a plan: whose turn it is, what may forbid it, and the keyboard."""
+"""Running a plan: leases, checks before the start, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Report = Callable[[engine.Event], None]
 
 
 def order(settings: Settings, run: runs.Run) -> engine.Order:
-    """What the engine needs to know of a run."""
+    """The engine's view of a run."""
     known = plan.defaults(settings)
     return engine.Order(
         run_id=run.run_id,
@@ -56,8 +56,8 @@ def check(settings: Settings, connected: Connection, run: runs.Run) -> None:
 def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -> int:
     """Close the open batches of a table up to a key; returns how many were touched.
 
-    table: may be left out where the run has one only. key: as people write it, 4711 or 4711,x.
-    Raises TrueupError if the run has no such table, or the key is none of its keys.
+    table: may be left out if the run has only one. key: as people write it, 4711 or 4711,x.
+    Raises TrueupError if the run has no such table, or if the key does not fit.
     """
     own = runs.statements(run)
     found = own["run_columns"].run(connected, run_id=run.run_id).fetchall()
@@ -66,7 +66,7 @@ def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -
         table = names[0]
     if table not in names:
         raise TrueupError(
-            f"--resume-from is about one table; --table is {table or 'missing'}, "
+            f"--resume-from needs one table; --table is {table or 'missing'}, "
             f"allowed: {', '.join(names)}"
         )
     touched = 0
@@ -106,14 +106,14 @@ def set_pace(
     max_quarantined: int | None = None,
     compare_others: bool = False,
 ) -> None:
-    """Write down what apply was asked for beyond the plan; None leaves a number as it is.
+    """Store the options of apply that override the plan; None keeps the plan's number.
 
-    Raises TrueupError if a runner is at work: its pace is changed by `stage_migration_control`;
-    and where the run is in none of the statuses any more, or is to be cancelled. Until the
-    transaction ends nobody takes it.
+    Raises TrueupError if a runner works (use `stage_migration_control` to change its pace), if the
+    run is no longer in one of the statuses, or if a cancel was requested. No other runner can take
+    the run until the transaction ends.
     """
     if compare_others and run.kind != MIGRATE:
-        raise TrueupError("--hash-others is about a migration; a rollback compares nothing")
+        raise TrueupError("--hash-others needs a migration; a rollback compares nothing")
     runs.lock(connected, schema, run, statuses)
     found = runs.statements(run)["other_runners"].run(connected, run_id=run.run_id)
     engine.raise_if_held(found.fetchall())
@@ -151,7 +151,7 @@ def close(
 ) -> None:
     """Pause, cancel or complete a run without a live lease; revokes the token of a hung runner.
 
-    Raises TrueupError if its status has changed, or if it was edited (it can be cancelled still).
+    Raises TrueupError if its status has changed, or if it was edited (it can still be cancelled).
     """
     schema = ledger.schema(settings)
     runs.lock(connected, schema, run, statuses)
@@ -192,7 +192,7 @@ def close(
 
 
 def close_empty(settings: Settings, connected: Connection, made: plan.Plan) -> None:
-    """A plan with nothing to change has been carried out."""
+    """Complete a plan with nothing to change."""
     if not made.rows_planned:
         run = runs.find(connected, ledger.schema(settings), str(made.run_id), runs.PLANNED)
         close(settings, connected, run, "completed")
@@ -204,7 +204,7 @@ def work(
 ) -> engine.Outcome:
     """Run the batches. Ctrl-C ends it after the current batch, a second one in the middle of it.
 
-    Raises TrueupError if a brake cannot see what it watches, unless that is allowed.
+    Raises TrueupError if a brake cannot be read, unless that is allowed.
     """
     stop = engine.Stop()
     ordered = order(settings, run)
@@ -250,7 +250,7 @@ def work(
 
 
 class Place(NamedTuple):
-    """A column of a run, its batches in all and those that are over."""
+    """A column of a run, its number of batches and of finished ones."""
 
     table_name: str
     column_name: str
@@ -285,7 +285,7 @@ def pending_indexes(
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """The row of the statement pending_index by table and column of a migration.
 
-    None of a rollback, which looks for canonical values: the index leaves them out.
+    None for a rollback, which looks for canonical values: the index leaves them out.
     """
     if run.kind != MIGRATE:
         return {}
@@ -325,7 +325,7 @@ def status(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
     """The progress view and the control rows of its run; None if there is no run at all.
 
-    is_held, of a control row: its runner has been heard of in time, by the database's clock.
+    is_held, of a control row: its lease is live, by the database's clock.
     """
     ledger.check(connected, schema)
     with connected.cursor(row_factory=dict_row) as cursor:

@@ -1,9 +1,9 @@
-"""The one place that looks at a managed table and its server, and says what endangers a run.
+"""Examines a managed table and its server, and reports what endangers a run.
 
 `facts` and `server_facts` ask the catalogs by analyses/migration/tables.sql (no row of the
-application is read), `judge` and `judge_server` make findings of the answers. `trueup doctor` shows
-them with writes=False: what only an in-place migration needs is a warning. `trueup plan` and
-`trueup apply` judge with writes=True: then it is a failure.
+application is read), `judge` and `judge_server` turn the answers into findings. `trueup doctor`
+uses writes=False: faults that only concern an in-place migration are warnings. `trueup plan` and
+`trueup apply` use writes=True: then they are failures.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OLDEST, NEWEST = 15, 18  # PostgreSQL, supported
 
 TEXT_TYPES = ("text", "varchar", "citext")  # a batch can compare and write them as they are
 OLD_SECONDS = 60  # a transaction open for longer holds back pruning during a run
-OLD_TRANSACTIONS = 10_000  # the same for what has no start time: standbys, slots
+OLD_TRANSACTIONS = 10_000  # the same for standbys and slots, which have no start time
 LEAST_DEADLOCK_MS = 250  # a batch waits up to 200 ms for a lock: at most 0.8 of it
 SHORT_STATEMENT_MS = 600_000  # models and verification read whole tables
 UPDATED_LEDGER = ("migration_runs", "stage_migration_batches", "stage_migration_control")
@@ -107,9 +107,9 @@ class Constraint:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What the catalogs say of a managed column and its table; empty where there is no table.
+    """The catalogs' facts of a managed column and its table; empty if there is no table.
 
-    estimated_rows: as the planner would; None if nobody has looked yet. bytes: with indexes.
+    estimated_rows: the planner's estimate; None if never analyzed. bytes: with indexes.
     kind: table, partitioned table, view, materialized view, foreign table, ...
     children, parents: of inheritance, not partitions. never_analyzed: relations with rows.
     """
@@ -225,7 +225,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class LedgerFacts:
-    """The ledger's relations that are missing, and the rights on the others that we lack."""
+    """The ledger's missing relations, and the role's missing rights on the existing ones."""
 
     schema: str
     missing: tuple[str, ...]
@@ -235,7 +235,7 @@ class LedgerFacts:
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """What concerns every table. Timeouts: those of this role, 0 = none; version: 15 to 18."""
+    """Facts for all tables. Timeouts: those of this role, 0 = none; version: 15 to 18."""
 
     version: int
     role: str
@@ -260,7 +260,7 @@ class ServerFacts:
 def facts(
     named: Named, connected: psycopg.Connection[Any], schema: str, entry: Mapping[str, Any]
 ) -> TableFacts:
-    """Look at one entry of managed_columns; exists is False where there is no such table.
+    """Examine one entry of managed_columns; exists is False if there is no such table.
 
     named: the statements of the project, see statements.statements.
 
@@ -326,7 +326,7 @@ def server_facts(
 ) -> ServerFacts:
     """Look at the server, at what goes on there, and at the ledger."""
     (server,) = _rows(named, connected, "server__settings")
-    # A pooler answers the client with a process id of its own making.
+    # A pooler invents the process id that it sends to the client.
     behind_pooler = server.pop("backend_pid") != connected.info.backend_pid
     (tables,) = _rows(
         named,
@@ -379,13 +379,13 @@ def judge(
     built: bool = False,
     production: bool = False,
 ) -> list[Finding]:
-    """What is good, what endangers and what forbids a run on one managed column.
+    """Findings on one managed column: what is fine, what endangers a run, what rules it out.
 
     canonical_max_length: characters of the longest value to be written; None = not known.
-    writes:     rows will be changed in place; False: only models read the table, and what only
-                writing needs is a warning.
+    writes:     rows will be changed in place; False: only models read the table, and what
+                only writing needs is a warning.
     document:   a jsonb column, which is never changed in place.
-    built:      models are there already; what only building them needs is a warning.
+    built:      the models exist; what only building them needs is a warning.
     production: more rights than needed are worth a warning.
 
     Findings on the table (subject `table`) are the same for each of its columns (subject
@@ -444,8 +444,8 @@ def hot_blockers(facts: TableFacts, server: ServerFacts) -> list[Blocker]:
 def stripes_possible(facts: TableFacts, server: ServerFacts) -> tuple[bool, str]:
     """Whether striping pays for this column, and why (not), in one sentence.
 
-    It pays when the next stripe can use the room that the last one freed: when updates are HOT and
-    nobody holds back pruning.
+    It pays if the next stripe can reuse the space that the last one freed: if updates are HOT and
+    no session holds back pruning.
     """
     if blockers := hot_blockers(facts, server):
         return False, f"{blockers[0].words}, which rules out HOT updates"
@@ -496,7 +496,7 @@ def _shape(facts: TableFacts, server: ServerFacts, document: bool) -> Iterator[P
 def _readable(
     facts: TableFacts, server: ServerFacts, document: bool, built: bool, blocked: str
 ) -> Iterator[Part]:
-    """What models need too; for documents, only models."""
+    """Needs of models and migrations; documents are only read by models."""
     unread = WARN if document and built else FAIL
     if not facts.may_use_schema:
         yield (
@@ -524,7 +524,7 @@ def _type(facts: TableFacts, column: Column, longest: int | None, blocked: str) 
     if column.base == "bpchar":
         yield blocked, f"is {column.type}, which pads every value with spaces", change
     elif column.base == "enum":
-        yield blocked, f"is the enum {column.type}, which holds none but its own values", change
+        yield blocked, f"is the enum {column.type}, which only accepts its own values", change
     if column.max_length is not None and longest is not None and column.max_length < longest:
         yield (
             blocked,
@@ -546,7 +546,7 @@ def _type(facts: TableFacts, column: Column, longest: int | None, blocked: str) 
 def _writable(
     facts: TableFacts, server: ServerFacts, column: Column, blocked: str
 ) -> Iterator[Part]:
-    """What only an in-place migration needs."""
+    """Needs of an in-place migration only."""
     if not facts.may_update:
         yield (
             blocked,
@@ -556,7 +556,7 @@ def _writable(
     if column.generated:
         yield (
             blocked,
-            f"is a {column.generated} generated column, which nobody can write",
+            f"is a {column.generated} generated column, which cannot be written",
             "manage the column it is computed from",
         )
     if facts.is_partition_key or column.name in facts.primary_key:
@@ -565,7 +565,7 @@ def _writable(
 
 
 def _slow(facts: TableFacts, server: ServerFacts, *, by_trigger: bool) -> Iterator[Part]:
-    """What costs HOT updates, index by index; by triggers: the same for each column."""
+    """Indexes that rule out HOT updates; those due to triggers are the same for each column."""
     for blocker in hot_blockers(facts, server):
         index = blocker.index
         if blocker.by_trigger != by_trigger:
@@ -578,9 +578,9 @@ def _slow(facts: TableFacts, server: ServerFacts, *, by_trigger: bool) -> Iterat
 
 
 def _refusing(facts: TableFacts, column: Column) -> Iterator[Part]:
-    """What may refuse a value that trueup writes, or change with it.
+    """Whatever may refuse a value that trueup writes, or change with it.
 
-    check_others() reads what the plan has kept of generated columns and triggers by their first
+    check_others() recognizes the stored findings on generated columns and triggers by their first
     word.
     """
     if column.domain_checks:
@@ -609,7 +609,7 @@ def _table(
     if facts.children:
         yield (
             blocked,
-            f"tables inherit from it: {_listed(facts.children)}; its key does not hold for them",
+            f"tables inherit from it: {_listed(facts.children)}; its key does not cover them",
             f"alter table {facts.children[0]} no inherit {facts.qualified}",
         )
     if facts.parents:
@@ -657,24 +657,24 @@ def _triggers(facts: TableFacts) -> Iterator[Part]:
 
 
 def _replicated(facts: TableFacts, blocked: str) -> Iterator[Part]:
-    """Publications and how their subscribers know a row; without that, updates are refused."""
+    """Publications, and the replica identity they need; without it updates are refused."""
     if not facts.publications:
         return
     published = f"published by {_listed(facts.publications)}"
-    mend = f"alter table {facts.qualified} replica identity default"
+    remedy = f"alter table {facts.qualified} replica identity default"
     if "nothing" in facts.replica_identities:
-        yield blocked, f"{published} without a replica identity: updates are refused", mend
+        yield blocked, f"{published} without a replica identity: updates are refused", remedy
     elif "full" in facts.replica_identities:
-        yield WARN, f"{published} with replica identity full: whole rows go to the log", mend
+        yield WARN, f"{published} with replica identity full: whole rows go to the log", remedy
 
 
 # ------------------------------------------------------------------------------ judging a server
 
 
 def judge_server(server: ServerFacts, *, writes: bool, marks: Mapping[str, Mark]) -> list[Finding]:
-    """The same for what concerns every table; one line per subject, and per old snapshot.
+    """The same for the server; one line per subject, and per old snapshot.
 
-    marks: of the brakes that are not switched off (brakes.marks): at what a run would wait.
+    marks: of the brakes that are not switched off (brakes.marks), at which a run would wait.
     """
     return [
         Finding(subject, *part)
@@ -711,7 +711,7 @@ def _standby(server: ServerFacts) -> Iterator[Part]:
 
 def _pooler(server: ServerFacts) -> Iterator[Part]:
     if server.behind_pooler:
-        yield OK, "a pooler stands in between; transaction pooling will do", ""
+        yield OK, "a pooler is in between; transaction pooling is enough", ""
     else:
         yield OK, "none: connected to the server itself", ""
 
@@ -723,7 +723,7 @@ def _monitor(server: ServerFacts) -> Iterator[Part]:
         yield (
             WARN,
             f"role {server.role} cannot see other sessions nor how far standbys are behind; "
-            "without --allow-blind-brakes no run begins",
+            "without --allow-blind-brakes no run starts",
             f"grant pg_monitor to {server.role}",
         )
 
@@ -761,10 +761,10 @@ def _snapshots(server: ServerFacts, mark: Mark | None) -> Iterator[Part]:
         elif snapshot.age_seconds is None:
             remedy = f"grant pg_monitor to {server.role}"
         elif snapshot.pid:
-            remedy = f"select pg_terminate_backend({snapshot.pid}), if nobody needs it"
+            remedy = f"select pg_terminate_backend({snapshot.pid}), if it is not needed"
         found = f"{snapshot.label} keeps old row versions from being pruned"
         if mark and not snapshot.is_remote and (snapshot.age_seconds or 0) > mark.stop:
-            found += "; a run waits until it is gone"
+            found += "; a run waits until it ends"
         yield WARN, found, remedy
     if len(old) > SHOWN:
         yield WARN, f"and {len(old) - SHOWN} more", ""
@@ -779,7 +779,7 @@ def _replicas(server: ServerFacts, marks: Mapping[str, Mark]) -> Iterator[Part]:
         if replica.state is None:
             yield (
                 WARN,
-                f"{replica.name}: how far it is behind cannot be seen",
+                f"{replica.name}: its lag cannot be seen",
                 f"grant pg_monitor to {server.role}",
             )
             continue
@@ -808,7 +808,7 @@ def _slots(server: ServerFacts, mark: Mark | None) -> Iterator[Part]:
             else f"select pg_drop_replication_slot({sql.quote(slot.name)})",
         )
     if not keeping:
-        most = f" keeps more than {bytes_text(int(mark.stop))} of log" if mark else " is looked at"
+        most = f" keeps more than {bytes_text(int(mark.stop))} of log" if mark else " is checked"
         yield OK, f"none of {len(server.slots)}{most}", ""
 
 

@@ -1,7 +1,7 @@
 """The batch that a rehearsal tries out, in a transaction that is rolled back.
 
-As `trueup apply` runs it: the database says which rows it refuses, what triggers change besides,
-and how long it takes. Rows are locked for one batch, and no longer.
+It runs as in `trueup apply`: it shows which rows the database refuses, what else triggers change,
+and how long it takes. Rows are locked only for the duration of one batch.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ QUARANTINED, STOPS, KEPT = "quarantined", "stops the run", "left as it is"
 
 @dataclass(frozen=True)
 class Refusal:
-    """What `trueup apply` would end with exit code 1 for.
+    """An error for which `trueup apply` would exit with 1.
 
-    row_key:     the row; None if it is no single one
+    row_key:     the row; None if it concerns several
     consequence: quarantined, stops the run, or left as it is (no error, and no change either)
     """
 
@@ -49,7 +49,7 @@ class Refusal:
 class OtherColumn:
     """A column that changes with the managed one: set by a trigger, or generated.
 
-    rows: how many of the rows that were changed; row_key, before, after: of one of them
+    rows: how many of the changed rows; row_key, before, after: of one of them
     """
 
     column_name: str
@@ -75,7 +75,7 @@ class OtherRows:
 class Tryout:
     """The batch that was rolled back.
 
-    rows:        that the plan would change in what was tried; rows_changed: that were changed
+    rows:        planned rows of the tried batch; rows_changed: rows that were changed
     duration_ms: of its transaction, without the commit
     wal_bytes:   of the write-ahead log, in so many records, with so many images of whole pages
     is_complete: every refused row is listed, not only the first ones
@@ -98,7 +98,7 @@ class Tryout:
 
 @dataclass(frozen=True)
 class Job:
-    """One column of a plan, and what its rehearsal needs to know.
+    """One column of a plan, and the context of its rehearsal.
 
     found:   the statements of the project
     tenants: as the options of a run have them
@@ -129,7 +129,7 @@ class Job:
 
 
 class Row(NamedTuple):
-    """A row as the database has it; other_columns: JSON of all but the managed one."""
+    """A row in the database; other_columns: JSON of all except the managed one."""
 
     row_key: str
     row_version: str
@@ -138,7 +138,7 @@ class Row(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """A try that went through, and was rolled back.
+    """A try without an error, which was rolled back.
 
     log:    WAL Bytes, WAL Records, WAL FPI
     writes: rows that triggers wrote, by table and action
@@ -171,7 +171,7 @@ def try_out(job: Job) -> Tryout:
 
 
 class _Trial:
-    """The tries of one batch, and what they have shown so far."""
+    """The tries of one batch, and their results so far."""
 
     def __init__(self, job: Job, values: Mapping[str, Any]) -> None:
         self.job = job
@@ -202,7 +202,7 @@ class _Trial:
         return found
 
     def _narrow(self, whole: Piece) -> Piece:
-        """As much of the batch as may be read at once."""
+        """The part of the batch that may be read at once."""
         facts = self.job.facts
         most = max(MOST_BYTES * (facts.estimated_rows or 0) // max(facts.bytes, 1), 1)
         if not facts.estimated_rows or self.found.rows_planned <= most:
@@ -213,14 +213,14 @@ class _Trial:
         return self._first(whole, self._keys(whole)[:most])
 
     def _without_images(self, piece: Piece, before: Mapping[str, Row], done: _Done) -> _Done:
-        """The same again if the log got whole pages: it has them now, and records are counted."""
+        """The same again if the log got whole pages: it has them now, so only records count."""
         if done.log["WAL FPI"]:
-            with suppress(psycopg.Error):  # others hold the rows now
+            with suppress(psycopg.Error):  # other sessions hold the rows now
                 return self._try(piece, before)._replace(duration_ms=done.duration_ms)
         return done
 
     def _try(self, piece: Piece, before: Mapping[str, Row]) -> _Done:
-        """One transaction, sent as a whole: nothing waits for us while rows are locked."""
+        """One transaction, sent as a whole: rows are not locked during round trips."""
         job = self.job
         limit = int(job.deadlock_timeout_ms * TIMEOUT_SHARE)
         values = {
@@ -263,7 +263,7 @@ class _Trial:
         return _Done(count, duration_ms, plans[0]["Plan"], found, +writes)
 
     def _after_error(self, piece: Piece, error: psycopg.Error) -> list[Piece]:
-        """Smaller pieces to try, or none where one row is left, or where it is no row's fault."""
+        """Smaller pieces to try; none if one row is left, or if no row causes the error."""
         found = self.found
         kind = classify(error)
         if self.job.connected.closed:
@@ -284,20 +284,20 @@ class _Trial:
             keys = self._keys(piece)
             if len(keys) > 1:
                 found.notes.append(
-                    f"{len(keys):,} rows took longer than a batch may: apply cuts it smaller"
+                    f"{len(keys):,} rows took longer than a batch is allowed: apply cuts it smaller"
                 )
                 return [self._first(piece, keys[: len(keys) // 2])]
-            found.notes.append(f"even one row takes longer than a batch may: {message}")
+            found.notes.append(f"even one row takes longer than a batch is allowed: {message}")
         elif kind == "retry":
             found.notes.append(
-                f"not tried, others held rows of it: {message}; apply waits and tries again"
+                f"not tried, other sessions held its rows: {message}; apply waits and tries again"
             )
         else:
             found.refusals.append(Refusal(None, error.sqlstate, message, STOPS))
         return []
 
     def _note(self, before: Mapping[str, Row], done: _Done) -> None:
-        """What a try has shown; rows that somebody else has changed meanwhile say nothing."""
+        """The result of a try; rows that other sessions changed meanwhile are ignored."""
         found = self.found
         found.rows += done.rows_changed
         found.rows_changed += done.rows_changed
@@ -319,7 +319,7 @@ class _Trial:
         for key in suspects:
             old, new = before[key], done.rows.get(key)
             if key not in again or again[key].row_version != old.row_version:
-                continue  # an edit of somebody else
+                continue  # an edit of another session
             if new is None or new.value == old.value:
                 kept.append(key)
             else:
@@ -331,7 +331,7 @@ class _Trial:
             found.refusals.append(Refusal(kept[0], None, message, KEPT))
 
     def _compare(self, key: str, old: Row, new: Row) -> None:
-        """Note the other columns that have changed."""
+        """Record the other columns that have changed."""
         before, after = (
             json.loads(row.other_columns, parse_float=str, parse_int=str) for row in (old, new)
         )
@@ -366,7 +366,7 @@ def _counted(rows: Rows) -> Counter[tuple[str, str]]:
 
 
 def _shown(value: Any) -> str | None:
-    """A value of a JSON object as text, cut where it is long."""
+    """A value of a JSON object as text, shortened if it is long."""
     if value is None:
         return None
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""What people see: tables, progress, pages."""
+"""Output for people: tables, progress, pages."""

@@ -46,7 +46,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """What spellings mean or became, or why they stay; lines: the commonest of them first.
+    """The target of spellings, or the reason why they stay; lines: the commonest of them first.
 
     kind: of the spellings that are gathered; rows, spellings: of all, in lines or not
     """
@@ -59,7 +59,7 @@ class Target:
 
 
 def flow(targets: Iterable[Target]) -> list[Target]:
-    """Targets with rows. The commonest spellings are kept, the others of a target are one line."""
+    """Targets with rows. The commonest spellings are kept, the rest of a target is one line."""
     found = [target for target in targets if target.rows]
     others = [line for target in found for line in target.lines if line.kind != "now"]
     kept = set(map(id, sorted(others, key=lambda line: -line.rows)[:DRAWN]))
@@ -151,5 +151,5 @@ def strips(rows: Iterable[Row], parts: Callable[[Row], list[Part]]) -> list[Stri
 
 
 def legend(found: Iterable[Strip]) -> list[Part]:
-    """What the colours of strips mean."""
+    """The legend of the strips' colours."""
     return summed(bar for strip in found for bar in (*strip.bars, strip.apart))

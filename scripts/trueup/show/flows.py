@@ -16,7 +16,7 @@ EMPTY = ("null", "blank")
 
 @dataclass(frozen=True)
 class ColumnPicture:
-    """What became what in one column: as a flow, and as tables of values.
+    """The changes of one column: as a flow, and as tables of values.
 
     *_more: how many values are not listed
     """

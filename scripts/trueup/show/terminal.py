@@ -1,4 +1,4 @@
-"""What people see: tables, bars, progress. Colour and motion only where there is a terminal."""
+"""Output for people: tables, bars, progress. Colour and motion only on a terminal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rich.table import Table
 
 from trueup.core.dbt import Outcome
 
-WIDTH = 100  # columns where the output is no terminal
+WIDTH = 100  # columns if the output is not a terminal
 BAR = 24  # columns of a bar
 
 
 def console(stderr: bool = False) -> Console:
-    """A console on stdout or stderr, of fixed width when nobody is looking."""
+    """A console on stdout or stderr, of fixed width if it is not a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else WIDTH
     # no emoji: a name such as :key: is printed as it is
@@ -78,7 +78,7 @@ def bar(share: float, width: int = BAR) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share for reading: 0 % and 100 % only where they are exact."""
+    """A share for reading: 0 % and 100 % only if they are exact."""
     if not whole:
         return "–"
     share = 100 * part / whole

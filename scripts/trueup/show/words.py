@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-# What has no canonical value, and why: title and explanation by resolution.
+# Values without a canonical value: title and explanation by resolution.
 LEFT = {
     "broader": ("narrower, not accepted", "falls inside a canonical value; not accepted here"),
     "ambiguous": ("ambiguous", "names a {vocabulary} but not which one"),
     "out_of_scope": ("out of scope", "known, and no {vocabulary} of this list"),
-    "unknown": ("unknown", "nobody has decided yet"),
+    "unknown": ("unknown", "not decided yet"),
     "blank": ("blank", "only white space or invisible characters"),
     "null": ("NULL", "no value"),
 }
-# What those rows are that stay on purpose, for the headline.
+# Rows that stay on purpose, for the headline.
 KNOWN = {
     "narrower, not accepted": "narrower than a canonical value",
     "ambiguous": "ambiguous",

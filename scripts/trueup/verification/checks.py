@@ -1,4 +1,4 @@
-"""The records of a verification: the checks there are, what was asked, what was found."""
+"""The records of a verification: the checks, the options, the findings."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ UNMET = (WARN, FAIL, ERROR)
 FAILED = (FAIL, ERROR)
 
 # Of one check in one column, with --verbose: a statement gathers them in one value of jsonb, which
-# PostgreSQL limits to 256 MB. The true count is told beside them.
+# PostgreSQL limits to 256 MB. The true count is stored with them.
 MOST_OFFENDERS = 10_000
 DIGITS = 4000  # of a whole number; Python refuses to read much longer ones
 EXACT = 2**53  # from here on every float is a whole number
 
 
 class Kind(NamedTuple):
-    """A check: its name for people, and what is the matter if it is not met.
+    """A check: its name for people, and the problem if it is not met.
 
     A name may hold the word Tenant; the label of the tenant takes its place.
     """
@@ -68,10 +68,10 @@ OUTSPOKEN = ("verify__batch_tracking", "verify__digests", "verify__weights", "ve
 
 @dataclass(frozen=True)
 class Options:
-    """What is looked at, and how; None: what dbt_project.yml says, or of the seed a random one.
+    """Scope and options; None: the default of dbt_project.yml, or for the seed a random one.
 
-    tables, tenants: all where empty; `none` among the tenants is the rows of no tenant
-    is_quiesced:     nobody else writes, so a shortfall of rows is a failure
+    tables, tenants: empty means all; the tenant `none` means the rows of no tenant
+    is_quiesced:     no other program writes, so missing rows are a failure
     reads_all:       all offenders, up to MOST_OFFENDERS, not only the first of them
     """
 
@@ -87,12 +87,12 @@ class Options:
 
 @dataclass
 class Check:
-    """A check and what it found: the worst status of its parts, those that fail first.
+    """A check and its findings: the worst status of its parts, failures first.
 
     tenant_label:   the user's word for a tenant
     message:        one sentence, once all parts are read
     offenders:      objects with status and message, and more by the check
-    offender_count: how many there are; offenders may be the first of them only
+    offender_count: their number; offenders may be only the first of them
     """
 
     id: str
@@ -117,7 +117,7 @@ class Check:
         return self.kind.name.replace("Tenant", self.tenant_label.capitalize())
 
     def add(self, status: str, expected: str, actual: str, offenders: Any, count: int) -> None:
-        """Add what one statement says of one column, or of the run."""
+        """Add the result of one statement for one column, or for the run."""
         self.status = max(self.status, status, key=ORDER.index)
         self.expected.append(expected)
         self.actual.append(actual)
@@ -134,7 +134,7 @@ class Check:
 class Verification:
     """The checks of one run, in one snapshot.
 
-    facts: what else the document says: server, versions, what the plan promised
+    facts: further contents of the document: server, versions, planned rows
     """
 
     verification_id: uuid.UUID

@@ -1,6 +1,6 @@
-"""Verifications in the ledger: kept once, listed, and shown again as they were.
+"""Verifications in the ledger: stored once, listed, and shown again unchanged.
 
-What is kept is the document of verify.as_dict: its checks in verification_results, the rest in
+The document of verify.as_dict is stored: its checks in verification_results, the rest in
 verification_runs.
 """
 
@@ -21,14 +21,14 @@ from trueup.verification.checks import loads
 
 CHECK = ("id", "name", "status", "message", "expected", "actual", "offenders", "offender_count",
          "duration_ms")  # fmt: skip
-AFTER = "summary"  # where the checks stand in the document
+AFTER = "summary"  # the checks come after this key of the document
 LISTED = ("verification_id", "run_id", "verdict", "is_strict", "checks_total", "checks_passed",
           "checks_failed", "checks_warned", "verified_by", "verified_at",
           "duration_ms")  # fmt: skip
 
 
 def store(connected: Connection, schema: str, document: dict[str, Any]) -> None:
-    """Keep a verification, in the caller's transaction; psycopg.Error if it cannot be kept."""
+    """Store a verification, in the caller's transaction; psycopg.Error if it cannot be stored."""
     summary, metadata = document["summary"], document["metadata"]
     values = {
         "verification_id": document["verification_id"],
@@ -73,7 +73,7 @@ def recent(
 
 
 def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
-    """What is named by an id or the beginning of one: ("verification", id) or ("run", id).
+    """Resolve an id or the beginning of one: ("verification", id) or ("run", id).
 
     Raises TrueupError if it is neither, or could be several.
     """
@@ -81,7 +81,7 @@ def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
         raise TrueupError(
             f"{wanted!r} is neither a verification nor a run; both are named by their id, or by"
             " its first 4 digits or more",
-            "`trueup verifications` lists the ones, `trueup runs` the others.",
+            "`trueup verifications` and `trueup runs` list them.",
         )
     query = sql.SQL(
         "(select 'verification' as kind, verification_id as id from {verifications}"
@@ -97,7 +97,7 @@ def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
     if not found:
         raise TrueupError(
             f"no verification and no run {wanted}",
-            "`trueup verifications` lists the ones, `trueup runs` the others.",
+            "`trueup verifications` and `trueup runs` list them.",
         )
     if len(found) > 1:
         listed = " and of ".join(f"{kind} {each}" for kind, each in found[:2])
@@ -107,7 +107,7 @@ def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
 
 
 def load(connected: Connection, schema: str, verification_id: UUID) -> dict[str, Any]:
-    """The document as it was written then; the verification must be there."""
+    """The stored document; the verification must exist."""
     set_json_loads(loads, connected)
     query = sql.SQL("select details from {} where verification_id = %s").format(
         sql.Identifier(schema, "verification_runs")
@@ -140,7 +140,7 @@ def _names(columns: Any) -> sql.Composed:
 
 
 def _user() -> str:
-    """Who asks; a container may know its user by a number only."""
+    """The user; a container may know its user by a number only."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

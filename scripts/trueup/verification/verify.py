@@ -57,10 +57,10 @@ Place = tuple[str, str]  # table, column
 
 
 class Step(NamedTuple):
-    """What is read at once: words for people, the statement, and the checks that it answers.
+    """One statement to read, with its label and the checks that it answers.
 
-    statement:    None if there is none any more
-    is_outspoken: it always says something of its first check; nothing is no answer
+    statement:    None if it no longer exists
+    is_outspoken: it always returns a row for its first check; no row is an error
     """
 
     what: str
@@ -76,13 +76,13 @@ def run(
     options: Options | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Verification:
-    """Verify a run, or the newest migration that was begun.
+    """Verify a run, or the newest started migration.
 
     The connection must not be in autocommit mode.
-    progress: called with the statement that is read next, how many were, and how many there are
+    progress: called with the next statement, the number read so far, and the total
 
-    Raises TrueupError if there is no ledger or no such run, or where the run has no such table
-    or tenant.
+    Raises TrueupError if there is no ledger or no such run, or if the run has no such table or
+    tenant.
     """
     asked = _complete(settings, options or Options())
     schema = ledger.schema(settings)
@@ -94,12 +94,12 @@ def run(
     set_json_loads(loads, connected)
     found["begin_reading"].run(connected)
     started = time.monotonic()
-    # one that was cancelled may have changed rows: where it is named, it is looked at
+    # a cancelled run may have changed rows: it is verified if its id is given
     statuses = (*runs.UNFINISHED, *(runs.FINISHED if wanted else ("completed",)))
     target = runs.find(connected, schema, wanted, statuses, kind=MIGRATE)
     if runs.is_pruned(connected, schema, target.run_id):
         raise TrueupError(
-            f"run {target.short_id} cannot be verified any more: `trueup ledger prune` has removed"
+            f"run {target.short_id} can no longer be verified: `trueup ledger prune` has removed"
             " the counts from before it",
             "Its changes are in `stage_normalization_log` as before.",
         )
@@ -235,7 +235,7 @@ def _known(settings: Settings) -> dict[str, Any]:
 
 
 def _parameters(settings: Settings, target: runs.Run, asked: Options) -> dict[str, Any]:
-    """What every statement is given."""
+    """The parameters of all statements."""
     known = _known(settings)
     tenants = [None if each == NO_TENANT else each for each in asked.tenants]
     return {
@@ -261,7 +261,7 @@ def _places(
     target: runs.Run,
     asked: Options,
 ) -> list[Place]:
-    """The columns of the run that are looked at; TrueupError for a table or tenant it lacks.
+    """The columns of the run in scope; TrueupError for a table or tenant that it lacks.
 
     The tenants of a run are those that had rows when it was planned.
     """
@@ -305,9 +305,9 @@ def _order(name: str) -> tuple[bool, int, str]:
 
 
 def _steps(found: Mapping[str, Statement], places: list[Place], of_all: bool) -> Iterator[Step]:
-    """What is read: first of the run, then of each of its columns.
+    """The statements to read: first for the run, then for each of its columns.
 
-    of_all: all tenants are read; otherwise a table without tenants has nothing to say
+    of_all: all tenants are read; otherwise a table without tenants is skipped
     """
     ids: tuple[str, ...]
     for name, ids in OF_RUN.items():
@@ -324,12 +324,12 @@ def _steps(found: Mapping[str, Statement], places: list[Place], of_all: bool) ->
 def _read(
     connected: Connection, checks: dict[str, Check], step: Step, values: Mapping[str, Any]
 ) -> None:
-    """Run one statement and add what it found; one that fails or is gone is an error, no pass."""
+    """Run one statement and add its findings; a failing or missing statement is an error."""
     concerned = [checks[name] for name in step.ids if name in checks]
     started = time.monotonic()
     try:
         if step.statement is None:
-            raise LookupError("the column is not managed any more")
+            raise LookupError("the column is no longer managed")
         if connected.closed:
             raise LookupError("the connection was lost before it was read")
         with connected.transaction():
@@ -358,7 +358,7 @@ def _cannot_read(checks: list[Check], said: str) -> None:
 
 
 def _without_secrets(text: str, connected: Connection) -> str:
-    """What a server or a library says may quote what it was given."""
+    """Remove secrets: a server's or library's message may quote its input."""
     for secret in {connected.info.password, os.environ.get("PGPASSWORD")}:
         if secret:
             text = text.replace(secret, "***")
@@ -373,7 +373,7 @@ def _facts(
     target: runs.Run,
     asked: Options,
 ) -> tuple[datetime, dict[str, Any]]:
-    """When the snapshot was taken, and what the document says besides the checks."""
+    """The time of the snapshot, and the facts of the document besides the checks."""
     query = sql.SQL(
         "select now(), current_setting('server_version'), cast(current_user as text),"
         " pg_is_in_recovery(), runs.audit_digest, runs.git_commit from {} as runs"
@@ -431,7 +431,7 @@ def _facts(
 
 
 def _url(role: str, host: str, port: int, database: str) -> str:
-    """Where it was read, without a password: as psql takes it."""
+    """The server and database without a password, in psql's form."""
     place = f"[{host}]" if ":" in host else quote(host, safe="")
     return f"postgresql://{quote(role, safe='')}@{place}:{port}/{quote(database, safe='')}"
 

@@ -1,4 +1,4 @@
-"""What a verification says: a sentence per check, and what to do where one is not met."""
+"""The words of a verification: a sentence per check, and what to do if it is not met."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ REPORT = "verification.html"
 
 
 def message(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) -> str:
-    """One sentence: with its numbers where the check is met, else with the first that is wrong.
+    """One sentence: with its numbers if the check is met, else with the first fault.
 
     columns: of the run, as the document has them
-    of_all:  all tenants were read, so what the columns count is what was looked at
+    of_all:  all tenants were read, so the counts of the columns cover the whole check
     """
     if check.status in GOOD:
         if check.id in READ_BY_PEOPLE and check.offenders:
@@ -51,13 +51,13 @@ def message(check: Check, columns: Sequence[Mapping[str, Any]], of_all: bool) ->
 
 
 def faults(offenders: Sequence[Mapping[str, Any]], offender_count: int) -> int:
-    """How many offenders are more than information; those that were not read are taken for such."""
+    """How many offenders are more than information; unread ones count as such."""
     known: int = sum(each["status"] == INFO for each in offenders)
     return offender_count - known
 
 
 def recommendations(found: Verification) -> list[dict[str, Any]]:
-    """What to do, and what to type, for every check that is not met."""
+    """Advice and a command for every check that is not met."""
     listed = []
     for check in found.checks:
         if check.status in UNMET:
@@ -67,7 +67,7 @@ def recommendations(found: Verification) -> list[dict[str, Any]]:
 
 
 def _reservations(check: Check) -> str:
-    """What a check that passed could not look at."""
+    """The part of its scope that a passed check could not read."""
     notes = [each["message"] for each in check.offenders if each["status"] == INFO]
     more = f"; and {len(notes) - 1:,} more" if len(notes) > 1 else ""
     return f"; but {notes[0]}{more}" if notes else ""
@@ -213,7 +213,7 @@ def _going_on(run: runs.Run) -> list[str]:
 
 
 def _log_of(check: Check, schema: str) -> str:
-    """The query for what the audit has of the first row that is named."""
+    """The query for the audit of the first named row."""
     log = _relation(schema, "stage_normalization_log")
     for each in check.offenders:
         if each.get("row_key") is not None and each.get("table_name") is not None:

@@ -1,1 +1,1 @@
-"""What a spelling means: alias seeds, what the models found, files to try."""
+"""The meaning of spellings: alias seeds, findings of the models, files to try."""

@@ -15,7 +15,7 @@ from trueup.show.words import KINDS, KNOWN, LEFT
 from trueup.vocabulary import value_tables
 from trueup.vocabulary.values import Coverage, Found, TenantCoverage, Unmapped, Value
 
-# What a page shows at most; the rest is counted and said to be left out.
+# Limits of a page; the rest is counted and mentioned as left out.
 QUEUE = 400  # values that wait
 SEED_LINES = 300
 SEED_LINE = 300  # letters; what is longer is no alias
@@ -24,7 +24,7 @@ COLUMNS = 24
 
 @dataclass(frozen=True)
 class Origin:
-    """What was looked at. facts: (term, description) pairs for the foot of the page.
+    """The source of a page. facts: (term, description) pairs for the foot of the page.
 
     command: makes the page again. all_values: where every spelling can be read.
     documents: columns, as table.column, whose values are never rewritten in place.
@@ -170,7 +170,7 @@ def _sum(rows: Sequence[Coverage]) -> Coverage:
 
 
 def _left(found: Found) -> Iterator[Group]:
-    """What has no canonical value, one group per resolution."""
+    """Values without a canonical value, one group per resolution."""
     for resolution, (title, meaning) in LEFT.items():
         values = [
             value
@@ -185,7 +185,7 @@ def _left(found: Found) -> Iterator[Group]:
 def _stays(
     left: Sequence[Group], aliases: Sequence[dict[str, str]]
 ) -> list[tuple[Group, list[Group]]]:
-    """What stays on purpose, each group with its spellings by the reason of their alias."""
+    """Values that stay on purpose, each group with its spellings by the reason of their alias."""
     reasons = {row["alias_text"]: row["reason"] for row in aliases}
     found = []
     for group in left:

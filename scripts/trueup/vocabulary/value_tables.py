@@ -1,4 +1,4 @@
-"""What the models found, as tables on a terminal."""
+"""The findings of the models, as tables on a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trueup.vocabulary.values import Coverage, Found, Unmapped, Value
 
 
 def show_flow(out: Console, found: Found) -> None:
-    """What the values mean: one row per canonical value, then what has none and why."""
+    """The meaning of values: one row per canonical value, then those without one, and why."""
     headings = ("what they mean", "rows", "canonical now", "spellings", "for example")
     table = new_table(*headings, right=(1, 2, 3))
     name = escape(found.vocabulary.name)
@@ -78,7 +78,7 @@ def show_unmapped(
 
 
 def sample_keys(row: Unmapped, unit: str = "") -> str:
-    """Keys to look at, their table named once, or called by the unit where there is one."""
+    """Keys of example rows; the table is named once, or replaced by the unit if there is one."""
     table = row.sample_keys.partition(" ")[0]
     keys = row.sample_keys.replace(f", {table} ", ", ")
     return keys.replace(f"{table} ", f"{unit} ", 1) if unit else keys

@@ -1,4 +1,4 @@
-"""What the models found, read back for people: rows of the audit models as dataclasses."""
+"""The findings of the models, for people: rows of the audit models as dataclasses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from trueup.core.config import Vocabulary
 from trueup.core.errors import TrueupError
 
-SCHEMA = "trueup"  # of the marts; the others are <SCHEMA>_intermediate and <SCHEMA>_audit
+SCHEMA = "trueup"  # of the marts; the other schemas are <SCHEMA>_intermediate and <SCHEMA>_audit
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def load(
     The same numbers make the same rows on every server. progress(step, done, total) is called
     before each step and once at the end.
 
-    A sample that is there is dropped and made anew. What depends on it (views, mostly) stops the
+    An existing sample is dropped and created again. Objects that depend on it (views) stop the
     load unless cascade is true, which drops it too. Everything is one transaction: the
     connection's own if one is open (then the caller commits), else one of its own.
     Raises TrueupError for wrong numbers, for tables of these names that are not a sample, and for
@@ -187,7 +187,7 @@ def _drop(cursor: Cursor, cascade: bool) -> None:
     if foreign:
         raise TrueupError(
             f"{', '.join(foreign)}: exists already and was not made by the sample",
-            "Load the sample into a database of its own, for example a new one.",
+            "Load the sample into a separate database, for example a new one.",
         )
     if not found:
         return
@@ -229,7 +229,7 @@ def _write_parameters(cursor: Cursor, parameters: dict[str, int | float]) -> Non
 
 @contextmanager
 def _explained(connection: Connection) -> Iterator[None]:
-    """What the database itself refuses, in the words of the user."""
+    """Errors of the database itself, in words for the user."""
     try:
         yield
     except psycopg.errors.DependentObjectsStillExist as error:
