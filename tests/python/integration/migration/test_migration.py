@@ -336,7 +336,7 @@ def test_a_runner_that_is_not_heard_of_is_called_so(built: App) -> None:
     built.query(f"{lease} now() - interval '1 second'")
     # it comes to its end although the run is `running`
     code, out, err = migration.done(built, "status", "--watch")
-    assert code == 0 and "not heard of since" in out and "trueup resume" in out, err
+    assert code == 0 and "no heartbeat since" in out and "trueup resume" in out, err
     assert migration.apply(built, made).status == "completed"
 
 

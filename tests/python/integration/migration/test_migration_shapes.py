@@ -557,7 +557,7 @@ def test_through_a_pooler_of_transactions(odd: App) -> None:
                              plan.Pace(17, 0, 1000, 4))  # fmt: skip
             run = runs.find(connected, "trueup_ledger", str(made.run_id), runs.PLANNED)
             job.check(settings, connected, run)
-        assert "a pooler stands in between" in str(made.findings)
+        assert "a pooler is in between" in str(made.findings)
         outcome = job.work(settings, run, lambda event: None)
         # the brakes have their own transactions in between
         assert sorted(set(pool.pids)) == sorted(pid for (pid,) in pids)

@@ -201,7 +201,7 @@ def test_rows_that_somebody_holds(built: App) -> None:
     with migration.connect(built) as holder:
         holder.execute("select from portfoliocompanies for update")
         _, column = rehearse(built)
-    assert "others held rows of it" in column.tryout.notes[0]
+    assert "other sessions held its rows" in column.tryout.notes[0]
     assert column.tryout.refusals == [] and column.prediction is None
 
 

@@ -528,7 +528,7 @@ def test_without_a_run_that_was_begun_there_is_nothing_to_report(built: App) -> 
     made = migration.make_plan(built, plan.Scope(("investments",)))
     migration.printed(built, "cancel", str(made.run_id), "--yes")
     code, _, err = migration.done(built, "report")
-    assert code == 2 and "no run was begun yet" in err
+    assert code == 2 and "no run has started yet" in err
     one = reported(built, str(made.run_id))  # named, it is shown
     assert one.verdict.sentence.startswith("The run is cancelled: 0 of ")
     assert one.verdict.state == one.verification["status"] == "open"

@@ -663,7 +663,7 @@ def test_a_pooler(place: Place) -> None:
         with psycopg.connect(conninfo) as connection:
             found = tables.server_facts(place.named, connection)
     assert found.behind_pooler
-    assert finding_of(found, "pooler").found.startswith("a pooler stands in between")
+    assert finding_of(found, "pooler").found.startswith("a pooler is in between")
 
 
 def test_the_ledger(place: Place) -> None:

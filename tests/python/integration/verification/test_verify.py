@@ -103,7 +103,7 @@ def test_a_column_that_is_not_managed_any_more_is_an_error(migrated: App) -> Non
                        " where column_name = 'stage'")  # fmt: skip
     found = verified(migrated)
     assert errors(found) == OF_COLUMN
-    assert "not managed any more" in by_id(found)["models_agree"].message
+    assert "no longer managed" in by_id(found)["models_agree"].message
     migrated.query("delete from trueup_ledger.stage_migration_control")
     with pytest.raises(TrueupError, match="has lost its row of"):
         verified(migrated)
