@@ -1,4 +1,4 @@
-"""What all commands share: errors, examples, common options."""
+"""Shared parts of all commands: errors, examples, common options."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _columns(
     """Every managed column: does the table look as dbt_project.yml says, what endangers a run?"""
     schema = config.app_schema(settings)
     documents = config.managed_documents(settings)
-    told = set()  # what concerns a table is the same for each of its columns
+    told = set()  # findings on a table are the same for each of its columns
     for entry in [*config.managed_columns(settings), *documents]:
         wrong = _options(entry, list(variables["vocabularies"]))
         if wrong:

@@ -28,8 +28,8 @@ def demo(companies: int, dirty_share: float, seed: int) -> None:
 
     Plan, rehearsal, apply, verification, a user's edit, a rollback that spares it, as pages too.
 
-    Works on the embedded PostgreSQL only, whatever server is configured. Running it again makes the
-    sample anew.
+    Works on the embedded PostgreSQL only, whatever server is configured. Running it again creates a
+    new sample.
     """
     from trueup.cli import demo as job
 

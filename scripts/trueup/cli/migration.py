@@ -17,7 +17,7 @@ from trueup.core import runs as ledger_runs
 from trueup.core.errors import TrueupError
 from trueup.show import terminal
 
-PACES = ("conservative", "balanced", "aggressive")  # what they are: the var migration
+PACES = ("conservative", "balanced", "aggressive")  # defined in the var migration
 
 
 class Stripes(click.ParamType[int | None]):
@@ -81,7 +81,7 @@ HASH_OTHERS = click.option(
 
 
 def runner_options(command: Command) -> Command:
-    """What apply and resume share: --sleep-ms to --verbose."""
+    """Shared options of apply and resume: --sleep-ms to --verbose."""
     for option in (
         click.option("--verbose", is_flag=True, help="Log lines instead of a progress bar."),
         click.option("--log-format", type=click.Choice(["text", "json"]),
@@ -157,7 +157,7 @@ trueup apply --sleep-ms 0 --log-format json
 trueup apply --dry-run
 """)
 def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None:
-    """Carry out a plan: RUN, or the newest one that was not begun.
+    """Carry out a plan: RUN, or the newest one that was not started.
 
     It works in short transactions, each with its audit. Ctrl-C stops it after the current batch; it
     may be killed at any moment. Exits with 1 if a planned row was not
@@ -343,7 +343,7 @@ def _work(
     with connection.connect(settings, application_name="trueup apply") as connected:
         click.echo(connection.describe(connected, settings), err=form == "json")
         ledger.check(connected, schema, settings)
-        # a rollback that was not begun is taken up by its id only
+        # a rollback that was not started needs its id
         kind = ledger_runs.MIGRATE if statuses == ledger_runs.PLANNED else None
         run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, kind)
         runner.check(settings, connected, run)
@@ -484,7 +484,7 @@ def _show_plan(made: Any, limit: int | None) -> None:
 
 
 def _show_rehearsal(rehearsed: Any) -> bool:
-    """Show it where there is one; returns whether it found an error."""
+    """Show it if there is one; returns whether it found an error."""
     from trueup.migration import rehearsal_terminal
 
     if rehearsed is None:

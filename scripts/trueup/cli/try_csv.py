@@ -27,7 +27,7 @@ VARIABLES: dict[str, Any] = {"try_csv": True, "sample": False, "managed_document
 ENTRY: dict[str, Any] = {"table": "try_rows", "column": "value", "key": {"row_number": "bigint"},
                          "model": "stg_try__rows"}  # fmt: skip
 MODELS = "+audit_unmapped_values +fct_stage_coverage dim_vocabularies"
-UNIT = "record"  # what people call a row of try_rows
+UNIT = "record"  # the word for a row of try_rows
 ENDINGS = (".html", ".json")  # of a report
 
 

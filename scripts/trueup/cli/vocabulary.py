@@ -51,7 +51,7 @@ def try_(
 ) -> None:
     """Show what would become of a column of a CSV file. Changes nothing.
 
-    The file is loaded into a database of its own on the embedded PostgreSQL, the models are built
+    The file is loaded into a temporary database on the embedded PostgreSQL, the models are built
     on it, and the database is dropped again.
     """
     from trueup.cli import try_csv as job

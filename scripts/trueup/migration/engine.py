@@ -74,7 +74,7 @@ def apply(
     """Work on a run until it is done, paused, cancelled, or interrupted; returns how it ended.
 
     connect: opens a connection that is not in autocommit mode.
-    Raises TrueupError if another runner holds the run, and LeaseLost where one took it over.
+    Raises TrueupError if another runner holds the run, and LeaseLost if one took it over.
     Any other exception, for example one raised by `report`, leaves the run interrupted.
     """
     runner = Runner(connect, order, report, stop)

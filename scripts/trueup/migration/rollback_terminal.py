@@ -1,4 +1,4 @@
-"""A rollback as people see it before they say yes."""
+"""A rollback on the terminal, before it is confirmed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHOWN = 20  # pairs of values per column
 
 
 def show(out: Console, made: Rollback, limit: int | None) -> None:
-    """Per column what comes back, then what stays as it is; limit: conflicts shown, None = all."""
+    """Per column the restored rows, then the conflicts; limit: conflicts shown, None = all."""
     for column in made.columns:
         if column.batches:
             _show_column(out, column)

@@ -49,7 +49,7 @@ Report = Callable[[Event], None]
 
 
 def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
-    """Per column what becomes of the values, then what stays, then what endangers the run.
+    """Per column the value changes, then the values that stay, then the warnings.
 
     limit: tenants per column; None = all of them, and every spelling.
     """
@@ -136,7 +136,7 @@ def plan_json(plan: Plan, rehearsed: rehearsal.Rehearsal | None = None) -> str:
 
 
 def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
-    """How a run ended: counts, what is left, what to do next."""
+    """How a run ended: counts, remaining rows, next step."""
     totals = outcome.totals
     table = new_table("batches", "done", "failed", "rows updated", "skipped", "failed", "seconds",
                       right=range(7))  # fmt: skip
@@ -249,7 +249,7 @@ def as_line(event: Event) -> str:
 
 
 def as_json(event: Event, run_id: uuid.UUID) -> str:
-    """An event as a line of JSON; every line says which run it is about."""
+    """An event as a line of JSON; every line has the id of the run."""
     now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     head = {"time": now, "level": event.level, "event": event.kind, "runId": str(run_id),
             "message": event.message}  # fmt: skip
@@ -278,7 +278,7 @@ def completed(outcome: Outcome) -> Event:
 
 
 def verdict(outcome: Outcome) -> Event:
-    """The same for machines: with what people read below it."""
+    """The same for machines, with the text for people below it."""
     last = completed(outcome)
     lefts = {
         name: [
@@ -294,7 +294,7 @@ def verdict(outcome: Outcome) -> Event:
 
 @contextmanager
 def bars(places: Sequence[Place]) -> Iterator[Report]:
-    """A progress bar per column on stderr, and lines for what went wrong; only these without a
+    """A progress bar per column on stderr, and lines for problems; only lines without a
     terminal. Behind the bar of a column: rows, rows and log per second, what the run waits for.
     """
     columns = (

@@ -1,4 +1,4 @@
-"""A connection of a runner: statements in short transactions, and what an error means.
+"""A connection of a runner: statements in short transactions, and handling of errors.
 
 A lost connection is opened again. After a lock or a timeout the statement is tried again.
 """
@@ -47,7 +47,7 @@ class Event:
 
 @dataclass
 class Stop:
-    """What Ctrl-C asks for: end after the current batch, or at once.
+    """The request of Ctrl-C: end after the current batch, or at once.
 
     interrupts: one per connection; each cancels the statement that runs there
     """
@@ -142,7 +142,7 @@ class Session:
         )
 
     def kind(self, error: psycopg.Error) -> str:
-        """What an error means; rolls the transaction back.
+        """Classify an error; rolls the transaction back.
 
         A trigger can raise the SQLSTATE of a lost connection, so the connection is tried.
         """
@@ -208,7 +208,7 @@ def begin_scan(
 
 
 def classify(error: psycopg.Error) -> str:
-    """What an error means for a batch: lost, retry, bad row, or stop."""
+    """The meaning of an error for a batch: lost, retry, bad row, or stop."""
     state = error.sqlstate
     if state is None:
         return "lost" if isinstance(error, psycopg.OperationalError) else "stop"

@@ -78,15 +78,15 @@ class State(NamedTuple):
 
 
 class Brakes(Protocol):
-    """What may hold a run: the health of the database."""
+    """The reasons for which a run may have to wait."""
 
     def reason(self) -> str | None:
-        """What the run must wait for; None if it may go on."""
+        """The reason to wait; None if the run may go on."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to do: the plan's statements and options.
+    """A run's work order: the plan's statements and options.
 
     kind:             migrate or rollback
     statuses:         those of a run that may be worked on
@@ -129,7 +129,7 @@ class LeaseLost(Exception):
 
 @dataclass
 class Shared:
-    """What the workers of one runner have in common.
+    """The shared state of one runner's workers.
 
     lock:    held while a number changes or a range is claimed
     halt:    set if a worker met an error that ends the run
@@ -328,7 +328,7 @@ class Worker:
         return None if row is None or changed.fetchone() is None else State(*row)
 
     def _finish(self, batch: Batch, held: list[Key]) -> State | None:
-        """Close a batch that its last piece left open: done, or with rows locked by others."""
+        """Close a batch that its last piece left open: done, or with rows locked elsewhere."""
         message = (
             f"{len(held)} rows were locked by other sessions: "
             + ", ".join(",".join(key) for key in held[:5])

@@ -116,7 +116,7 @@ def _check(check: Row) -> dict[str, Any]:
     return {
         **check,
         "findings": findings,
-        # what people read is no finding, however much of it was not listed
+        # informational rows are not findings, even if some were not listed
         "finding_count": len(findings) if check["id"] in READ_BY_PEOPLE else count,
         "stated": list(zip_longest(check["expected"], check["actual"], fillvalue="")),
     }

@@ -49,7 +49,7 @@ CHECKS = {
     "models_agree": Kind("Models Agree", "Marts and tables disagree"),
 }
 READ_BY_PEOPLE = ("sample_inspection", "per_fund_breakdown")  # their offenders are no faults
-# what each statement answers: of the run, and of each of its columns
+# checks that each statement answers: for the run, and for each column
 OF_RUN = {
     "verify__batch_tracking": ("batch_tracking",),
     "verify__digests": ("audit_consistency",),

@@ -12,7 +12,7 @@ from trueup.verification.checks import READ_BY_PEOPLE, UNMET
 
 LETTERS = 200  # of a value
 WHOLE = 1000  # of a sentence
-MEANING = re.compile(r"([\\`*_\[\]|~])")  # what Markdown would read as more than text
+MEANING = re.compile(r"([\\`*_\[\]|~])")  # special characters of Markdown
 SAMPLE = ("table_name", "column_name", "row_key", "tenant", "value_before", "value_after",
           "value_now", "alias", "match_type", "reason", "added_by", "added_on")  # fmt: skip
 TENANTS = ("table_name", "column_name", "tenant", "rows", "distinct_values", "rows_changed",
@@ -61,7 +61,7 @@ def build(document: Mapping[str, Any]) -> str:
 
 
 def _check(check: Mapping[str, Any], label: str) -> list[str]:
-    """What was expected, what was found, and everything that was read of it."""
+    """Expected and actual state, and all findings that were read."""
     rows = check["offenders"]
     if check["status"] not in UNMET and not rows:
         return []

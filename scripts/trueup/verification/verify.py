@@ -48,7 +48,7 @@ from trueup.verification.checks import (
 __all__ = ["ERROR", "FAIL", "WARN", "Check", "Options", "Verification", "as_dict", "run", "summary"]
 
 NAMED = 20  # tables or tenants that an error lists
-# what a run's report has of the document
+# keys of the document that a run's report contains
 SUMMARIZED = ("run_id", "summary", "checks", "recommendations")
 VALUES = 1000  # of a column's map
 AUDIT = "audit_consistency"
@@ -106,7 +106,7 @@ def run(
     taken_at, facts = _facts(settings, connected, found, schema, target, asked)
     places = _places(connected, found, schema, target, asked)
     facts["tenant_label"] = config.tenant_label(config.managed_columns(settings), places)
-    # what a rollback brings back is what there was, canonical or not
+    # a rollback restores the old values, canonical or not
     checks = {
         name: Check(name, facts["tenant_label"])
         for name in CHECKS

@@ -85,7 +85,7 @@ def load(
 
     An existing sample is dropped and created again. Objects that depend on it (views) stop the
     load unless cascade is true, which drops it too. Everything is one transaction: the
-    connection's own if one is open (then the caller commits), else one of its own.
+    connection's own if one is open (then the caller commits), else a separate one.
     Raises TrueupError for wrong numbers, for tables of these names that are not a sample, and for
     a database or role that cannot hold one; then nothing has changed.
     """
