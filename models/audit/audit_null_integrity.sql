@@ -65,7 +65,7 @@ final as (
         count(*) filter (
             where {{ is_blank('paired_values.mart_value') | indent(12) }}
         ) as mart_blanks,
-        -- a value that is missing in the mart, or that was resolved but has no canonical value there
+        -- a value missing in the mart, or resolved but without a canonical value there
         count(*) filter (
             where
             (paired_values.source_value is not null and paired_values.mart_value is null)
