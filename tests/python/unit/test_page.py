@@ -144,7 +144,7 @@ def test_the_numbers_of_the_page_are_those_of_the_models() -> None:
     assert read.tables["Reasons of out of scope"][1][:2] == [
         "a mixture, no colour of this list", "1,415"
     ]  # fmt: skip
-    flow = read.tables["What the stored spellings mean"]
+    flow = read.tables["Meaning of the stored spellings"]
     assert flow[:4] == [
         ["red", "720 rows · 32.7\u202f%"], ["red", "400", ""], ["Red", "300", ""], ["RED", "20", ""]
     ]  # fmt: skip
@@ -177,7 +177,7 @@ def test_the_numbers_of_the_page_are_those_of_the_models() -> None:
 def test_the_headline_says_what_is_in_the_way(values: list[Value], says: str) -> None:
     read = build(found(values))
     assert says in " ".join(read.texts)
-    assert ("What the stored spellings mean" in read.tables) == bool(values)
+    assert ("Meaning of the stored spellings" in read.tables) == bool(values)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: ascii(text[:20]))
@@ -244,7 +244,7 @@ def test_what_is_too_much_is_counted_and_the_page_says_so() -> None:
         "300 of 500 houses are listed.",
     ):
         assert sentence in said
-    flow = read.tables["What the stored spellings mean"]
+    flow = read.tables["Meaning of the stored spellings"]
     assert len(flow) < 30 and ["2,986 more", f"{4_501_500 - 41_909:,}", ""] in flow
     rows = read.tables["Tenants of deals.stage"]
     assert rows[1][:4] == ["no house", "10", "10.0\u202f%", "70.0\u202f%"]

@@ -135,7 +135,7 @@ def test_every_number_of_columns_flow_and_tenants_is_the_documents() -> None:
         "deal_opportunities.stage": ["9,400", "4,484", "4,482", "0"],
     }
     assert "promised, not changed 2 " in read.text
-    flow = read.tables["What became what in portfoliocompanies.stage"]
+    flow = read.tables["Value changes in portfoliocompanies.stage"]
     lines = [int(row[1].replace(",", "")) for row in flow if len(row) == 3]
     moved = [each for each in document()["targets"] if each["table_name"] == "portfoliocompanies"]
     assert sum(lines) == sum(each["rows_changed"] for each in moved) + 141
@@ -242,7 +242,7 @@ def test_a_lost_connection_leaves_a_page() -> None:
     text, read = build(meet(data, "none"))
     assert "10 of 10 checks could not be read: Batch Tracking, Canonical Values, NULL" in read.text
     assert not read.tables.keys() & {"Sample", "By column"}
-    assert 'id="tenants"' not in text and "What each check expected" not in text
+    assert 'id="tenants"' not in text and "Expected and actual state" not in text
     data["checks"] = []
     assert "<h1>No check was made</h1>" in build(meet(data))[0]
 

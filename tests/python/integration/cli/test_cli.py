@@ -203,7 +203,7 @@ def check_pages(project: Path, printed: str) -> None:
     assert {f".trueup/{name}" for name in names} == set(re.findall(r"\S+\.html", printed))
     values, verified, of_run = ((project / ".trueup" / name).read_text("utf-8") for name in names)
     (run,) = re.findall(r"^\$ trueup rollback (\w+)", printed, re.MULTILINE)
-    assert "What became what" in verified
+    assert "Value changes" in verified
     assert run in of_run and "<h2>Sign-off" in of_run
     assert len(values.encode()) < 500_000
     coverage = page_reader.check(values).tables["Coverage per column"][1:]

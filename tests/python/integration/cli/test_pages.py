@@ -67,9 +67,9 @@ def test_the_page_of_try_counts_as_the_json_does(running: Path, tried: Done) -> 
     }
     assert shown == after
 
-    flow = [row for row in read.tables["What the stored spellings mean"] if len(row) == 3]
+    flow = [row for row in read.tables["Meaning of the stored spellings"] if len(row) == 3]
     assert sum(int(row[1]) for row in flow) == summary["rows"]
-    left = {row[0]: int(row[1]) for row in read.tables["What stays"][1:]}
+    left = {row[0]: int(row[1]) for row in read.tables["Values that stay"][1:]}
     assert left["unknown"] == summary["unknown"]
     assert left["blank"] == summary["missing"]
     assert left["ambiguous"] + left["out of scope"] == summary["left"]

@@ -135,7 +135,7 @@ def plain(text: str) -> int:
 
 def flowing(read: Page) -> int:
     """Rows of all spellings in the flows of a page."""
-    found = [rows for label, rows in read.tables.items() if label.startswith("What became what")]
+    found = [rows for label, rows in read.tables.items() if label.startswith("Value changes")]
     return sum(plain(row[1]) for rows in found for row in rows if len(row) == 3)
 
 
