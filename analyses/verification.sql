@@ -1,13 +1,13 @@
--- Named statements of `trueup verify`: is the data as planned, and did nothing else change?
+-- Named statements of `trueup verify`: is the data what it should be, and did nothing else move?
 -- Each check is a macro of macros/verification; `dbt test --select tag:verification` runs it, too.
--- All are read in one snapshot and return rows (check_id, status, expected, actual, offenders,
--- offender_count); offenders are jsonb objects, failures first.
+-- All are read in one snapshot and answer with rows (code, status, expected, found, sample,
+-- rows); sample is a list of jsonb objects, those that fail first.
 {%- set parameters =
     'run_id, tenants, table_names,\n--     is_quiesced, epsilon, sample_size, seed, most' %}
 
--- name: verify__places(run_id)
--- All columns of the run in the ledger, even if they are no longer managed. A column without its
--- row in stage_migration_control cannot be verified, which must be reported.
+-- name: verification__places(run_id)
+-- The columns of the run, whatever is managed by now: all that the ledger knows of. One without its
+-- row in stage_migration_control cannot be verified, which must be seen.
 with control as (
     select * from {{ ref('stage_migration_control') }}
 ),
@@ -67,56 +67,465 @@ order by
     known_columns.table_name,
     known_columns.column_name;
 
--- name: verify__batch_tracking({{ parameters }})
+-- name: verification__batch_tracking({{ parameters }})
 -- Every batch of the run is completed, nothing failed, nothing is quarantined.
 with {{ verification_request() }},
 
 {{ check_batch_tracking() }};
 
--- name: verify__digests({{ parameters }})
--- The audit of the run is the one whose digest was recorded at its end, and the counts of every
--- batch agree with it.
+-- name: verification__digests({{ parameters }})
+-- The audit of the run is the one whose digest was recorded at its end, and every batch counted it.
 with {{ verification_request() }},
 
 {{ check_digests() }};
 
--- name: verify__weights({{ parameters }})
+-- name: verification__weights({{ parameters }})
 -- The weights of every document sum to 1.
 with {{ verification_request() }},
 
 {{ check_weights() }};
 {%- for entry in managed_columns() %}
 
--- name: {{ statement_name('verify_values', entry) }}({{ parameters }})
--- From one pass over the table: values are canonical, none became NULL or blank, the number of rows
--- is the same; and the figures of each tenant.
+-- name: {{ statement_name('check_values', entry) }}({{ parameters }})
+-- From one pass over the table: values are canonical, none is NULL or blank that was not, there are
+-- as many rows as there were; and what each tenant has.
 with {{ verification_request() }},
 
 {{ check_values(entry) }};
 
--- name: {{ statement_name('verify_changes', entry) }}({{ parameters }})
--- Every row still has the value that was last written to it, or was edited since.
+-- name: {{ statement_name('check_changes', entry) }}({{ parameters }})
+-- What was written last into a row is still there, or somebody has changed the row since.
 with {{ verification_request() }},
 
 {{ check_changes(entry) }};
 
--- name: {{ statement_name('verify_sample', entry) }}({{ parameters }})
--- Changed rows for a person to review, each with the alias that decided.
+-- name: {{ statement_name('check_sample', entry) }}({{ parameters }})
+-- Changed rows for a person to read, each with the alias that decided.
 with {{ verification_request() }},
 
 {{ check_sample(entry) }};
 
--- name: {{ statement_name('verify_others', entry) }}({{ parameters }})
--- No other column of a changed row has changed.
+-- name: {{ statement_name('check_others', entry) }}({{ parameters }})
+-- No other column of a changed row moved.
 with {{ verification_request() }},
 
 {{ check_others(entry) }};
 {%- if entry.mart %}
 
--- name: {{ statement_name('verify_models', entry) }}({{ parameters }})
--- The mart agrees with the values of the table.
+-- name: {{ statement_name('check_models', entry) }}({{ parameters }})
+-- The mart shows the values of the table.
 with {{ verification_request() }},
 
 {{ check_models(entry) }};
 {%- endif %}
 {%- endfor %}
+
+-- name: verification__conclude(run_id, parts, columns, of_all, tenant_label)
+-- One finding per check of what its statements said of the run and of each of its columns: the worst
+-- status of its parts, one sentence, what to do, and the rows that were found, worst first.
+-- parts, columns: jsonb, the rows of the statements above and those of report__columns. of_all: all
+-- tenants were read, so what the columns count is what was looked at.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+targets as (
+    select
+        runs.run_id,
+        left(cast(runs.run_id as text), 8) as short_id,
+        -- what a rollback brings back is what there was, canonical or not
+        runs.kind = 'migrate' as judges_values,
+        runs.kind = 'migrate' as can_roll_back,
+        runs.status not in ('completed', 'cancelled') as is_unfinished,
+        case
+            when runs.status not in ('completed', 'cancelled')
+                then 'trueup resume ' || left(cast(runs.run_id as text), 8)
+            when runs.kind = 'migrate'
+                then 'trueup plan'
+            else 'trueup report ' || left(cast(runs.run_id as text), 8)
+        end as next_command,
+        cast($4 as boolean) as of_all,
+        cast($5 as text) as tenant_label
+    from runs
+    where runs.run_id = $1
+),
+
+words (place, code, name, met, unmet) as (
+    values
+    {%- for code, name, met, unmet in verification_words() %}
+    (
+        {{ loop.index }},
+        {{ literal(code) }},
+        {{ literal(name) }},
+        {{ literal(met) }},
+        {{ literal(unmet) }}
+    ){{ ',' if not loop.last }}
+    {%- endfor %}
+),
+
+-- the worst decides; one part that is ok makes more of them than information
+weights (status, weight) as (
+    values
+    ('info', 0),
+    ('ok', 1),
+    ('warn', 2),
+    ('fail', 3),
+    ('error', 4)
+),
+
+parts as (
+    select
+        listed.place,
+        listed.part ->> 'code' as code,
+        listed.part ->> 'expected' as expected,
+        listed.part ->> 'found' as found,
+        listed.part -> 'sample' as sample,
+        weights.weight,
+        cast(listed.part ->> 'rows' as bigint) as rows,
+        cast(listed.part ->> 'duration_ms' as double precision) as duration_ms
+    from jsonb_array_elements(cast($2 as jsonb)) with ordinality as listed (part, place)
+    inner join weights on listed.part ->> 'status' = weights.status
+),
+
+run_columns as (
+    select
+        columns.place,
+        columns.entry ->> 'table_name' as table_name,
+        cast(columns.entry ->> 'row_total' as bigint) as row_total,
+        cast(columns.entry ->> 'batches' as bigint) as batches,
+        cast(columns.entry ->> 'rows_updated' as bigint) as rows_updated
+    from jsonb_array_elements(cast($3 as jsonb)) with ordinality as columns (entry, place)
+),
+
+-- columns of one table have the same rows
+run_tables as (
+    select
+        run_columns.table_name,
+        max(run_columns.row_total) as row_total
+    from run_columns
+    group by run_columns.table_name
+),
+
+table_totals as (
+    select
+        count(*) as tables,
+        coalesce(sum(run_tables.row_total), 0) as row_total
+    from run_tables
+),
+
+totals as (
+    select
+        count(*) as columns,
+        coalesce(sum(run_columns.row_total), 0) as cells,
+        coalesce(sum(run_columns.batches), 0) as batches,
+        coalesce(sum(run_columns.rows_updated), 0) as rows_updated
+    from run_columns
+),
+
+offenders as (
+    select
+        parts.code,
+        listed.offender,
+        listed.offender ->> 'status' as status,
+        listed.offender ->> 'message' as message,
+        listed.offender ->> 'tenant' as tenant,
+        row_number() over (
+            partition by parts.code
+            order by
+                weights.weight desc,
+                -- rows that can be looked at come first
+                listed.offender ->> 'row_key' is null,
+                parts.place,
+                listed.place
+        ) as place
+    from parts
+    cross join
+        lateral jsonb_array_elements(parts.sample) with ordinality as listed (offender, place)
+    left join weights on listed.offender ->> 'status' = weights.status
+),
+
+gathered as (
+    select
+        offenders.code,
+        jsonb_agg(offenders.offender order by offenders.place) as sample,
+        count(*) as listed,
+        count(*) filter (where offenders.status = 'info') as notes,
+        min(offenders.place) filter (where offenders.status <> 'info') as first_fault,
+        min(offenders.place) filter (where offenders.status = 'info') as first_note,
+        count(distinct offenders.tenant) as tenants,
+        bool_or(offenders.tenant is null) as has_no_tenant,
+        count(
+            distinct (offenders.offender ->> 'table_name', offenders.offender ->> 'column_name')
+        ) as columns
+    from offenders
+    group by offenders.code
+),
+
+grouped as (
+    select
+        parts.code,
+        max(parts.weight) as weight,
+        string_agg(parts.expected, e'\n' order by parts.place) as expected,
+        string_agg(parts.found, e'\n' order by parts.place) as found,
+        coalesce(sum(parts.rows), 0) as rows,
+        round(cast(sum(parts.duration_ms) as numeric), 1) as duration_ms
+    from parts
+    group by parts.code
+),
+
+-- a check of which nothing was said has nothing to check
+checks as (
+    select
+        words.*,
+        grouped.expected,
+        grouped.found,
+        gathered.tenants,
+        gathered.has_no_tenant,
+        gathered.columns,
+        faults.message as fault,
+        notes.message as note,
+        coalesce(weights.status, 'info') as status,
+        coalesce(grouped.rows, 0) as rows,
+        coalesce(grouped.duration_ms, 0) as duration_ms,
+        coalesce(gathered.sample, '[]') as sample,
+        coalesce(gathered.listed, 0) as listed,
+        coalesce(gathered.notes, 0) as note_count,
+        replace(coalesce(grouped.found, ''), e'\n', '; ') as found_line,
+        words.code in ('sample_inspection', 'per_fund_breakdown') as is_to_read
+    from words
+    cross join targets
+    left join grouped on words.code = grouped.code
+    left join weights on grouped.weight = weights.weight
+    left join gathered on words.code = gathered.code
+    left join offenders as faults
+        on words.code = faults.code and gathered.first_fault = faults.place
+    left join offenders as notes
+        on words.code = notes.code and gathered.first_note = notes.place
+    where
+        words.code <> 'canonical_values'
+        or targets.judges_values
+),
+
+scopes as (
+    select
+        {{ counted('totals.columns', 'column') | indent(8) }} as columns_read,
+        {{ counted('totals.columns', 'column') | indent(8) }}
+        || case
+            when targets.of_all
+                then ', ' || to_char(totals.cells, 'FM999,999,999,999,990') || ' cells'
+            else ' of the ' || targets.tenant_label || ' asked for'
+        end as cells_read,
+        case
+            when targets.of_all
+                then {{ counted('table_totals.tables', 'table') | indent(16) }} || ', '
+                    || {{ counted('table_totals.row_total', 'row') | indent(20) }}
+            else
+                {{ counted('totals.columns', 'column') | indent(16) }}
+                || ' of the ' || targets.tenant_label || ' asked for'
+        end as rows_read,
+        to_char(totals.batches, 'FM999,999,999,999,990') as batches,
+        case
+            when targets.of_all
+                then to_char(totals.rows_updated, 'FM999,999,999,999,990') || ' rows changed'
+            else
+                {{ counted('totals.columns', 'column') | indent(16) }}
+                || ' of the ' || targets.tenant_label || ' asked for'
+        end as changed
+    from totals
+    cross join table_totals
+    cross join targets
+),
+
+-- offenders that were not listed are taken for faults
+worded as (
+    select
+        checks.*,
+        case
+            when checks.status in ('ok', 'info') and checks.is_to_read and checks.listed > 0
+                then
+                    case
+                        when checks.code = 'sample_inspection' and targets.of_all
+                            then
+                                to_char(checks.listed, 'FM999,999,999,999,990') || ' of '
+                                || {{ counted('totals.rows_updated', 'changed row') | indent(32) }}
+                                || ' to read'
+                        when checks.code = 'sample_inspection'
+                            then
+                                {{ counted('checks.listed', 'changed row') | indent(32) }}
+                                || ' to read'
+                        else
+                            concat_ws(
+                                ' and ',
+                                case
+                                    when checks.tenants > 0
+                                        then
+                                            {{ counted('checks.tenants', none, 'targets.tenant_label')
+                                                | indent(44) }}
+                                end,
+                                case
+                                    when checks.has_no_tenant
+                                        then 'rows without a ' || targets.tenant_label
+                                end
+                            )
+                            || ', in ' || {{ counted('checks.columns', 'column') | indent(28) }}
+                            || case
+                                when checks.rows > checks.listed
+                                    then
+                                        '; '
+                                        || to_char(
+                                            checks.rows - checks.listed, 'FM999,999,999,999,990'
+                                        )
+                                        || ' rows were not read'
+                                else ''
+                            end
+                    end
+            when checks.status = 'ok'
+                then
+                    format(
+                        checks.met,
+                        scopes.columns_read,
+                        scopes.cells_read,
+                        scopes.rows_read,
+                        scopes.batches,
+                        scopes.changed,
+                        checks.found_line
+                    )
+                    || coalesce('; but ' || checks.note, '')
+                    || case
+                        when checks.note_count > 1
+                            then '; and ' || cast(checks.note_count - 1 as text) || ' more'
+                        else ''
+                    end
+            when checks.status = 'info'
+                then coalesce(checks.note, checks.fault, 'Nothing to check')
+            when checks.fault is null
+                then checks.unmet || ': ' || checks.found_line
+            else
+                case when checks.status = 'error' then 'Could not be read' else checks.unmet end
+                || ': ' || checks.fault
+                || case
+                    when checks.rows - checks.note_count > 1
+                        then
+                            '; and '
+                            || to_char(
+                                checks.rows - checks.note_count - 1, 'FM999,999,999,999,990'
+                            )
+                            || ' more'
+                    else ''
+                end
+        end as message
+    from checks
+    cross join targets
+    cross join totals
+    cross join scopes
+),
+
+reasons as (
+    select
+        coalesce(bool_or(offenders.offender ->> 'reason' = 'written_since'), false) as is_since,
+        coalesce(
+            bool_or(offenders.offender ->> 'reason' not in ('missed', 'written_since')), false
+        ) as is_undecided
+    from offenders
+    where
+        offenders.code = 'canonical_values'
+        and offenders.status <> 'info'
+),
+
+remedies as (
+    select listed.*
+    from targets
+    cross join reasons
+    cross join
+        lateral (
+            values
+            {%- for code, status, condition, sentence, commands in verification_remedies() %}
+            (
+                {{ loop.index }},
+                {{ literal(code) if code else 'cast(null as text)' }},
+                {{ literal(status) if status else 'cast(null as text)' }},
+                {{ condition or 'true' }},
+                {{ literal(sentence) if sentence else 'cast(null as text)' }},
+                {{ literal(commands | join('\n')) if commands else 'cast(null as text)' }}
+            ){{ ',' if not loop.last }}
+            {%- endfor %}
+        ) as listed (place, code, status, applies, sentence, commands)
+    where listed.applies
+),
+
+-- the audit's lines about the first row that is named
+log_rows as (
+    select
+        checks.code,
+        coalesce(
+            'where table_name = ' || quote_literal(named.offender ->> 'table_name')
+            || ' and row_id = ' || quote_literal(named.offender ->> 'row_key'),
+            'order by run_at desc limit 100'
+        ) as log_condition
+    from checks
+    left join offenders as named
+        on
+            checks.code = named.code
+            and named.place = (
+                select min(offenders.place)
+                from offenders
+                where
+                    offenders.code = checks.code
+                    and offenders.offender ->> 'row_key' is not null
+                    and offenders.offender ->> 'table_name' is not null
+            )
+),
+
+advice as (
+    select
+        worded.code,
+        string_agg(remedies.sentence, ' ' order by remedies.place)
+        || coalesce(
+            e'\n' || string_agg(
+                format(
+                    remedies.commands,
+                    targets.short_id,
+                    targets.run_id,
+                    targets.next_command,
+                    log_rows.log_condition
+                ),
+                e'\n' order by remedies.place
+            ),
+            ''
+        ) as remedy
+    from worded
+    cross join targets
+    inner join remedies
+        on
+            worded.code = coalesce(remedies.code, worded.code)
+            and worded.status = any(
+                case
+                    when remedies.status is null then array['warn', 'fail']
+                    else array[remedies.status]
+                end
+            )
+    left join log_rows on worded.code = log_rows.code
+    group by worded.code
+),
+
+final as (
+    select
+        'verification' as area,
+        worded.code,
+        replace(worded.name, 'Tenant', initcap(targets.tenant_label)) as name,
+        '' as subject,
+        worded.status,
+        worded.message,
+        worded.expected,
+        worded.found,
+        advice.remedy,
+        worded.rows,
+        worded.sample,
+        worded.duration_ms
+    from worded
+    cross join targets
+    left join advice on worded.code = advice.code
+    order by worded.place
+)
+
+select * from final;

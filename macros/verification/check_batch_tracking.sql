@@ -56,7 +56,7 @@ counted_batches as (
     select
         count(*) as batch_total,
         count(*) filter (where run_batches.status = 'completed') as batches_completed,
-        count(*) filter (where not run_batches.is_fine) as offender_count,
+        count(*) filter (where not run_batches.is_fine) as batches_wrong,
         coalesce(sum(run_batches.rows_refused), 0) as rows_failed
     from run_batches
 ),
@@ -89,23 +89,23 @@ shown_batches as (
 
 results as (
     select
-        'batch_tracking' as check_id,
-        case when counted_batches.offender_count = 0 then 'pass' else 'fail' end as status,
+        'batch_tracking' as code,
+        case when counted_batches.batches_wrong = 0 then 'ok' else 'fail' end as status,
         cast(counted_batches.batch_total as text)
         || ' batches completed, 0 rows quarantined' as expected,
         cast(counted_batches.batches_completed as text) || ' batches completed, '
-        || cast(counted_batches.rows_failed as text) || ' rows quarantined' as actual,
+        || cast(counted_batches.rows_failed as text) || ' rows quarantined' as found,
         coalesce(
             (
                 select
                     jsonb_agg(
                         shown_batches.offender order by shown_batches.batch_id
-                    ) as offenders
+                    ) as sample
                 from shown_batches
             ),
             cast('[]' as jsonb)
-        ) as offenders,
-        counted_batches.offender_count
+        ) as sample,
+        counted_batches.batches_wrong as rows
     from request
     cross join counted_batches
 )

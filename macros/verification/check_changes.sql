@@ -441,18 +441,18 @@ counted_faults as (
 
 results as (
     select
-        'audit_consistency' as check_id,
+        'audit_consistency' as code,
         case
             when counted_faults.failing > 0 then 'fail'
             when counted_faults.differing > 0 then 'warn'
-            else 'pass'
+            else 'ok'
         end as status,
         {{ trueup.literal(cell ~ ': ') }} || cast(counted_rows.row_total as text)
         || ' changed rows, each as it was written last' as expected,
         {{ trueup.literal(cell ~ ': ') }} || cast(counted_rows.rows_as_written as text)
         || ' rows as they were written last, '
         || cast(counted_faults.differing as text) || ' edited or at odds with the audit, '
-        || cast(counted_faults.gone as text) || ' deleted' as actual,
+        || cast(counted_faults.gone as text) || ' deleted' as found,
         coalesce(
             (
                 select
@@ -461,37 +461,37 @@ results as (
                         order by
                             differing_rows.is_failure desc,
                             differing_rows.row_key asc
-                    ) as offenders
+                    ) as sample
                 from differing_rows
             ),
             cast('[]' as jsonb)
-        ) as offenders,
-        counted_faults.differing as offender_count
+        ) as sample,
+        counted_faults.differing as rows
     from places
     cross join counted_rows
     cross join counted_faults
     union all
     select
-        'null_integrity' as check_id,
-        case when counted_faults.emptied > 0 then 'fail' else 'pass' end as status,
+        'null_integrity' as code,
+        case when counted_faults.emptied > 0 then 'fail' else 'ok' end as status,
         {{ trueup.literal(cell ~ ': no changed row without a value') }} as expected,
         {{ trueup.literal(cell ~ ': ') }} || cast(counted_faults.emptied as text)
-        || ' changed rows without a value' as actual,
+        || ' changed rows without a value' as found,
         coalesce(
             (
-                select jsonb_agg(emptied_rows.offender order by emptied_rows.row_key) as offenders
+                select jsonb_agg(emptied_rows.offender order by emptied_rows.row_key) as sample
                 from emptied_rows
             ),
             cast('[]' as jsonb)
-        ) as offenders,
-        counted_faults.emptied as offender_count
+        ) as sample,
+        counted_faults.emptied as rows
     from places
     cross join counted_faults
     union all
     select
-        'row_counts' as check_id,
+        'row_counts' as code,
         case
-            when counted_faults.gone = 0 then 'pass'
+            when counted_faults.gone = 0 then 'ok'
             when places.is_quiesced then 'fail'
             else 'warn'
         end as status,
@@ -499,15 +499,15 @@ results as (
         || ' changed rows are there' as expected,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(counted_rows.row_total - counted_faults.gone as text)
-        || ' changed rows are there' as actual,
+        || ' changed rows are there' as found,
         coalesce(
             (
-                select jsonb_agg(gone_rows.offender order by gone_rows.row_key) as offenders
+                select jsonb_agg(gone_rows.offender order by gone_rows.row_key) as sample
                 from gone_rows
             ),
             cast('[]' as jsonb)
-        ) as offenders,
-        counted_faults.gone as offender_count
+        ) as sample,
+        counted_faults.gone as rows
     from places
     cross join counted_rows
     cross join counted_faults

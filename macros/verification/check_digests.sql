@@ -50,7 +50,7 @@ counted_batches as (
         coalesce(sum(judged_batches.rows_audited), 0) as rows_audited,
         count(*) filter (
             where judged_batches.is_miscounted or judged_batches.is_altered
-        ) as offender_count
+        ) as batches_wrong
     from judged_batches
 ),
 
@@ -129,29 +129,29 @@ shown_offenders as (
 
 results as (
     select
-        'audit_consistency' as check_id,
+        'audit_consistency' as code,
         case
-            when judged_runs.offender_count > 0 or judged_runs.is_altered then 'fail'
-            else 'pass'
+            when judged_runs.batches_wrong > 0 or judged_runs.is_altered then 'fail'
+            else 'ok'
         end as status,
         cast(judged_runs.rows_updated as text) || ' rows audited in '
         || cast(judged_runs.batch_total as text) || ' batches, digest '
         || coalesce(judged_runs.audit_digest, 'not recorded') as expected,
         cast(judged_runs.rows_audited as text) || ' rows audited in '
         || cast(judged_runs.batch_total as text) || ' batches, digest '
-        || judged_runs.digest_now as actual,
+        || judged_runs.digest_now as found,
         coalesce(
             (
                 select
                     jsonb_agg(
                         shown_offenders.offender order by shown_offenders.batch_id nulls first
-                    ) as offenders
+                    ) as sample
                 from shown_offenders
             ),
             cast('[]' as jsonb)
-        ) as offenders,
-        judged_runs.offender_count
-        + case when judged_runs.is_altered then 1 else 0 end as offender_count
+        ) as sample,
+        judged_runs.batches_wrong
+        + case when judged_runs.is_altered then 1 else 0 end as rows
     from judged_runs
 )
 

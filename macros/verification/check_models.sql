@@ -146,7 +146,7 @@ wrong_values as (
                 'value_in_mart', wrong_rows.mart_value
             )
             order by wrong_rows.mart_key
-        ) as offenders
+        ) as sample
     from wrong_rows
 ),
 
@@ -173,14 +173,14 @@ run_columns as (
 
 results as (
     select
-        'models_agree' as check_id,
-        case when wrong_totals.row_count > 0 then 'fail' else 'pass' end as status,
+        'models_agree' as code,
+        case when wrong_totals.row_count > 0 then 'fail' else 'ok' end as status,
         {{ trueup.literal(cell ~ ': ' ~ entry.mart ~ ' shows what the values of ') }}
         || cast(pair_totals.row_count as text) || ' rows mean' as expected,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(wrong_totals.row_count as text) || ' rows show something else, '
-        || cast(pair_totals.rows_behind as text) || ' are behind' as actual,
-        coalesce(wrong_values.offenders, cast('[]' as jsonb))
+        || cast(pair_totals.rows_behind as text) || ' are behind' as found,
+        coalesce(wrong_values.sample, cast('[]' as jsonb))
         || case
             when
                 pair_totals.rows_behind > 0
@@ -200,11 +200,11 @@ results as (
                         )
                     )
             else cast('[]' as jsonb)
-        end as offenders,
+        end as sample,
         cast(
             wrong_totals.row_count + case when pair_totals.rows_behind > 0 then 1 else 0 end
             as bigint
-        ) as offender_count
+        ) as rows
     from request
     cross join run_columns
     cross join pair_totals

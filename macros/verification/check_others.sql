@@ -253,11 +253,11 @@ shown_rows as (
 
 results as (
     select
-        'other_columns_untouched' as check_id,
+        'other_columns_untouched' as code,
         case
             when judged.rows_moved > 0 then 'fail'
             when judged.is_open then 'info'
-            else 'pass'
+            else 'ok'
         end as status,
         {{ trueup.literal(cell ~ ': no other column of a changed row moved') }} as expected,
         {{ trueup.literal(cell ~ ': ') }}
@@ -267,7 +267,7 @@ results as (
                     'other columns of ' || cast(judged.rows_moved as text)
                     || ' changed rows moved, '
             else ''
-        end || judged.proof as actual,
+        end || judged.proof as found,
         coalesce(
             (
                 select
@@ -276,12 +276,12 @@ results as (
                         order by
                             shown_rows.batch_id asc nulls last,
                             shown_rows.row_key asc
-                    ) as offenders
+                    ) as sample
                 from shown_rows
             ),
             cast('[]' as jsonb)
-        ) as offenders,
-        judged.rows_moved + case when judged.is_open then 1 else 0 end as offender_count
+        ) as sample,
+        judged.rows_moved + case when judged.is_open then 1 else 0 end as rows
     from judged
 )
 

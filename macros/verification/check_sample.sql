@@ -415,7 +415,7 @@ shown_offenders as (
                 'added_on', shown_rows.added_on
             )
             order by shown_rows.change_number
-        ) as offenders
+        ) as sample
     from shown_rows
 ),
 
@@ -435,7 +435,7 @@ run_columns as (
 
 results as (
     select
-        'sample_inspection' as check_id,
+        'sample_inspection' as code,
         'info' as status,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(least(request.sample_size, totals.change_total) as text) || ' of '
@@ -443,9 +443,9 @@ results as (
         || cast(request.seed as text) as expected,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(counted_rows.row_count as text) || ' of its '
-        || cast(totals.column_total as text) || ' changes are among them' as actual,
-        coalesce(shown_offenders.offenders, cast('[]' as jsonb)) as offenders,
-        counted_rows.row_count as offender_count
+        || cast(totals.column_total as text) || ' changes are among them' as found,
+        coalesce(shown_offenders.sample, cast('[]' as jsonb)) as sample,
+        counted_rows.row_count as rows
     from request
     cross join run_columns
     cross join totals

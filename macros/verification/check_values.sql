@@ -331,7 +331,7 @@ judged_values as (
                     )
             else 0
         end as rows_perhaps_missed,
-        coalesce(odd_values.match_type, 'canonical when it was planned') as because
+        coalesce(odd_values.match_type, 'canonical') as reason
     from odd_values
     left join missed_values
         on odd_values.raw_value = missed_values.raw_value
@@ -345,7 +345,7 @@ value_lines as (
         judged_values.raw_value,
         judged_values.rows_missed as row_count,
         0 as rows_perhaps_missed,
-        'not changed' as because,
+        'missed' as reason,
         judged_values.row_key
     from judged_values
     where judged_values.rows_missed > 0
@@ -355,7 +355,7 @@ value_lines as (
         judged_values.raw_value,
         judged_values.rows_left as row_count,
         0 as rows_perhaps_missed,
-        judged_values.because,
+        judged_values.reason,
         null as row_key
     from judged_values
     where judged_values.rows_left > 0
@@ -365,7 +365,7 @@ value_lines as (
         judged_values.raw_value,
         judged_values.rows_now - judged_values.rows_missed - judged_values.rows_left as row_count,
         judged_values.rows_perhaps_missed,
-        'written since the plan' as because,
+        'written_since' as reason,
         null as row_key
     from judged_values
     where judged_values.rows_now > judged_values.rows_missed + judged_values.rows_left
@@ -379,41 +379,41 @@ placed_value_lines as (
                 value_lines.status asc,
                 value_lines.row_count desc,
                 value_lines.raw_value asc,
-                value_lines.because asc
+                value_lines.reason asc
         ) as place
     from value_lines
 ),
 
 value_result as (
     select
-        'canonical_values' as check_id,
+        'canonical_values' as code,
         case
             when bool_or(found.status = 'fail') then 'fail'
             when count(found.status) > 0 then 'warn'
-            else 'pass'
+            else 'ok'
         end as status,
         {{ trueup.literal(cell ~ ': every value is canonical, or the plan listed it') }}
             as expected,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(
-            coalesce(sum(found.row_count) filter (where found.because = 'not changed'), 0) as text
+            coalesce(sum(found.row_count) filter (where found.reason = 'missed'), 0) as text
         )
         || ' rows not changed, '
         || cast(
             coalesce(
-                sum(found.row_count) filter (where found.because = 'written since the plan'), 0
+                sum(found.row_count) filter (where found.reason = 'written_since'), 0
             ) as text
         )
         || ' written since the plan, '
         || cast(
             coalesce(
                 sum(found.row_count) filter (
-                    where found.because not in ('not changed', 'written since the plan')
+                    where found.reason not in ('missed', 'written_since')
                 ),
                 0
             ) as text
         )
-        || ' left as they were' as actual,
+        || ' left as they were' as found,
         coalesce(
             jsonb_agg(
                 jsonb_build_object(
@@ -422,7 +422,12 @@ value_result as (
                     || {{ trueup.one_line('found.raw_value') }} || ''': '
                     || cast(found.row_count as text)
                     || case when found.row_count = 1 then ' row, ' else ' rows, ' end
-                    || found.because
+                    || case found.reason
+                        when 'missed' then 'not changed'
+                        when 'written_since' then 'written since the plan'
+                        when 'canonical' then 'canonical when it was planned'
+                        else found.reason
+                    end
                     || coalesce(
                         ', for example row '
                         || {{ trueup.one_line('found.row_key') }},
@@ -439,15 +444,15 @@ value_result as (
                     'column_name', {{ column_text }},
                     'value', found.raw_value,
                     'rows', found.row_count,
-                    'because', found.because,
+                    'reason', found.reason,
                     'rows_perhaps_missed', found.rows_perhaps_missed,
                     'row_key', found.row_key
                 )
                 order by found.place
             ) filter (where coalesce(found.place <= places.most, found.place is not null)),
             '[]'
-        ) as offenders,
-        count(found.status) as offender_count
+        ) as sample,
+        count(found.status) as rows
     from places
     left join placed_value_lines as found
         on true
@@ -626,18 +631,18 @@ tenant_totals as (
 
 empty_result as (
     select
-        'null_integrity' as check_id,
+        'null_integrity' as code,
         case
             when bool_or(found.status = 'fail') then 'fail'
             when count(found.status) > 0 then 'warn'
-            else 'pass'
+            else 'ok'
         end as status,
         {{ trueup.literal(cell ~ ': no tenant has more than before, ') }}
         || cast(tenant_totals.nulls_before as text) || ' NULL and '
         || cast(tenant_totals.blanks_before as text) || ' blank' as expected,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(tenant_totals.nulls as text) || ' NULL and '
-        || cast(tenant_totals.blanks as text) || ' blank' as actual,
+        || cast(tenant_totals.blanks as text) || ' blank' as found,
         coalesce(
             jsonb_agg(
                 jsonb_build_object(
@@ -649,8 +654,8 @@ empty_result as (
                 order by found.place
             ) filter (where coalesce(found.place <= places.most, found.place is not null)),
             '[]'
-        ) as offenders,
-        count(found.status) as offender_count
+        ) as sample,
+        count(found.status) as rows
     from places
     cross join tenant_totals
     left join placed_empty_lines as found
@@ -679,15 +684,15 @@ row_lines as (
 
 row_result as (
     select
-        'row_counts' as check_id,
-        coalesce(max(found.status), 'pass') as status,
+        'row_counts' as code,
+        coalesce(max(found.status), 'ok') as status,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(tenant_totals.rows_before as text)
         || ' rows, as many of every tenant as before' as expected,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(tenant_totals.rows_seen as text) || ' rows, '
         || cast(count(found.status) as text)
-        || ' tenants with another number' as actual,
+        || ' tenants with another number' as found,
         coalesce(
             jsonb_agg(
                 jsonb_build_object(
@@ -704,8 +709,8 @@ row_result as (
                 order by found.place
             ) filter (where coalesce(found.place <= places.most, found.place is not null)),
             '[]'
-        ) as offenders,
-        count(found.status) as offender_count
+        ) as sample,
+        count(found.status) as rows
     from places
     cross join tenant_totals
     left join row_lines as found
@@ -746,14 +751,14 @@ tenant_lines as (
 
 tenant_result as (
     select
-        'per_fund_breakdown' as check_id,
+        'per_fund_breakdown' as code,
         'info' as status,
         {{ trueup.literal(cell ~ ': what each tenant has') }} as expected,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(count(found.place) as text) || ' tenants, '
         || cast(tenant_totals.rows_seen as text) || ' rows, '
         || cast(coalesce(sum(found.rows_changed), 0) as text) || ' changed, '
-        || cast(tenant_totals.rows_left as text) || ' left' as actual,
+        || cast(tenant_totals.rows_left as text) || ' left' as found,
         coalesce(
             jsonb_agg(
                 jsonb_build_object(
@@ -777,8 +782,8 @@ tenant_result as (
                 order by found.place
             ) filter (where coalesce(found.place <= places.most, found.place is not null)),
             '[]'
-        ) as offenders,
-        count(found.place) as offender_count
+        ) as sample,
+        count(found.place) as rows
     from places
     cross join tenant_totals
     left join tenant_lines as found

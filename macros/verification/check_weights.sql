@@ -114,35 +114,35 @@ shown_offenders as (
                 offending_owners.owner_table,
                 offending_owners.owner_column,
                 offending_owners.owner_key
-        ) as offenders
+        ) as sample
     from offending_owners
 ),
 
 counted_owners as (
     select
         count(*) as owner_total,
-        count(coalesce(judged_owners.weight_issue, judged_owners.mart_issue)) as offender_count
+        count(coalesce(judged_owners.weight_issue, judged_owners.mart_issue)) as owners_wrong
     from judged_owners
 ),
 
 results as (
     select
-        'weight_sums' as check_id,
-        case when counted_owners.offender_count = 0 then 'pass' else 'fail' end as status,
+        'weight_sums' as code,
+        case when counted_owners.owners_wrong = 0 then 'ok' else 'fail' end as status,
         cast(counted_owners.owner_total as text)
         || ' documents whose weights sum to 1 within ' || cast(request.epsilon as text)
         || ', equal names added' as expected,
-        cast(counted_owners.owner_total - counted_owners.offender_count as text)
+        cast(counted_owners.owner_total - counted_owners.owners_wrong as text)
         || ' documents'
         || case
-            when counted_owners.offender_count > 0
+            when counted_owners.owners_wrong > 0
                 then
-                    ', and ' || cast(counted_owners.offender_count as text)
+                    ', and ' || cast(counted_owners.owners_wrong as text)
                     || ' whose weights are wrong'
             else ''
-        end as actual,
-        coalesce(shown_offenders.offenders, cast('[]' as jsonb)) as offenders,
-        counted_owners.offender_count
+        end as found,
+        coalesce(shown_offenders.sample, cast('[]' as jsonb)) as sample,
+        counted_owners.owners_wrong as rows
     from request
     cross join counted_owners
     cross join shown_offenders
@@ -150,12 +150,12 @@ results as (
 {%- else -%}
 results as (
     select
-        'weight_sums' as check_id,
-        'pass' as status,
+        'weight_sums' as code,
+        'ok' as status,
         'weights of every document sum to 1' as expected,
-        'no document is managed' as actual,
-        cast('[]' as jsonb) as offenders,
-        cast(0 as bigint) as offender_count
+        'no document is managed' as found,
+        cast('[]' as jsonb) as sample,
+        cast(0 as bigint) as rows
     from request
 )
 {%- endif %}

@@ -4,7 +4,7 @@
     table and column, which decides whether dbt warns or fails.
     verification_test('row_counts') → with request as ( ... ), ... select * from final
 -#}
-{%- macro verification_test(check_id) -%}
+{%- macro verification_test(code) -%}
 {%- set of_run = {
     'batch_tracking': [trueup.check_batch_tracking],
     'audit_consistency': [trueup.check_digests],
@@ -24,11 +24,11 @@
     model of the ledger has this parent, and people need those most when a check fails -#}
 {%- do ref('int_vocabulary_keys') -%}
 {%- set parts = [] -%}
-{%- for check in of_run.get(check_id, []) -%}
+{%- for check in of_run.get(code, []) -%}
     {%- do parts.append(check()) -%}
 {%- endfor -%}
-{%- for entry in trueup.managed_columns() if entry.mart or check_id != 'models_agree' -%}
-    {%- for check in of_column.get(check_id, []) -%}
+{%- for entry in trueup.managed_columns() if entry.mart or code != 'models_agree' -%}
+    {%- for check in of_column.get(code, []) -%}
         {%- do parts.append(check(entry)) -%}
     {%- endfor -%}
 {%- endfor -%}
@@ -50,12 +50,12 @@ checks as (
     {%- if not parts %}
     -- nothing is managed
     select
-        cast(null as text) as check_id,
+        cast(null as text) as code,
         cast(null as text) as status,
         cast(null as text) as expected,
-        cast(null as text) as actual,
-        cast(null as jsonb) as offenders,
-        cast(null as bigint) as offender_count
+        cast(null as text) as found,
+        cast(null as jsonb) as sample,
+        cast(null as bigint) as rows
     from request
     where false
     {%- endif %}
@@ -64,18 +64,18 @@ checks as (
 final as (
     select
         checks.status,
-        coalesce(found.offender ->> 'message', checks.actual) as message,
+        coalesce(offenders.offender ->> 'message', checks.found) as message,
         checks.expected,
-        checks.actual,
-        checks.offender_count,
-        found.offender
+        checks.found,
+        checks.rows,
+        offenders.offender
     from checks
     left join
-        lateral jsonb_array_elements(checks.offenders) as found (offender)
-        on found.offender ->> 'status' in ('warn', 'fail')
+        lateral jsonb_array_elements(checks.sample) as offenders (offender)
+        on offenders.offender ->> 'status' in ('warn', 'fail')
     where
-        checks.check_id = {{ trueup.literal(check_id) }}
-        and checks.status not in ('pass', 'info')
+        checks.code = {{ trueup.literal(code) }}
+        and checks.status not in ('ok', 'info')
 )
 
 select * from final

@@ -1,2 +1,2 @@
--- One row per check of a verification: its status, its summary, and its findings.
+-- One row per finding of a verification: its status, what it says, and what was found.
 {{ trueup.ledger_shape() }}

@@ -1,2 +1,2 @@
--- One row per `trueup verify`: the run that was verified, the options, and the verdict.
+-- One row per verification: what was judged, how, and the verdict.
 {{ trueup.ledger_shape() }}

@@ -27,15 +27,16 @@ RATIO = "verify: time against a grouped count"
 
 def rounds_of(bench: Bench, rounds: int) -> tuple[list[float], dict[str, list[float]]]:
     """Seconds of the grouped count, and of each check, by round."""
-    counts, checks = [], {}
+    counts: list[float] = []
+    checks: dict[str, list[float]] = {}
     for _ in range(rounds):
         started = time.monotonic()
         bench.root.execute(COUNT).fetchall()
         counts.append(time.monotonic() - started)
         with bench.connect() as connection:
             found = verify.run(bench.settings, connection, None)
-        for check in found.checks:
-            checks.setdefault(check.id, []).append(check.duration_ms / 1000)
+        for check in found["checks"]:
+            checks.setdefault(check["code"], []).append(check["duration_ms"] / 1000)
     return counts, checks
 
 

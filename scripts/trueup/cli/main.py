@@ -5,7 +5,17 @@ from __future__ import annotations
 import click
 
 from trueup import __version__
-from trueup.cli import ledger, local, migration, project, report, rollback, verification, vocabulary
+from trueup.cli import (
+    findings,
+    ledger,
+    local,
+    migration,
+    project,
+    report,
+    rollback,
+    verification,
+    vocabulary,
+)
 from trueup.cli.base import Group, examples
 
 
@@ -27,6 +37,8 @@ def main() -> None:
     """
 
 
-for system in (local, project, vocabulary, migration, verification, rollback, report, ledger):
+for system in (
+    local, project, vocabulary, migration, verification, findings, rollback, report, ledger,
+):  # fmt: skip
     for command in system.COMMANDS:
         main.add_command(command)

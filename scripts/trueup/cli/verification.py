@@ -1,31 +1,20 @@
-"""The commands `trueup verify` and `trueup verifications`."""
+"""The command `trueup verify`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import click
-import psycopg
 
-from trueup.cli.base import FORMAT, LIMIT, examples
+from trueup.cli.base import FORMAT, examples
 from trueup.cli.base import settings as read_settings
-from trueup.core.errors import TrueupError, first_line
+from trueup.cli.findings import OUTPUT, check_outputs, finish
 from trueup.show import terminal
 
-ENDINGS = (".html", ".json", ".md")
 SMALLEST = -300  # decimal exponent of a weight's tolerance; JSON's numbers are floats
 MOST = 100_000  # rows of a sample
-OUTPUT = click.option(
-    "--output",
-    "outputs",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A file; its ending decides: .html, .json or .md. May be repeated.",
-)
 
 
 class Epsilon(click.ParamType[Decimal]):
@@ -48,7 +37,7 @@ class Epsilon(click.ParamType[Decimal]):
 @click.option(
     "--quiesced",
     is_flag=True,
-    help="No other program has written since the run: missing rows are a failure.",
+    help="Nobody else has written since the run: rows that are missing are a failure.",
 )
 @click.option(
     "--tenant",
@@ -79,7 +68,7 @@ class Epsilon(click.ParamType[Decimal]):
 @click.option(
     "--verbose",
     is_flag=True,
-    help="Up to 10,000 offenders of each check, not only the first ten.",
+    help="All rows that docs/configuration.md allows, not only the first ten of a check.",
 )
 @examples("""
 trueup verify
@@ -93,18 +82,16 @@ def verify(run: str | None, form: str, outputs: tuple[Path, ...], verbose: bool,
            **asked: Any) -> None:  # fmt: skip
     """Check a run, or the newest migration: values, NULLs, rows, audit, weights, marts.
 
-    Reads everything in one snapshot, changes nothing, and keeps the result in the ledger. Exits
-    with 1 if a check failed or could not be read, with 2 if nothing could be read. Warnings need a
-    person's review: undecided values, rows edited after the run.
+    Reads everything in one snapshot, changes nothing, and keeps the result in the ledger. Exit code
+    1 where a check failed or could not be read, 2 where nothing could be read.
+    Warnings are what a person should look at: values left as planned, rows written since.
     """
     from trueup.core import connection
-    from trueup.verification import check_tables
     from trueup.verification import verify as job
-    from trueup.verification.checks import Options
 
-    _check_outputs(outputs)
+    check_outputs(outputs)
     settings = read_settings()
-    options = Options(
+    options = job.Options(
         tables=asked["tables"],
         tenants=asked["tenants"],
         is_quiesced=asked["quiesced"],
@@ -117,120 +104,8 @@ def verify(run: str | None, form: str, outputs: tuple[Path, ...], verbose: bool,
     with connection.connect(settings, writes=False) as connected:
         click.echo(connection.describe(connected, settings), err=form == "json")
         with terminal.progress("verify") as progress:
-            found = job.run(settings, connected, run, options, progress)
-    document = job.as_dict(found)
-    _keep(settings, found.schema, document)
-    _show(document, form, outputs, None if verbose else check_tables.SHOWN)
-    sys.exit(1 if found.failed() else 0)
+            document = job.run(settings, connected, run, options, progress)
+    finish(settings, document, form, outputs, verbose)
 
 
-@click.command()
-@click.argument("wanted", required=False, metavar="[RUN|VERIFICATION]")
-@OUTPUT
-@FORMAT
-@LIMIT
-@click.option("--verbose", is_flag=True, help="All offenders that were read then.")
-@examples("""
-trueup verifications
-trueup verifications 3f2a91c0 --limit 0 --format json
-trueup verifications 9d1c44e2 --verbose
-trueup verifications 9d1c44e2 --output verification.html
-""")
-def verifications(
-    wanted: str | None, outputs: tuple[Path, ...], form: str, limit: int, verbose: bool
-) -> None:
-    """List stored verifications, newest first, or show one again.
-
-    RUN lists the verifications of a run. VERIFICATION is shown as it was stored: only the ledger is
-    read, and the exit code is 0 whatever the verdict was.
-    """
-    from trueup.core import connection, ledger, records
-    from trueup.verification import check_tables, store
-
-    _check_outputs(outputs)
-    settings = read_settings()
-    schema = ledger.schema(settings)
-    document, rows = None, []
-    with connection.connect(settings, writes=False) as connected:
-        ledger.check(connected, schema, settings)
-        kind, each = store.find(connected, schema, wanted) if wanted else ("run", None)
-        if kind == "verification" and each:
-            document = store.load(connected, schema, each)
-        elif outputs:
-            raise TrueupError(
-                "--output writes one verification, and none is named",
-                "`trueup verifications` lists them.",
-            )
-        else:
-            rows = store.recent(connected, schema, limit or 1_000_000, each)
-        click.echo(connection.describe(connected, settings), err=form == "json")
-    if document:
-        _show(document, form, outputs, None if verbose else check_tables.SHOWN)
-    elif form == "json":
-        click.echo(records.as_json(rows))
-    elif rows:
-        check_tables.show_list(terminal.console(), rows)
-    else:
-        click.echo("Nothing was verified yet; `trueup verify` does.")
-
-
-def _check_outputs(outputs: tuple[Path, ...]) -> None:
-    """TrueupError before anything is read, if a file could not be written afterwards."""
-    from trueup.show import page
-
-    for output in outputs:
-        if output.suffix not in ENDINGS:
-            raise TrueupError(
-                f"{output}: the ending decides the format; allowed: {', '.join(ENDINGS)}"
-            )
-        page.check_writable(output)
-
-
-def _keep(settings: Any, schema: str, document: Mapping[str, Any]) -> None:
-    """Store it in the ledger; if that fails, print a note. The verdict does not change."""
-    from trueup.core import connection
-    from trueup.verification import store
-
-    try:
-        with connection.connect(settings) as connected:
-            store.store(connected, schema, dict(document))
-    except (psycopg.Error, TrueupError) as error:
-        why = first_line(error) if isinstance(error, psycopg.Error) else error.message
-        click.echo(
-            f"This verification is not kept in the ledger: {why}\n"
-            "docs/grants.md has the rights that it takes; --output keeps it in a file.",
-            err=True,
-        )
-
-
-def _show(
-    document: dict[str, Any], form: str, outputs: tuple[Path, ...], limit: int | None
-) -> None:
-    """Write the files, show the rest; the verdict is the last line."""
-    from trueup.core import records
-    from trueup.show import page
-    from trueup.verification import check_tables
-
-    text = records.as_json(document)
-    for output in outputs:
-        page.write(output, text + "\n" if output.suffix == ".json" else _page(document, output))
-    if form == "json":
-        click.echo(text)
-    else:
-        out = terminal.console()
-        check_tables.show(out, document, limit)
-    for output in outputs:
-        click.echo(f"written: {output}", err=form == "json")
-    if form == "text":
-        check_tables.show_verdict(out, document)
-
-
-def _page(document: dict[str, Any], output: Path) -> str:
-    from trueup.verification import check_page, markdown
-
-    if output.suffix == ".md":
-        return markdown.build(document)
-    return check_page.build(document)
-
-
-COMMANDS: tuple[click.Command, ...] = (verify, verifications)
+COMMANDS: tuple[click.Command, ...] = (verify,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import cache
@@ -66,6 +67,12 @@ def printable(text: str) -> str:
     )
 
 
+def markdown(value: str) -> str:
+    """One line that Markdown and HTML read as what it says; not for the beginning of a line."""
+    shown = visible(value, TYPED).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", shown)
+
+
 def when(time: datetime | str | None) -> str:
     """2026-11-20T20:00:00.123456+00:00 → 2026-11-20 20:00:00 UTC."""
     if time is None:
@@ -88,7 +95,7 @@ def _or_dash(words: Callable[[float], str]) -> Callable[[float | None], str]:
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("trueup.show", "templates"),
-        autoescape=True,
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -100,6 +107,7 @@ def _environment() -> jinja2.Environment:
         cut=cut,
         duration=_or_dash(terminal.duration),
         examples=examples,
+        md=markdown,
         ms=_or_dash(lambda value: terminal.duration(value / 1000)),
         number=number,
         printable=printable,

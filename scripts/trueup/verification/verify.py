@@ -1,72 +1,76 @@
-"""`trueup verify`: the checks of a finished run, read in one snapshot. Changes nothing."""
+"""`trueup verify`: the checks of a finished run, read in one snapshot. Changes nothing.
+
+A check is answered by several statements, of the run and of each of its columns; the statement
+verification__conclude makes one finding per check of what they say.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
+import dataclasses
 import secrets
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
-import psycopg
-from psycopg import IsolationLevel, sql
-from psycopg.types.json import set_json_loads
+from psycopg import sql
+from psycopg.types.json import Jsonb
 
-from trueup import __version__
 from trueup.core import config, ledger, records, runs, statements
 from trueup.core.connection import Connection
-from trueup.core.errors import TrueupError, first_line
+from trueup.core.errors import TrueupError
 from trueup.core.runs import MIGRATE, NO_TENANT
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement, column_statement
-from trueup.show.terminal import counted, visible
-from trueup.verification import checks, words
-from trueup.verification.checks import (
-    CHECKS,
-    ERROR,
-    FAIL,
-    FAILED,
-    GOOD,
-    OF_COLUMN,
-    OF_RUN,
-    OUTSPOKEN,
-    UNMET,
-    WARN,
-    Check,
-    Options,
-    Verification,
-    loads,
-)
+from trueup.findings import ORDER, Finding, document, runner
+from trueup.findings.runner import Progress, Step
+from trueup.show.terminal import visible
 
-__all__ = ["ERROR", "FAIL", "WARN", "Check", "Options", "Verification", "as_dict", "run", "summary"]
-
+AREA = "verification"
+# A statement gathers what it found in one value of jsonb, which PostgreSQL limits to 256 MB. The
+# true count is told beside it.
+MOST_LISTED = 10_000  # rows of one check in one column, with --verbose
 NAMED = 20  # tables or tenants that an error lists
-# keys of the document that a run's report contains
-SUMMARIZED = ("run_id", "summary", "checks", "recommendations")
 VALUES = 1000  # of a column's map
-AUDIT = "audit_consistency"
-Progress = Callable[[str, int, int], None]
+# What each statement answers, of the run and of each of its columns. True: it always says something
+# of the first one.
+OF_RUN: dict[str, tuple[tuple[str, ...], bool]] = {
+    "verification__batch_tracking": (("batch_tracking",), True),
+    "verification__digests": (("audit_consistency",), True),
+    "verification__weights": (("weight_sums",), True),
+}
+OF_COLUMN: dict[str, tuple[tuple[str, ...], bool]] = {
+    "check_values": (
+        ("canonical_values", "null_integrity", "row_counts", "per_fund_breakdown"), True,
+    ),
+    "check_changes": (("audit_consistency", "null_integrity", "row_counts"), False),
+    "check_sample": (("sample_inspection",), False),
+    "check_others": (("other_columns_untouched",), False),
+    "check_models": (("models_agree",), False),
+}  # fmt: skip
 Place = tuple[str, str]  # table, column
 
 
-class Step(NamedTuple):
-    """One statement to read, with its label and the checks that it answers.
+@dataclass(frozen=True)
+class Options:
+    """What is looked at, and how; None: what dbt_project.yml says, or of the seed a random one.
 
-    statement:    None if it no longer exists
-    is_outspoken: it always returns a row for its first check; no row is an error
+    tables, tenants: all if empty; `none` among the tenants is the rows of no tenant
+    is_quiesced:     nobody else writes, so a shortfall of rows is a failure
+    reads_all:       every row that was found, up to MOST_LISTED, not only the first
     """
 
-    what: str
-    statement: Statement | None
-    ids: tuple[str, ...]
-    is_outspoken: bool
+    tables: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+    is_quiesced: bool = False
+    sample_size: int | None = None
+    seed: int | None = None
+    epsilon: Decimal | None = None
+    is_strict: bool = False
+    reads_all: bool = False
 
 
 def run(
@@ -75,11 +79,11 @@ def run(
     wanted: str | None,
     options: Options | None = None,
     progress: Progress = lambda what, done, total: None,
-) -> Verification:
-    """Verify a run, or the newest started migration.
+) -> dict[str, Any]:
+    """Verify a run, or the newest migration that was begun; returns the document of its findings.
 
     The connection must not be in autocommit mode.
-    progress: called with the next statement, the number read so far, and the total
+    progress: called with the statement that is read next, how many were, and how many there are
 
     Raises TrueupError if there is no ledger or no such run, or if the run has no such table or
     tenant.
@@ -88,94 +92,48 @@ def run(
     schema = ledger.schema(settings)
     ledger.check(connected, schema, settings)
     found = statements.statements(settings)
-    connected.rollback()
-    connected.read_only = True
-    connected.isolation_level = IsolationLevel.REPEATABLE_READ
-    set_json_loads(loads, connected)
+    runner.begin(connected)
     found["begin_reading"].run(connected)
     started = time.monotonic()
-    # a cancelled run may have changed rows: it is verified if its id is given
+    # one that was cancelled may have changed rows: if it is named, it is looked at
     statuses = (*runs.UNFINISHED, *(runs.FINISHED if wanted else ("completed",)))
     target = runs.find(connected, schema, wanted, statuses, kind=MIGRATE)
     if runs.is_pruned(connected, schema, target.run_id):
         raise TrueupError(
-            f"run {target.short_id} can no longer be verified: `trueup ledger prune` has removed"
-            " the counts from before it",
+            f"run {target.short_id} cannot be verified: `trueup ledger prune` has removed the"
+            " counts from before it",
             "Its changes are in `stage_normalization_log` as before.",
         )
-    taken_at, facts = _facts(settings, connected, found, schema, target, asked)
     places = _places(connected, found, schema, target, asked)
-    facts["tenant_label"] = config.tenant_label(config.managed_columns(settings), places)
-    # a rollback restores the old values, canonical or not
-    checks = {
-        name: Check(name, facts["tenant_label"])
-        for name in CHECKS
-        if target.kind == MIGRATE or name != "canonical_values"
-    }
+    taken_at, details = _details(settings, connected, found, schema, target, asked)
+    details["tenant_label"] = config.tenant_label(config.managed_columns(settings), places)
     values = _parameters(settings, target, asked)
-    steps = list(_steps(found, places, of_all=not asked.tenants))
-    for number, step in enumerate(steps):
-        progress(step.what, number, len(steps))
-        _read(connected, checks, step, values)
-    if not connected.closed:
-        connected.rollback()
-    for check in checks.values():
-        check.message = words.message(check, facts["columns"], of_all=not asked.tenants)
-    milliseconds = (time.monotonic() - started) * 1000
-    return Verification(
-        uuid.uuid4(), taken_at, target, schema, asked, list(checks.values()), milliseconds, facts
+    judges_values = target.kind == MIGRATE
+    steps = list(_steps(found, places, values, judges_values, of_all=not asked.tenants))
+    parts = runner.read(connected, steps, progress)
+    checks = _conclude(connected, found["verification__conclude"], parts, {
+        "run_id": target.run_id, "columns": Jsonb(details["columns"]),
+        "of_all": not asked.tenants, "tenant_label": details["tenant_label"],
+    })  # fmt: skip
+    return document.make(
+        AREA,
+        f"run {target.short_id}",
+        checks,
+        taken_at=taken_at,
+        duration_ms=(time.monotonic() - started) * 1000,
+        is_strict=asked.is_strict,
+        about={
+            "Run": f"{target.short_id}, {target.kind}, {target.status.replace('_', ' ')}",
+            **({"Tables": ", ".join(map(visible, asked.tables))} if asked.tables else {}),
+            **({"Tenants": ", ".join(map(visible, asked.tenants))} if asked.tenants else {}),
+            "Seed of the sample": str(asked.seed),
+            "Audit digest": details["run"]["audit_digest"] or "not recorded",
+            "Server": f"PostgreSQL {details['server']['version']}, {details['server']['url']}",
+        },
+        details=details,
+        subject_sha256=target.plan_sha256,
+        run_id=str(target.run_id),
     )
-
-
-def as_dict(found: Verification) -> dict[str, Any]:
-    """The document, ready for JSON; docs/schemas/verification-report.schema.json describes it."""
-    asked, facts = found.options, found.facts
-    return {
-        "timestamp": found.taken_at.isoformat(),
-        "verification_id": str(found.verification_id),
-        "run_id": str(found.run.run_id),
-        "verdict": "failed" if found.failed() else "passed",
-        "summary": {
-            "totalChecks": len(found.checks),
-            "passed": found.count(*GOOD),
-            "failed": found.count(*FAILED),
-            "warnings": found.count(WARN),
-        },
-        "checks": [
-            {
-                "id": check.id,
-                "name": check.name,
-                "status": check.status,
-                "message": check.message,
-                "expected": check.expected,
-                "actual": check.actual,
-                "offenders": check.offenders,
-                "offender_count": check.offender_count,
-                "duration_ms": round(check.duration_ms, 1),
-            }
-            for check in found.checks
-        ],
-        "recommendations": words.recommendations(found),
-        "metadata": {
-            "server": facts["server"],
-            "environment": facts["environment"],
-            "tables": list(asked.tables) or None,
-            "tenants": list(asked.tenants) or None,
-            "tenant_label": facts["tenant_label"],
-            "quiesced": asked.is_quiesced,
-            "sample_size": asked.sample_size,
-            "seed": asked.seed,
-            "epsilon": float(asked.epsilon or 0),
-            "strict": asked.is_strict,
-            "versions": facts["versions"],
-            "vocabulary_version": found.run.vocabulary_version,
-            "duration_ms": round(found.duration_ms, 1),
-        },
-        "run": facts["run"],
-        "columns": facts["columns"],
-        "targets": facts["targets"],
-        "values": facts["values"],
-    }
 
 
 def summary(
@@ -183,29 +141,39 @@ def summary(
 ) -> dict[str, Any]:
     """The checks of a run as they are now, for its report, or why there are none.
 
-    status: passed, failed or open; summary_text: one line; with the checks: SUMMARIZED.
+    status: passed, failed or open; summary_text: one line; with the checks their recommendations.
     """
-    if not verifies:
-        return {"status": "open", "summary_text": "not made: --no-verify", "checks": []}
+    reason = "--no-verify"
     if target.status == "cancelled":
-        text = f"not made: run {target.short_id} is cancelled"
-        return {"status": "open", "summary_text": text, "checks": []}
-    try:
-        found = run(settings, connected, str(target.run_id))
-    except TrueupError as error:
-        return {"status": "open", "summary_text": f"not made: {error.message}", "checks": []}
-    warned, failed = found.count(WARN), found.count(*FAILED)
-    names = [check.name for check in found.checks if check.status in UNMET]
-    text = f"{found.count(*GOOD)} of {counted(len(found.checks), 'check')} passed"
-    text += f", {counted(warned, 'warning')}" if warned else ""
-    text += f", {failed:,} failed" if failed else ""
-    text += f" ({', '.join(names)})" if names else ""
-    document = as_dict(found)
-    return {
-        "status": "failed" if found.failed() else "passed",
-        "summary_text": text,
-        **{name: document[name] for name in SUMMARIZED},
-    }
+        reason = f"run {target.short_id} is cancelled"
+    elif verifies:
+        try:
+            found = run(settings, connected, str(target.run_id))
+        except TrueupError as error:
+            reason = error.message
+        else:
+            return {
+                "status": found["verdict"],
+                "summary_text": document.summary_text(found),
+                **{name: found[name] for name in ("summary", "checks", "recommendations")},
+            }
+    return {"status": "open", "summary_text": f"not made: {reason}", "checks": []}
+
+
+def _conclude(
+    connected: Connection, statement: Statement, parts: list[Finding], values: dict[str, Any]
+) -> list[Finding]:
+    """One finding per check; without a connection, the worst part of each as it was read."""
+    if connected.closed:
+        worst: dict[str, Finding] = {}
+        for part in sorted(parts, key=lambda each: ORDER.index(each.status)):
+            worst[part.code] = part
+        return list(worst.values())
+    rows = records.rows(
+        connected, statement, parts=Jsonb([dataclasses.asdict(each) for each in parts]), **values
+    )
+    connected.rollback()
+    return [Finding(**row) for row in rows]
 
 
 def _complete(settings: Settings, asked: Options) -> Options:
@@ -220,7 +188,7 @@ def _complete(settings: Settings, asked: Options) -> Options:
 
 
 def _known(settings: Settings) -> dict[str, Any]:
-    """The project's defaults; TrueupError if there are none."""
+    """The project's defaults; TrueupError where there are none."""
     variables = config.project_variables(settings)
     try:
         return {
@@ -235,7 +203,7 @@ def _known(settings: Settings) -> dict[str, Any]:
 
 
 def _parameters(settings: Settings, target: runs.Run, asked: Options) -> dict[str, Any]:
-    """The parameters of all statements."""
+    """What every statement is given."""
     known = _known(settings)
     tenants = [None if each == NO_TENANT else each for each in asked.tenants]
     return {
@@ -248,7 +216,7 @@ def _parameters(settings: Settings, target: runs.Run, asked: Options) -> dict[st
         "seed": asked.seed,
         # a sample that was asked for is shown whole
         "most": max(
-            checks.MOST_OFFENDERS if asked.reads_all else int(known["most_offenders"]),
+            MOST_LISTED if asked.reads_all else int(known["most_offenders"]),
             asked.sample_size or 0,
         ),
     }
@@ -261,11 +229,11 @@ def _places(
     target: runs.Run,
     asked: Options,
 ) -> list[Place]:
-    """The columns of the run in scope; TrueupError for a table or tenant that it lacks.
+    """The columns of the run that are looked at; TrueupError for a table or tenant it lacks.
 
     The tenants of a run are those that had rows when it was planned.
     """
-    rows = found["verify__places"].run(connected, run_id=target.run_id).fetchall()
+    rows = found["verification__places"].run(connected, run_id=target.run_id).fetchall()
     if lost := [f"{table}.{column}" for table, column, is_known in rows if not is_known]:
         raise TrueupError(
             f"run {target.short_id} cannot be verified: stage_migration_control has lost its row of"
@@ -304,76 +272,39 @@ def _order(name: str) -> tuple[bool, int, str]:
     return name == NO_TENANT, len(name) if name.isdigit() else 0, name
 
 
-def _steps(found: Mapping[str, Statement], places: list[Place], of_all: bool) -> Iterator[Step]:
-    """The statements to read: first for the run, then for each of its columns.
+def _steps(
+    found: Mapping[str, Statement],
+    places: list[Place],
+    values: dict[str, Any],
+    judges_values: bool,
+    of_all: bool,
+) -> Iterator[Step]:
+    """What is read: first of the run, then of each of its columns.
 
-    of_all: all tenants are read; otherwise a table without tenants is skipped
+    of_all: all tenants are read; otherwise a table without tenants has nothing to say
     """
-    ids: tuple[str, ...]
-    for name, ids in OF_RUN.items():
-        yield Step(CHECKS[ids[0]].name, found[name], ids, name in OUTSPOKEN)
+    for name, (codes, speaks) in OF_RUN.items():
+        yield Step(codes[0].replace("_", " "), AREA, found[name], codes, values, speaks)
     for table, column in places:
-        is_managed = column_statement("verify_values", table, column) in found
-        for purpose, ids in OF_COLUMN.items():
+        is_managed = column_statement("check_values", table, column) in found
+        for purpose, (codes, speaks) in OF_COLUMN.items():
             statement = found.get(column_statement(purpose, table, column))
+            if not judges_values and codes[0] == "canonical_values":
+                codes = codes[1:]
             if statement or not is_managed:  # no mart shows a column that has no such statement
-                what = f"{CHECKS[ids[0]].name} of {table}.{column}"
-                yield Step(what, statement, ids, of_all and purpose in OUTSPOKEN)
+                what = f"{codes[0].replace('_', ' ')} of {table}.{column}"
+                yield Step(what, AREA, statement, codes, values, of_all and speaks)
 
 
-def _read(
-    connected: Connection, checks: dict[str, Check], step: Step, values: Mapping[str, Any]
-) -> None:
-    """Run one statement and add its findings; a failing or missing statement is an error."""
-    concerned = [checks[name] for name in step.ids if name in checks]
-    started = time.monotonic()
-    try:
-        if step.statement is None:
-            raise LookupError("the column is no longer managed")
-        if connected.closed:
-            raise LookupError("the connection was lost before it was read")
-        with connected.transaction():
-            rows = step.statement.run(connected, **values).fetchall()
-        silent = step.ids[0] in checks and all(row[0] != step.ids[0] for row in rows)
-        if silent and step.is_outspoken:
-            raise LookupError("the statement said nothing")
-    except psycopg.Error as error:
-        said = _without_secrets(first_line(error), connected)
-        _cannot_read(concerned, f"{step.what}: {said}")
-    except LookupError as error:
-        _cannot_read(concerned, f"{step.what}: {error}")
-    else:
-        for check_id, *part in rows:
-            if check_id in checks:
-                checks[check_id].add(*part)
-    # that the audit knows the rows of other checks by name is the audit's work, not theirs
-    payers = concerned[:1] if step.ids[0] == AUDIT else concerned
-    for check in payers:
-        check.duration_ms += (time.monotonic() - started) * 1000 / len(payers)
-
-
-def _cannot_read(checks: list[Check], said: str) -> None:
-    for check in checks:
-        check.add(ERROR, "the check can be read", said, [{"status": FAIL, "message": said}], 1)
-
-
-def _without_secrets(text: str, connected: Connection) -> str:
-    """Remove secrets: a server's or library's message may quote its input."""
-    for secret in {connected.info.password, os.environ.get("PGPASSWORD")}:
-        if secret:
-            text = text.replace(secret, "***")
-    return text
-
-
-def _facts(
+def _details(
     settings: Settings,
     connected: Connection,
     found: Mapping[str, Statement],
     schema: str,
     target: runs.Run,
     asked: Options,
-) -> tuple[datetime, dict[str, Any]]:
-    """The time of the snapshot, and the facts of the document besides the checks."""
+) -> tuple[str, dict[str, Any]]:
+    """When the snapshot was taken, and what only a verification of a run has."""
     query = sql.SQL(
         "select now(), current_setting('server_version'), cast(current_user as text),"
         " pg_is_in_recovery(), runs.audit_digest, runs.git_commit from {} as runs"
@@ -390,7 +321,7 @@ def _facts(
         ]
 
     info = connected.info
-    facts = {
+    details = {
         "server": {
             "version": version.split()[0],
             "host": info.host or info.hostaddr,
@@ -402,12 +333,13 @@ def _facts(
             "in_recovery": in_recovery,
         },
         "environment": settings.environment,
-        "versions": {
-            "trueup": __version__,
-            "python": platform.python_version(),
-            "psycopg": psycopg.__version__,
-            "dbt": importlib.metadata.version("dbt-core"),
-        },
+        "tables": list(asked.tables) or None,
+        "tenants": list(asked.tenants) or None,
+        "quiesced": asked.is_quiesced,
+        "sample_size": asked.sample_size,
+        "seed": asked.seed,
+        "epsilon": float(asked.epsilon or 0),
+        "vocabulary_version": target.vocabulary_version,
         "run": {
             "run_id": str(target.run_id),
             "short_id": target.short_id,
@@ -427,11 +359,11 @@ def _facts(
         "targets": listed("report__targets"),
         "values": listed("report__values", most=VALUES),
     }
-    return taken_at.astimezone(timezone.utc), facts
+    return taken_at.astimezone(timezone.utc).isoformat(), details
 
 
 def _url(role: str, host: str, port: int, database: str) -> str:
-    """The server and database without a password, in psql's form."""
+    """Where it was read, without a password: as psql takes it."""
     place = f"[{host}]" if ":" in host else quote(host, safe="")
     return f"postgresql://{quote(role, safe='')}@{place}:{port}/{quote(database, safe='')}"
 
