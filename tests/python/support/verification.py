@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +14,9 @@ from integration.conftest import App
 from support import migration
 from trueup.core import statements
 from trueup.core.statements import Statement, column_statement
-from trueup.verification.checks import CHECKS, OF_COLUMN, OF_RUN, Check
+from trueup.findings import ORDER
+from trueup.verification.verify import OF_COLUMN, OF_RUN
 
-__all__ = ["CLEAN", "DEALS", "LEDGER", "OPTIONS", "Check", "Checks", "Run", "reading"]
 LEDGER = "trueup_ledger"
 DEALS = ("deal_opportunities", "stage")
 OPTIONS: dict[str, Any] = {
@@ -24,12 +24,36 @@ OPTIONS: dict[str, Any] = {
     "sample_size": 100, "seed": 1, "most": None,
 }  # fmt: skip
 # What the checks say of the migrated sample: a fault shows as what differs from this.
-CLEAN = dict.fromkeys(CHECKS, "pass") | {
+CHECKS = ("batch_tracking", "canonical_values", "null_integrity", "row_counts", "audit_consistency",
+          "sample_inspection", "per_fund_breakdown", "weight_sums", "other_columns_untouched",
+          "models_agree")  # fmt: skip
+CLEAN = dict.fromkeys(CHECKS, "ok") | {
     "canonical_values": "warn",  # values that the plan listed as undecided
     "sample_inspection": "info",
     "per_fund_breakdown": "info",
     "other_columns_untouched": "info",  # the sample has a trigger
 }
+
+
+@dataclass
+class Check:
+    """What the statements of a check say of it, put together."""
+
+    status: str = "info"
+    expected: list[str] = field(default_factory=list)
+    found: list[str] = field(default_factory=list)
+    sample: list[dict[str, Any]] = field(default_factory=list)
+    rows: int = 0
+
+    def add(self, status: str, expected: str, found: str, sample: Any, rows: int) -> None:
+        self.status = max(self.status, status, key=ORDER.index)
+        self.expected.append(expected)
+        self.found.append(found)
+        self.sample += sample
+        self.sample.sort(key=lambda each: -ORDER.index(each["status"]))
+        self.rows += rows
+
+
 Checks = dict[str, Check]
 
 
@@ -70,8 +94,8 @@ class Run:
         ]
         found: Checks = {}
         for name in names:
-            for check_id, *part in self.answer(name, **options):
-                found.setdefault(check_id, Check(check_id)).add(*part)
+            for code, *part in self.answer(name, **options):
+                found.setdefault(code, Check()).add(*part)
                 _assert_sound(place, options.get("most"), *part)
         return found
 
@@ -82,20 +106,21 @@ class Run:
 
 
 def _assert_sound(
-    place: tuple[str, str], most: int | None, status: str, expected: str, actual: str,
-    offenders: list[dict[str, Any]], count: int,
+    place: tuple[str, str], most: int | None, status: str, expected: str, found: str,
+    sample: list[dict[str, Any]], rows: int,
 ) -> None:  # fmt: skip
     """What holds for every answer of a check."""
-    assert expected and actual
-    assert len(offenders) == count if most is None else len(offenders) <= min(count, most)
-    found = [offender["status"] for offender in offenders]
-    assert found == sorted(found) and set(found) <= {"fail", "info", "warn"}  # the worst first
-    worst = min(found, default="info")
-    assert status == worst or (worst == "info" and status == "pass")
-    for offender in offenders:
-        assert len(offender["message"].splitlines()) == 1
-        if (offender.get("table_name"), offender.get("column_name")) == place:
-            assert offender["message"].startswith(f"{'.'.join(place)}, ")
+    assert expected and found
+    assert len(sample) == rows if most is None else len(sample) <= min(rows, most)
+    statuses = [row["status"] for row in sample]
+    assert statuses == sorted(statuses)  # the worst first
+    assert set(statuses) <= {"fail", "info", "warn"}
+    worst = min(statuses, default="info")
+    assert status == worst or (worst == "info" and status == "ok")
+    for row in sample:
+        assert len(row["message"].splitlines()) == 1
+        if (row.get("table_name"), row.get("column_name")) == place:
+            assert row["message"].startswith(f"{'.'.join(place)}, ")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from trueup.verification import check_page
 from unit.conftest import PROJECT
 from unit.test_page import HOSTILE, assert_only_shown
 
-SCHEMA = PROJECT / "docs" / "schemas" / "verification-report.schema.json"
+SCHEMA = PROJECT / "docs" / "schemas" / "findings.schema.json"
 # made by hand: a failed verification of a run over two columns, with all checks and every status
 DOCUMENT = PROJECT / "tests" / "python" / "data" / "verification_document.json"
 Row = dict[str, Any]
@@ -45,7 +45,7 @@ def build(data: Row) -> tuple[str, Page]:
 
 
 def of(data: Row, name: str) -> Row:
-    found: Row = next(each for each in data["checks"] if each["id"] == name)
+    found: Row = next(each for each in data["checks"] if each["code"] == name)
     return found
 
 
@@ -58,11 +58,11 @@ def meet(data: Row, *statuses: str) -> Row:
     """The document with all checks in these statuses passed."""
     for each in data["checks"]:
         if each["status"] in statuses:
-            each.update(status="pass", offenders=[], offender_count=0, message="All is well")
+            each.update(status="ok", sample=[], rows=0, message="All is well")
     counted = [each["status"] for each in data["checks"]]
     data["summary"] = {
         "totalChecks": len(counted),
-        "passed": sum(each in ("pass", "info") for each in counted),
+        "passed": sum(each in ("ok", "info") for each in counted),
         "failed": sum(each in ("fail", "error") for each in counted),
         "warnings": counted.count("warn"),
     }
@@ -81,7 +81,7 @@ def test_verdict_and_every_check_stand_at_the_top() -> None:
     assert text.index("<h1>") < text.index('id="checks"') < text.index('id="not-met"')
     assert "checks passed 6 of 10" in read.text and "warnings 1 fail under --strict" in read.text
     rows = section(text, "checks").split("<li>")[1:]
-    said = {"pass": ("passed", "✓"), "info": ("for information", "i"), "warn": ("warning", "!"),
+    said = {"ok": ("passed", "✓"), "info": ("for information", "i"), "warn": ("warning", "!"),
             "fail": ("failed", "✗"), "error": ("could not be read", "✗")}  # fmt: skip
     slowest = max(each["duration_ms"] for each in document()["checks"])
     for row, each in zip(rows, document()["checks"], strict=True):
@@ -96,8 +96,8 @@ def test_verdict_and_every_check_stand_at_the_top() -> None:
 
 def test_what_is_not_met_is_named_failures_first_ten_and_the_rest_counted() -> None:
     data = document()
-    of(data, "row_counts")["offender_count"] = 2025  # the rest was not read
-    of(data, "row_counts")["offenders"].insert(0, offender("warn", "a shortfall of another user"))
+    of(data, "row_counts")["rows"] = 2025  # the rest was not read
+    of(data, "row_counts")["sample"].insert(0, offender("warn", "a shortfall of another user"))
     text, read = build(data)
     part = section(text, "not-met")
     order = re.findall(r'id="check-(\w+)"', part)
@@ -110,7 +110,7 @@ def test_what_is_not_met_is_named_failures_first_ten_and_the_rest_counted() -> N
     assert "Row Counts: failed, 2,024 findings" in read.text
     warned = part.split('id="check-canonical_values"')[1]
     assert warned.count("<li>") == 3 and "are listed" not in warned
-    of(data, "row_counts")["offenders"][2:] = [offender("fail", "a row of ours")]
+    of(data, "row_counts")["sample"][2:] = [offender("fail", "a row of ours")]
     part = section(build(data)[0], "check-row_counts")
     assert part.index("a row of ours") < part.index("<small>warning:</small>")
 
@@ -137,7 +137,7 @@ def test_every_number_of_columns_flow_and_tenants_is_the_documents() -> None:
     assert "promised, not changed 2 " in read.text
     flow = read.tables["Value changes in portfoliocompanies.stage"]
     lines = [int(row[1].replace(",", "")) for row in flow if len(row) == 3]
-    moved = [each for each in document()["targets"] if each["table_name"] == "portfoliocompanies"]
+    moved = [each for each in document()["details"]["targets"] if each["table_name"] == "portfoliocompanies"]
     assert sum(lines) == sum(each["rows_changed"] for each in moved) + 141
     assert [row[0] for row in flow if len(row) == 2] == [
         "Seed", "Series A", "Series B", "Growth", "unknown", "ambiguous"
@@ -170,7 +170,7 @@ def test_the_bar_of_a_tenant_adds_up_to_its_rows() -> None:
 def test_the_sample_says_what_is_now_and_which_alias_decided() -> None:
     data = document()
     bare = {"alias": None, "match_type": "case", "added_by": None, "added_on": None}
-    of(data, "sample_inspection")["offenders"][5].update(bare)
+    of(data, "sample_inspection")["sample"][5].update(bare)
     _, read = build(data)
     rows = read.tables["Sample"]
     assert rows[0] == ["row", "fund", "was", "became", "is now", "alias that decided", "why",
@@ -202,7 +202,7 @@ def test_every_row_of_the_sample_is_read_once(states: list[str]) -> None:
 def test_facts_of_the_run_and_of_the_verification_are_there() -> None:
     data = document()
     data["metadata"].update(tables=["a b"], tenants=["x", "none"])
-    run_id, short_id = data["run"]["run_id"], data["run"]["short_id"]
+    run_id, short_id = data["details"]["run"]["run_id"], data["details"]["run"]["short_id"]
     _, read = build(data)
     for fact in (
         run_id, f"audit digest {'ef' * 32}", "2026-11-20 20:00:00 UTC", "m.rossi", "ab" * 32,
@@ -212,7 +212,7 @@ def test_facts_of_the_run_and_of_the_verification_are_there() -> None:
         " --seed 42 --epsilon 1e-06 --quiesced",
     ):  # fmt: skip
         assert fact in read.text
-    data["run"].update(audit_digest=None, git_commit=None, finished_at=None)
+    data["details"]["run"].update(audit_digest=None, git_commit=None, finished_at=None)
     _, read = build(data)
     for fact in ("audit digest not recorded", "git commit outside of git", "finished not yet"):
         assert fact in read.text
@@ -237,7 +237,7 @@ def test_a_lost_connection_leaves_a_page() -> None:
     lost = "server closed the connection unexpectedly"
     for each in data["checks"]:
         each.update(status="error", message=lost, expected=[], actual=[],
-                    offenders=[offender("fail", lost)], offender_count=1)  # fmt: skip
+                    sample=[offender("fail", lost)], rows=1)  # fmt: skip
     data.update(columns=[], targets=[], values=[])
     text, read = build(meet(data, "none"))
     assert "10 of 10 checks could not be read: Batch Tracking, Canonical Values, NULL" in read.text
@@ -252,8 +252,8 @@ def test_an_answer_of_which_a_part_could_not_be_read_shows_the_other_part() -> N
     for name in ("sample_inspection", "per_fund_breakdown"):
         found = of(data, name)
         found["status"] = "error"
-        found["offenders"].insert(0, offender("fail", "permission denied for table deals"))
-        found["offender_count"] += 1 + 40  # 40 were not read
+        found["sample"].insert(0, offender("fail", "permission denied for table deals"))
+        found["rows"] += 1 + 40  # 40 were not read
     text, read = build(data)
     assert len(read.tables["Sample"]) > 1 and "Tenants of portfoliocompanies.stage" in read.tables
     assert "60 of 100 rows are listed." in read.text
@@ -265,9 +265,9 @@ def test_an_answer_of_which_a_part_could_not_be_read_shows_the_other_part() -> N
 
 def test_a_rollback_is_shown_in_its_own_direction() -> None:
     data = meet(document(), "warn", "fail", "error")
-    data["run"].update(kind="rollback")
+    data["details"]["run"].update(kind="rollback")
     data["checks"] = [each for each in data["checks"] if each["id"] != "canonical_values"]
-    for column in data["columns"]:
+    for column in data["details"]["columns"]:
         column.update(row_total=None, null_total=None, blank_total=None)
     text, read = build(data)
     assert "✓ verified" in read.text and 'id="not-met"' not in text
@@ -277,7 +277,7 @@ def test_a_rollback_is_shown_in_its_own_direction() -> None:
     ]
     assert "6,000 rows came back to 36 spellings" in read.text
     assert "Under each value that the run had written" in read.text
-    column = {**data["columns"][0], "rows_updated": 0}
+    column = {**data["details"]["columns"][0], "rows_updated": 0}
     assert flows.picture(column, [], [], True).headline == "nothing was restored"
 
 
@@ -286,17 +286,17 @@ def test_what_is_too_much_is_cut_and_the_page_says_so() -> None:
     huge = "x" * 1_000_000
     for each in data["checks"]:
         each["message"] = huge
-        each["expected"] = each["actual"] = [huge] * 500
+        each["expected"] = each["found"] = "\n".join([huge] * 500)
         if each["status"] in ("warn", "fail", "error"):
-            each.update(offenders=[offender("fail", huge)] * 1000, offender_count=5000)
-    fund = of(data, "per_fund_breakdown")["offenders"][0]
+            each.update(sample=[offender("fail", huge)] * 1000, rows=5000)
+    fund = of(data, "per_fund_breakdown")["sample"][0]
     funds = [{**fund, "tenant": f"t{n}", "rows": n + 1} for n in range(2000)]
-    of(data, "per_fund_breakdown").update(offenders=funds, offender_count=2500)
-    row = {**of(data, "sample_inspection")["offenders"][0], "value_before": huge, "alias": huge,
+    of(data, "per_fund_breakdown").update(sample=funds, rows=2500)
+    row = {**of(data, "sample_inspection")["sample"][0], "value_before": huge, "alias": huge,
            "reason": huge, "added_by": huge}  # fmt: skip
-    of(data, "sample_inspection").update(offenders=[row] * 500, offender_count=5000)
-    data["targets"] = [{**data["targets"][0], "spellings": 480}]
-    data["values"] = [{**data["values"][0], "value_before": f"v{n}"} for n in range(480)]
+    of(data, "sample_inspection").update(sample=[row] * 500, rows=5000)
+    data["details"]["targets"] = [{**data["details"]["targets"][0], "spellings": 480}]
+    data["details"]["values"] = [{**data["details"]["values"][0], "value_before": f"v{n}"} for n in range(480)]
     text = check_page.build(data)
     assert len(text.encode()) < 1_000_000 and "x" * 301 not in text
     read = check(text)
@@ -324,32 +324,33 @@ def everywhere(text: str) -> Row:
     name = {"table_name": text, "column_name": text}
     for each in data["checks"]:
         each["message"] = text
-        each["expected"] = each["actual"] = [text]
-        each["offenders"] = [offender("fail", text)]
-        each["offender_count"] = 1
+        each["expected"] = each["found"] = text
+        each["sample"] = [offender("fail", text)]
+        each["rows"] = 1
     row, fund = (
-        of(document(), check_id)["offenders"][0]
+        of(document(), check_id)["sample"][0]
         for check_id in ("sample_inspection", "per_fund_breakdown")
     )
     shown = ("row_key", "tenant", "value_before", "value_after", "alias", "match_type", "reason",
              "added_by", "added_on")  # fmt: skip
-    of(data, "sample_inspection")["offenders"] = [
+    of(data, "sample_inspection")["sample"] = [
         {**row, **name, **dict.fromkeys(shown, text), "value_now": f"other{text}"},
         row,
     ]
-    of(data, "per_fund_breakdown")["offenders"] = [{**fund, **name, "tenant": text}]
+    of(data, "per_fund_breakdown")["sample"] = [{**fund, **name, "tenant": text}]
     data["recommendations"] = [
-        {"check": each["id"], "text": text, "commands": [text]} for each in data["checks"]
+        {"code": each["code"], "name": text, "subject": "", "text": text, "commands": [text]}
+        for each in data["checks"]
     ]
-    data["columns"][0].update(name)
-    became, stays = data["targets"][0], data["targets"][-1]
-    data["targets"] = [{**became, **name, "gathered_value": text}, {**stays, **name}]
-    became, stays = data["values"][0], data["values"][-1]
-    data["values"] = [
+    data["details"]["columns"][0].update(name)
+    became, stays = data["details"]["targets"][0], data["details"]["targets"][-1]
+    data["details"]["targets"] = [{**became, **name, "gathered_value": text}, {**stays, **name}]
+    became, stays = data["details"]["values"][0], data["details"]["values"][-1]
+    data["details"]["values"] = [
         {**became, **name, "value_before": text, "value_after": text, "gathered_value": text},
         {**stays, **name, "value_before": f"2{text}"},
     ]
-    data["run"].update(operator=text, environment=text, git_commit=text)
+    data["details"]["run"].update(operator=text, environment=text, git_commit=text)
     data["metadata"].update(environment=text, tables=[text], tenants=[text])
     data["metadata"]["server"].update(database=text, url=text)
     return data
@@ -377,8 +378,8 @@ def test_the_page_is_readable_at_every_width(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("statuses", "says"),
     [
-        (["pass"], "The only check passed"),
-        (["pass", "info"], "All 2 checks passed"),
+        (["ok"], "The only check passed"),
+        (["ok", "info"], "All 2 checks passed"),
         (["error", "fail"], "2 of 2 checks failed: Row Counts, Row Counts"),
         (["warn", "warn"], "No check failed; 2 of 2 checks warn: Row Counts, Row Counts"),
         (["warn", "fail"], "1 of 2 checks failed: Row Counts"),

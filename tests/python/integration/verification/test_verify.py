@@ -62,7 +62,7 @@ def test_a_run_without_a_fault_fails_no_check(shared: App) -> None:
     assert not found.failed() and verified(shared, is_strict=True).failed()
     for check in found.checks:
         assert check.message and check.duration_ms > 0
-        assert len(check.expected) == len(check.actual) == check.parts > 0
+        assert len(check.expected) == len(check.found) == check.parts > 0
 
 
 # ------------------------------------------------------------------------ what cannot be read
@@ -83,7 +83,7 @@ def test_what_is_gone_is_an_error_and_the_others_are_still_read(migrated: App, f
     assert found.failed()
     for name in errors(found):
         assert by_id(found)[name].message.startswith("Could not be read: ")
-    assert by_id(found)["batch_tracking"].status == by_id(found)["weight_sums"].status == "pass"
+    assert by_id(found)["batch_tracking"].status == by_id(found)["weight_sums"].status == "ok"
 
 
 def test_a_statement_that_takes_too_long_is_an_error_of_its_own_checks(migrated: App) -> None:
@@ -112,9 +112,9 @@ def test_a_column_that_is_not_managed_any_more_is_an_error(migrated: App) -> Non
 def test_after_a_lost_connection_nothing_more_passes(
     shared: App, replace_statement: Replace
 ) -> None:
-    replace_statement("verify__digests", f"select pg_terminate_backend(pg_backend_pid()), {TYPES}")
+    replace_statement("verification__digests", f"select pg_terminate_backend(pg_backend_pid()), {TYPES}")
     found = verified(shared)
-    assert by_id(found)["batch_tracking"].status == "pass"  # was read before
+    assert by_id(found)["batch_tracking"].status == "ok"  # was read before
     assert errors(found) == set(CHECKS) - {"batch_tracking"}
     message = by_id(found)["weight_sums"].message
     assert "the connection was lost before it was read" in message
@@ -123,10 +123,10 @@ def test_after_a_lost_connection_nothing_more_passes(
 @pytest.mark.parametrize(
     ("statement", "check"),
     [
-        ("verify__batch_tracking", "batch_tracking"),
-        ("verify__digests", "audit_consistency"),
-        ("verify__weights", "weight_sums"),
-        ("verify_values__deal_opportunities__stage", "canonical_values"),
+        ("verification__batch_tracking", "batch_tracking"),
+        ("verification__digests", "audit_consistency"),
+        ("verification__weights", "weight_sums"),
+        ("check_values__deal_opportunities__stage", "canonical_values"),
     ],
 )
 def test_a_check_that_says_nothing_has_not_passed(
@@ -162,7 +162,7 @@ def test_everything_is_read_in_one_snapshot_that_can_write_nothing(migrated: App
     assert [done for _, done, _ in seen] == list(range(len(seen))) and seen[0][2] == len(seen)
     assert "Canonical Values of deal_opportunities.stage" in {what for what, _, _ in seen}
     later = by_id(verified(migrated))
-    assert later["audit_consistency"].status == "fail" and later["row_counts"].status != "pass"
+    assert later["audit_consistency"].status == "fail" and later["row_counts"].status != "ok"
 
 
 # ------------------------------------------------------------------------------------ what is asked
@@ -178,7 +178,7 @@ def test_tables_and_funds_that_the_run_does_not_have_are_refused(shared: App) ->
 def test_the_rows_of_no_fund_are_asked_for_as_none(shared: App) -> None:
     found = by_id(verified(shared, tables=("deal_opportunities",), tenants=("none",)))
     ((rows,),) = shared.query("select count(*) from deal_opportunities where fund_id is null")
-    (line,) = found["per_fund_breakdown"].offenders
+    (line,) = found["per_fund_breakdown"].sample
     assert (line["tenant"], line["rows"]) == (None, rows)
 
 
@@ -192,17 +192,17 @@ def test_what_is_read_has_a_bound_and_what_is_counted_has_none(
         return by_id(verified(migrated, reads_all=True, sample_size=1))["audit_consistency"]
 
     every = audit()
-    assert every.offender_count == len(every.offenders) > 100
+    assert every.rows == len(every.sample) > 100
     monkeypatch.setattr(checks, "MOST_OFFENDERS", 3, raising=False)
     first = audit()
-    assert first.offenders == every.offenders[:3]
-    assert first.offender_count == every.offender_count and first.message == every.message
+    assert first.sample == every.sample[:3]
+    assert first.rows == every.rows and first.message == every.message
 
 
 def test_without_a_seed_every_sample_is_another_one(shared: App) -> None:
     first, second = verified(shared), verified(shared)
     assert first.options.seed != second.options.seed
-    samples = [by_id(found)["sample_inspection"].offenders for found in (first, second)]
+    samples = [by_id(found)["sample_inspection"].sample for found in (first, second)]
     assert len(samples[0]) == len(samples[1]) == 100 and samples[0] != samples[1]
 
 
@@ -224,7 +224,7 @@ def test_what_the_database_says_is_shown_without_the_password(
         "create or replace function leak(text) returns text language plpgsql as"
         f" $$ begin raise exception 'cannot connect with password={password}'; end $$"
     )
-    replace_statement("verify__weights", f"select leak('x'), {TYPES}")
+    replace_statement("verification__weights", f"select leak('x'), {TYPES}")
     found = verified(shared)
     assert errors(found) == {"weight_sums"}
     assert "password=***" in by_id(found)["weight_sums"].message

@@ -35,7 +35,7 @@ def edit(run: Run, value: str | None, row: int) -> None:
 
 def messages(check: Check) -> str:
     """What people read."""
-    return "\n".join(offender["message"] for offender in check.offenders)
+    return "\n".join(offender["message"] for offender in check.sample)
 
 
 # ---------------------------------------------------------------------------------------- digests
@@ -82,15 +82,15 @@ def test_a_ledger_that_was_changed_fails(deals: Run, what: str) -> None:
     fault, words = TAMPERED[what], TAMPERED[what]["words"]
     ((batch,),) = deals.query(f"select min(batch_id) from {LEDGER}.stage_migration_batches")
     deals.query(changes(fault["entry"]) if "entry" in fault else fault["plant"])
-    ours = ("verify__batch_tracking", "verify__digests", "verify_changes", "verify_others")
+    ours = ("verification__batch_tracking", "verification__digests", "check_changes", "check_others")
     assert deals.differs(purposes=ours) == {"audit_consistency": "fail"}
     check = deals.checks(purposes=ours)["audit_consistency"]
     assert words in messages(check), messages(check)
     if "its end" not in words:
-        assert batch in {offender.get("batch_id") for offender in check.offenders}
+        assert batch in {offender.get("batch_id") for offender in check.sample}
         assert f"batch {batch}: " in messages(check)
     # but for a counter, which is no part of the audit, the run's own digest tells, too
-    assert (check.expected[0].split()[-1] == check.actual[0].split()[-1]) == (
+    assert (check.expected[0].split()[-1] == check.found[0].split()[-1]) == (
         what in ("a counter", "a batch's digest", "no batch's digest")
     )
 
@@ -109,9 +109,9 @@ def test_a_change_that_was_edited_names_batch_and_row(deals: Run) -> None:
     )  # fmt: skip
     assert deals.differs() == {"audit_consistency": "fail"}
     check = deals.checks()["audit_consistency"]
-    (of_run,) = (each for each in check.offenders if each["message"].startswith("run "))
-    (of_batch,) = (each for each in check.offenders if "row_key" not in each and each != of_run)
-    (of_row,) = (each for each in check.offenders if "row_key" in each)
+    (of_run,) = (each for each in check.sample if each["message"].startswith("run "))
+    (of_batch,) = (each for each in check.sample if "row_key" not in each and each != of_run)
+    (of_row,) = (each for each in check.sample if "row_key" in each)
     assert of_batch["batch_id"] == of_row["batch_id"] == batch
     assert (of_row["row_key"], of_row["value_now"], of_row["status"]) == (key, after, "fail")
     assert of_row["value_before"] != before
@@ -160,7 +160,7 @@ def test_a_run_that_is_cancelled_while_it_works(built: App) -> None:
     assert outcome.status == "cancelled"
     assert outcome.audit_digest and outcome.audit_digest == recorded(built, made.run_id)
     with reading(built) as run:
-        assert run.checks()["audit_consistency"].status == "pass"
+        assert run.checks()["audit_consistency"].status == "ok"
 
 
 def test_a_run_that_is_gone_on_with_after_its_end(built: App) -> None:
@@ -177,7 +177,7 @@ def test_a_run_that_is_gone_on_with_after_its_end(built: App) -> None:
     stop, report = stopped_after(1)
     migration.apply(built, made, report, stop)
     with reading(built) as run:
-        assert run.checks()["audit_consistency"].status == "pass"
+        assert run.checks()["audit_consistency"].status == "ok"
     outcome = migration.apply(built, made)
     assert outcome.status == "completed" and outcome.audit_digest != first
     with reading(built) as run:
@@ -251,7 +251,7 @@ def test_a_time_without_its_zone_tells_less(deals: Run) -> None:
     deals.query("alter table deal_opportunities add touched timestamp")
     deals.query("update deal_opportunities set touched = updated_at")
     edit(deals, "Mezzanine", changed_row(deals))
-    statement = deals.statements["verify_changes__deal_opportunities__stage"]
+    statement = deals.statements["check_changes__deal_opportunities__stage"]
     other = statement._replace(sql=statement.sql.replace(".updated_at as", ".touched as").replace(
         "(application.updated_at)", "(application.touched)"))  # fmt: skip
     assert other.sql.count("application.touched") == 2
@@ -277,7 +277,7 @@ def test_an_edit_between_two_runs_is_a_warning(migrated: App) -> None:
     assert migration.apply(migrated, later).status == "completed"
     with reading(migrated, first) as run:
         assert run.differs() == {"audit_consistency": "warn"}
-        (row,) = run.checks()["audit_consistency"].offenders
+        (row,) = run.checks()["audit_consistency"].sample
         assert row["row_key"] == str(key)
         assert ", edited in between, before batch" in row["message"]
     # what was before the later run is what its plan saw
@@ -337,11 +337,11 @@ def test_what_may_follow_an_update(deals: Run, what: str) -> None:
     deals.query(f"{MOVES}; {FOLLOWERS[what]['ddl']}")
     check = deals.checks()[OTHERS]
     assert check.status == status
-    if status == "pass":
-        assert (check.offenders, check.offender_count) == ([], 0)
-        assert "cannot move: " in check.actual[0]
+    if status == "ok":
+        assert (check.sample, check.rows) == ([], 0)
+        assert "cannot move: " in check.found[0]
     else:
-        assert check.actual == ["deal_opportunities.stage: not recorded"]
+        assert check.found == ["deal_opportunities.stage: not recorded"]
         assert "`trueup apply --hash-others` compares them" in messages(check)
         assert re.search(
             "not recorded; (trigger (follow|look)|generated column shown|rule watched) may",
@@ -358,7 +358,7 @@ def test_what_was_there_when_the_run_was_planned_and_is_gone_counts_too(built: A
         run.query("drop function follow() cascade; drop function look() cascade;"
                   " alter table deal_opportunities drop column shown cascade")  # fmt: skip
         check = run.checks()[OTHERS]
-        assert (check.status, check.actual) == (
+        assert (check.status, check.found) == (
             "info", ["deal_opportunities.stage: not recorded"]
         )  # fmt: skip
         said = messages(check).partition("not recorded; the plan found: ")[2]
@@ -373,8 +373,8 @@ def test_other_columns_that_were_compared_and_one_that_a_trigger_moved(built: Ap
                     compare_others=True)  # fmt: skip
     with reading(built) as run:
         check = run.checks(("investments", "round"))[OTHERS]
-        assert (check.status, check.offenders) == ("pass", [])
-        assert check.actual == ["investments.round: compared in every batch"]
+        assert (check.status, check.sample) == ("ok", [])
+        assert check.found == ["investments.round: compared in every batch"]
     built.query(f"{MOVES}; create trigger follow before update on deal_opportunities for each row"
                 " when (new.id % 7 = 0) execute function follow()")  # fmt: skip
     migration.apply(built, migration.make_plan(built, SCOPE, PACE), compare_others=True)
@@ -387,21 +387,21 @@ def test_other_columns_that_were_compared_and_one_that_a_trigger_moved(built: Ap
         )
         assert run.differs() == {OTHERS: "fail"} and len(moved) > 10
         check = run.checks()[OTHERS]
-        assert {each["row_key"]: each["batch_id"] for each in check.offenders} == moved
-        assert check.offender_count == len(moved)
+        assert {each["row_key"]: each["batch_id"] for each in check.sample} == moved
+        assert check.rows == len(moved)
         key, batch = next(iter(moved.items()))
         assert f"row {key}: other columns changed with it, in batch {batch}" in messages(check)
         of_none = run.checks(tenants=[None])[OTHERS]
-        assert 0 < of_none.offender_count < check.offender_count
-        assert {each["tenant"] for each in of_none.offenders} == {None}
+        assert 0 < of_none.rows < check.rows
+        assert {each["tenant"] for each in of_none.sample} == {None}
 
 
 def test_some_batches_compared_and_others_did_not(deals: Run) -> None:
     deals.query(changes("others_changed = '{}'"))
     check = deals.checks()[OTHERS]
-    assert (check.status, [each["status"] for each in check.offenders]) == ("info", ["info"])
-    assert check.actual == ["deal_opportunities.stage: compared in 1 of 6 entries of the audit"]
+    assert (check.status, [each["status"] for each in check.sample]) == ("info", ["info"])
+    assert check.found == ["deal_opportunities.stage: compared in 1 of 6 entries of the audit"]
     deals.query(changes("others_changed = row_keys[1:1]"))
     check = deals.checks()[OTHERS]
     assert check.status == "fail"
-    assert [each["status"] for each in check.offenders] == ["fail", "info"]
+    assert [each["status"] for each in check.sample] == ["fail", "info"]

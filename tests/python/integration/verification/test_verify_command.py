@@ -378,8 +378,8 @@ def test_recommended_queries_run_and_every_field_has_its_description(migrated: A
                 assert code == 1 and "VERIFICATION REPORT" in out, err
     assert (migrated.project / "verification.html").exists()
     # what the checks say besides status and message is in the schema, too
-    known = SCHEMA["properties"]["checks"]["items"]["properties"]["offenders"]["items"]
+    known = SCHEMA["properties"]["checks"]["items"]["properties"]["sample"]["items"]
     fields = {(check["id"], name) for check in found["checks"]
-              for each in check["offenders"] for name in each}  # fmt: skip
+              for each in check["sample"] for name in each}  # fmt: skip
     assert len(fields) > 30
     assert {each for each in fields if each[1] not in known["properties"]} == set()

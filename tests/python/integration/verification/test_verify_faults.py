@@ -26,18 +26,18 @@ def test_exactly_its_check_is_not_met_and_names_it(deals: Run, what: str) -> Non
     said = "\n".join(
         text
         for name in differs
-        for text in [*found[name].expected, *found[name].actual,
-                     *(offender["message"] for offender in found[name].offenders)]
+        for text in [*found[name].expected, *found[name].found,
+                     *(offender["message"] for offender in found[name].sample)]
     )  # fmt: skip
     for words in patterns:
         assert re.search(words.format(key=key), said, re.MULTILINE), said
     for name, status in differs.items():
-        first = found[name].offenders[0]
+        first = found[name].sample[0]
         assert first["status"] == status
         if any("{key}" in words for words in patterns):
             assert str(key) in map(str, first.values())
     if not differs and not options:
         found = deals.checks()
-        assert [each.offenders for each in found.values()] == [
-            each.offenders for each in before.values()
+        assert [each.sample for each in found.values()] == [
+            each.sample for each in before.values()
         ]

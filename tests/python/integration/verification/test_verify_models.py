@@ -32,13 +32,13 @@ def sampled(run: Run, **options: Any) -> list[dict[str, Any]]:
         offender
         for table, columns in PLACES.items()
         for column in columns
-        for *_, offenders, _ in run.answer(f"verify_sample__{table}__{column}", **options)
+        for *_, offenders, _ in run.answer(f"check_sample__{table}__{column}", **options)
         for offender in offenders
     ]
 
 
 def of_deals(run: Run, **options: Any) -> Check:
-    return run.checks(purposes=("verify_sample",), **options)["sample_inspection"]
+    return run.checks(purposes=("check_sample",), **options)["sample_inspection"]
 
 
 def test_the_sample_is_of_the_whole_run_and_repeatable(everything: Run) -> None:
@@ -80,9 +80,9 @@ def test_every_change_is_as_likely_as_any_other(everything: Run) -> None:
     for size in (20, 200):  # of many changes and of few
         assert (total <= 20 * size) == (size == 200)
         drawn = [of_deals(everything, seed=n, sample_size=size) for n in range(60)]
-        share = sum(each.offender_count for each in drawn) / (60 * size)
+        share = sum(each.rows for each in drawn) / (60 * size)
         assert abs(share - of_column / total) < 0.03
-        assert len({offender["row_key"] for each in drawn for offender in each.offenders}) > (
+        assert len({offender["row_key"] for each in drawn for offender in each.sample}) > (
             of_column * 0.9 if size == 200 else 50
         )
 
@@ -111,8 +111,8 @@ def test_a_sampled_row_says_what_became_of_it_and_who_decided(deals: Run) -> Non
     deals.query("delete from deal_opportunities where id = %s", gone)
     deals.query("update deal_opportunities set stage = 'Other' where id = %s", edited)
     found = of_deals(deals, sample_size=5000)
-    rows = {row["row_key"]: row for row in found.offenders}
-    assert found.status == "info" and found.offender_count == len(rows)
+    rows = {row["row_key"]: row for row in found.sample}
+    assert found.status == "info" and found.rows == len(rows)
     assert rows[gone]["value_now"] is None and not rows[gone]["is_there"]
     assert ", now gone" in rows[gone]["message"]
     assert rows[edited]["value_now"] == "Other" and ", now 'Other'" in rows[edited]["message"]
@@ -134,7 +134,7 @@ def test_a_sampled_row_says_what_became_of_it_and_who_decided(deals: Run) -> Non
         r"deal_opportunities\.stage, row \d+: '.+' → '[\w+-]+', now '.*'(, by alias '.+')?",
         decided[-1]["message"],
     )
-    assert found.actual == [
+    assert found.found == [
         f"deal_opportunities.stage: {len(rows)} of its {len(rows)} changes are among them"
     ]
 
@@ -143,27 +143,27 @@ def test_a_sample_of_a_spoilt_audit_is_read_nevertheless(deals: Run) -> None:
     deals.query(f"update {CHANGES} set row_keys[1] = 'x', row_keys[2] = null,"
                 " row_keys[3] = '99999999999999999999', map_ids[4] = 999")  # fmt: skip
     found = of_deals(deals, sample_size=5000)
-    odd = {row["row_key"]: row for row in found.offenders if not row["is_there"]}
+    odd = {row["row_key"]: row for row in found.sample if not row["is_there"]}
     assert odd.keys() == {"x", None, "99999999999999999999"}
-    assert sum(row["value_before"] is None for row in found.offenders) == 6  # one of each batch
+    assert sum(row["value_before"] is None for row in found.sample) == 6  # one of each batch
     # the books promise more than the audit has
     total = deals.query("update trueup_ledger.stage_migration_batches"
                         " set rows_updated = 2 * rows_updated returning rows_updated")  # fmt: skip
-    assert len(total) == 9 and 20 < of_deals(deals).offender_count < 60
+    assert len(total) == 9 and 20 < of_deals(deals).rows < 60
 
 
 def test_a_sample_of_a_run_that_changed_nothing_is_empty(deals: Run) -> None:
     deals.query(f"delete from {CHANGES}")
     deals.query("update trueup_ledger.stage_migration_batches set rows_updated = 0")
     found = of_deals(deals)
-    assert (found.status, found.offenders, found.offender_count) == ("info", [], 0)
+    assert (found.status, found.sample, found.rows) == ("info", [], 0)
 
 
 # ------------------------------------------------------------------------------------------ weights
 
 
 def weights(run: Run, **options: Any) -> Check:
-    return run.checks(purposes=("verify__weights",), **options)["weight_sums"]
+    return run.checks(purposes=("verification__weights",), **options)["weight_sums"]
 
 
 def document(run: Run) -> str:
@@ -201,19 +201,19 @@ def test_a_wrong_weight_is_found_and_its_owner_named(
     assert deals.differs() == ({"weight_sums": "fail"} if issue else {})
     found = weights(deals)
     if issue is None:
-        assert (found.offenders, found.offender_count) == ([], 0)
+        assert (found.sample, found.rows) == ([], 0)
         return
-    (offender,) = found.offenders
+    (offender,) = found.sample
     assert offender["row_key"] == key and offender["issue"] == issue
     assert offender["table_name"] == "fund_strategy_models"
     assert offender["message"].startswith(f"fund_strategy_models.stage_allocation, row {key}: ")
     assert issue in offender["message"]
     # another epsilon, other tables, other tenants
     if "sum" in issue:
-        assert weights(deals, epsilon=0.00001).status == "pass"
-    assert weights(deals, table_names=["fund_baselines"]).status == "pass"
+        assert weights(deals, epsilon=0.00001).status == "ok"
+    assert weights(deals, table_names=["fund_baselines"]).status == "ok"
     assert weights(deals, table_names=["fund_strategy_models"]).status == "fail"
-    assert weights(deals, tenants=["0"]).status == "pass"
+    assert weights(deals, tenants=["0"]).status == "ok"
     assert weights(deals, tenants=[offender["tenant"]]).status == "fail"
 
 
@@ -226,12 +226,12 @@ def test_equal_names_are_added_up_in_the_mart(everything: Run) -> None:
     assert everything.differs() == {}
     everything.query(f"update {ALLOCATIONS} set weight = 0.2 {of_key}")  # the last one won
     assert everything.differs() == {"weight_sums": "fail"}
-    (offender,) = weights(everything).offenders
+    (offender,) = weights(everything).sample
     assert offender["row_key"] == key and offender["message"].endswith(
         "the values of the mart weigh 0.7 together, the names that they were added up from 1"
     )
     everything.query(f"delete from {ALLOCATIONS} {of_key}")  # a stage that is not there at all
-    (offender,) = weights(everything).offenders
+    (offender,) = weights(everything).sample
     assert "the values of the mart weigh 0.5 together" in offender["message"]
 
 
@@ -247,14 +247,14 @@ def test_a_mart_that_is_behind_is_not_blamed(deals: Run, moves: bool) -> None:
         '{"seed": 0.25, "Seed": 0.25, "series-b": 0.5}', document(deals),
     )  # fmt: skip
     assert changed == [(not moves,)]
-    assert (weights(deals).status, weights(deals).offenders) == ("pass", [])
+    assert (weights(deals).status, weights(deals).sample) == ("ok", [])
 
 
 # ------------------------------------------------------------------------------------------- models
 
 
 def agree(run: Run, place: tuple[str, str] = ("deal_opportunities", "stage"), **more: Any) -> Check:
-    return run.checks(place, ("verify_models",), **more)["models_agree"]
+    return run.checks(place, ("check_models",), **more)["models_agree"]
 
 
 def test_marts_that_are_behind_are_counted(deals: Run) -> None:
@@ -262,8 +262,8 @@ def test_marts_that_are_behind_are_counted(deals: Run) -> None:
     query = f"select count(*) from {LOG} where table_name = 'deal_opportunities'"
     ((changed,),) = deals.query(query)
     found = agree(deals)
-    (behind,) = found.offenders
-    assert (found.status, found.offender_count, behind["status"]) == ("pass", 1, "info")
+    (behind,) = found.sample
+    assert (found.status, found.rows, behind["status"]) == ("ok", 1, "info")
     assert behind["rows"] == changed
     assert behind["message"] == (
         f"deal_opportunities.stage, fct_deal_stages: {changed} rows behind; dbt build"
@@ -272,12 +272,12 @@ def test_marts_that_are_behind_are_counted(deals: Run) -> None:
     deals.query("insert into deal_opportunities (company_name, stage) values ('New', 'Seed')")
     deals.query("delete from deal_opportunities where id in (1, 2)")
     ((of_them,),) = deals.query(f"{query} and row_id in ('1', '2')")
-    assert agree(deals).offenders[0]["rows"] == changed + 3 - of_them
+    assert agree(deals).sample[0]["rows"] == changed + 3 - of_them
 
 
 def test_a_mart_that_shows_another_value_fails_and_the_row_is_named(everything: Run) -> None:
     found = agree(everything)
-    assert (found.status, found.offenders, found.offender_count) == ("pass", [], 0)
+    assert (found.status, found.sample, found.rows) == ("ok", [], 0)
     ((key, tenant, stage),) = everything.query(
         f"select deal_id::text, fund_id::text, stage from {MART} where stage_resolution ="
         " 'canonical' and fund_id is not null order by deal_id limit 1"
@@ -291,21 +291,21 @@ def test_a_mart_that_shows_another_value_fails_and_the_row_is_named(everything: 
     everything.query(f"update {MART} set stage = 'seed' where deal_id = %s", unknown)
     assert everything.differs() == {"models_agree": "fail"}
     found = agree(everything)
-    by_key = {offender["row_key"]: offender for offender in found.offenders}
-    assert by_key.keys() == {key, unknown} and found.offender_count == 2
+    by_key = {offender["row_key"]: offender for offender in found.sample}
+    assert by_key.keys() == {key, unknown} and found.rows == 2
     assert by_key[key]["message"] == (
         f"deal_opportunities.stage, row {key}: '{stage}' in the table,"
         f" fct_deal_stages shows '{other}', not '{stage}'"
     )
     assert by_key[key]["tenant"] == tenant
     assert (by_key[unknown]["value_in_table"], by_key[unknown]["value_in_mart"]) == (raw, "seed")
-    assert agree(everything, tenants=[tenant]).offender_count >= 1
-    assert agree(everything, tenants=["0"]).status == "pass"
+    assert agree(everything, tenants=[tenant]).rows >= 1
+    assert agree(everything, tenants=["0"]).status == "ok"
     # a value that somebody edits is behind, not wrong
     everything.query("update deal_opportunities set stage = 'Seed' where id in (%s, %s)",
                      key, unknown)  # fmt: skip
     found = agree(everything)
-    assert found.status == "pass" and found.offenders[0]["rows"] == 2
+    assert found.status == "ok" and found.sample[0]["rows"] == 2
     # nothing where there should be something
     everything.query(f"update {MART} set stage = null where stage_resolution = 'canonical'")
     assert agree(everything).status == "fail"
@@ -316,8 +316,8 @@ def test_an_empty_value_is_no_other_value(everything: Run) -> None:
     place, mart = ("investments", "round"), "trueup.fct_investment_rounds"
     query = f"select min(investment_id)::text from {mart} where round_raw is null"
     ((key,),) = everything.query(query)
-    assert agree(everything, place).status == "pass"
+    assert agree(everything, place).status == "ok"
     everything.query(f"update {mart} set round = 'seed' where investment_id = %s", key)
-    (offender, *_) = agree(everything, place).offenders
+    (offender, *_) = agree(everything, place).sample
     assert (offender["row_key"], offender["value_in_table"]) == (key, None)
     assert json.dumps(offender["message"])

@@ -13,17 +13,17 @@ from support.verification import DEALS, LEDGER, OPTIONS, Check, Checks, Run, rea
 from trueup.migration import plan, rollback
 
 SCOPE = plan.Scope(("deal_opportunities",))
-VALUES = ("verify_values",)
+VALUES = ("check_values",)
 LISTED = {"ambiguous", "out_of_scope", "unknown"}
 WRITTEN = "written since the plan"
 
 
 def lines(check: Check, *names: str) -> list[tuple[Any, ...]]:
-    return [tuple(offender.get(name) for name in names) for offender in check.offenders]
+    return [tuple(offender.get(name) for name in names) for offender in check.sample]
 
 
 def because(found: Checks) -> set[str]:
-    return {offender["because"] for offender in found["canonical_values"].offenders}
+    return {offender["because"] for offender in found["canonical_values"].sample}
 
 
 def clean_row(run: Run, value: str = "seed", tenant: int = 2) -> int:
@@ -68,10 +68,10 @@ def test_listed_values_are_a_warning_with_their_counts(deals: Run) -> None:
         )
     )
     assert dict(lines(found, "value", "rows")) == counted and len(counted) > 10
-    assert because({found.id: found}) == LISTED and found.offender_count == len(counted)
-    rows = [offender["rows"] for offender in found.offenders]
+    assert because({found.id: found}) == LISTED and found.rows == len(counted)
+    rows = [offender["rows"] for offender in found.sample]
     assert rows == sorted(rows, reverse=True)
-    assert f"{sum(rows)} left as they were" in found.actual[0]
+    assert f"{sum(rows)} left as they were" in found.found[0]
 
 
 def test_a_dirty_value_written_since_is_a_warning_of_its_own(deals: Run) -> None:
@@ -84,7 +84,7 @@ def test_a_dirty_value_written_since_is_a_warning_of_its_own(deals: Run) -> None
     for value in ("Series A", "no such stage", "Se\ned\r"):
         assert ("warn", value, 1, WRITTEN) in of_values
     assert because(found) == LISTED | {WRITTEN}
-    assert "0 rows not changed, 3 written since the plan" in check.actual[0]
+    assert "0 rows not changed, 3 written since the plan" in check.found[0]
     assert set(lines(check, "rows_perhaps_missed")) == {(0,)}
 
 
@@ -106,7 +106,7 @@ def test_a_missed_row_that_was_edited_since_is_told_by_the_books(built: App) -> 
         check = run.checks()["canonical_values"]
         reasons = lines(check, "rows", "because")
         assert sum(rows for rows, reason in reasons if reason == "not changed") == made.rows_planned
-        assert f": {made.rows_planned} rows not changed, " in check.actual[0]
+        assert f": {made.rows_planned} rows not changed, " in check.found[0]
     ((missed, value, other),) = built.query(
         "select min(id), stage, max(id) from deal_opportunities where fund_id is not null"
         " and stage in (select value_before from trueup_ledger.migration_value_map"
@@ -123,7 +123,7 @@ def test_a_missed_row_that_was_edited_since_is_told_by_the_books(built: App) -> 
 
         def of_value() -> tuple[Any, ...]:
             check = run.checks()["canonical_values"]
-            (found,) = (each for each in check.offenders if each["value"] == value)
+            (found,) = (each for each in check.sample if each["value"] == value)
             names = ("status", "rows", "because", "rows_perhaps_missed")
             return tuple(found[name] for name in names)
 
@@ -132,7 +132,7 @@ def test_a_missed_row_that_was_edited_since_is_told_by_the_books(built: App) -> 
         assert of_value() == ("warn", 1, WRITTEN, 1)
         write(run, other, value)
         assert of_value() == ("warn", 2, WRITTEN, 1)
-        messages = [each["message"] for each in run.checks()["canonical_values"].offenders]
+        messages = [each["message"] for each in run.checks()["canonical_values"].sample]
         assert (f"'{value}': 2 rows, {WRITTEN}; by the books, 1 of them may have been missed by"
                 " the run" in "\n".join(messages))  # fmt: skip
         # the one that the run has changed, too, is all that is left: nothing was missed
@@ -203,7 +203,7 @@ def test_new_rows_are_judged_by_their_values_only(deals: Run) -> None:
     ]  # fmt: skip
     breakdown = found["per_fund_breakdown"]
     assert dict(lines(breakdown, "tenant", "rows_since"))["2"] == 6
-    assert sum(each["rows_since"] for each in breakdown.offenders) == 6
+    assert sum(each["rows_since"] for each in breakdown.sample) == 6
 
 
 # --------------------------------------------------------------------- NULLs, blanks, rows, tenants
@@ -226,7 +226,7 @@ def test_a_value_that_became_empty_fails_with_tenant_and_row(deals: Run) -> None
     assert deals.differs() == {"null_integrity": "fail"}
     found = deals.checks()
     assert because(found) == LISTED
-    *rows, tenant = found["null_integrity"].offenders
+    *rows, tenant = found["null_integrity"].sample
     assert (tenant["tenant"], tenant["nulls"], tenant["nulls_before"]) == (str(fund), 1, 0)
     assert (tenant["blanks"], tenant["blanks_before"]) == (blanks + 2, blanks)
     assert tenant["message"].startswith(f"deal_opportunities.stage, fund {fund}: ")
@@ -236,7 +236,7 @@ def test_a_value_that_became_empty_fails_with_tenant_and_row(deals: Run) -> None
         assert row["tenant"] == str(fund) and row["message"] == (
             f"deal_opportunities.stage, row {row['row_key']}: {word}, {WRITTEN}"
         )
-    assert found["null_integrity"].offender_count == 4
+    assert found["null_integrity"].rows == 4
 
 
 def test_rows_of_no_tenant_are_a_tenant_of_their_own(deals: Run) -> None:
@@ -247,11 +247,11 @@ def test_rows_of_no_tenant_are_a_tenant_of_their_own(deals: Run) -> None:
     found = deals.checks()
     check = found["null_integrity"]
     assert lines(check, "tenant", "row_key") == [(None, str(key)), (None, None)]
-    assert "deal_opportunities.stage, no fund: 1 NULL" in check.offenders[1]["message"]
-    assert found["per_fund_breakdown"].offenders[0]["tenant"] is None
+    assert "deal_opportunities.stage, no fund: 1 NULL" in check.sample[1]["message"]
+    assert found["per_fund_breakdown"].sample[0]["tenant"] is None
     deals.query("delete from deal_opportunities where id = %s", key)
     check = deals.checks()["row_counts"]
-    assert lines(check, "tenant") == [(None,)] and "no fund" in check.offenders[0]["message"]
+    assert lines(check, "tenant") == [(None,)] and "no fund" in check.sample[0]["message"]
 
 
 def test_rows_that_came_since_may_have_come_without_a_value(deals: Run) -> None:
@@ -280,9 +280,9 @@ def test_the_breakdown_counts_what_is_there(deals: Run) -> None:
     )
     names = ("tenant", "rows", "distinct_values", "rows_changed", "rows_left", "rows_empty")
     assert lines(found, *names) == counted
-    assert found.offender_count == len(counted) == 13
+    assert found.rows == len(counted) == 13
     changed = sum(row[3] for row in counted)
-    assert f"13 tenants, 600 rows, {changed} changed, " in found.actual[0]
+    assert f"13 tenants, 600 rows, {changed} changed, " in found.found[0]
 
 
 # -------------------------------------------------------------------------------- what is looked at
@@ -308,7 +308,7 @@ def test_only_the_tenants_that_are_asked_for_are_looked_at(deals: Run) -> None:
         theirs = deals.checks(tenants=[tenant])
         assert deals.differs(tenants=[tenant]) == faults
         for check in faults:
-            assert {each["tenant"] for each in theirs[check].offenders} == {tenant}
+            assert {each["tenant"] for each in theirs[check].sample} == {tenant}
         if fund:
             assert deals.differs(tenants=["1", None]) == {}
             others = deals.checks(tenants=["1", None])["per_fund_breakdown"]
@@ -320,7 +320,7 @@ def test_a_run_of_one_tenant_is_judged_by_that_tenant(built: App) -> None:
     migration.apply(built, made)
     with reading(built) as run:
         found = run.checks()
-        assert run.differs() in ({}, {"canonical_values": "pass"}) and because(found) <= LISTED
+        assert run.differs() in ({}, {"canonical_values": "ok"}) and because(found) <= LISTED
         assert lines(found["per_fund_breakdown"], "tenant") == [("2",)]
 
 
@@ -332,14 +332,14 @@ def test_most_shortens_what_is_shown_and_not_what_is_counted(deals: Run) -> None
     deals.query("update fund_strategy_models set stage_allocation = '{}'")
     deals.query("update trueup.fct_deal_stages set stage = 'seed'")
     whole, short = deals.checks(), deals.checks(most=2)
-    many = {name for name, check in whole.items() if len(check.offenders) > 6}
+    many = {name for name, check in whole.items() if len(check.sample) > 6}
     assert many == {"batch_tracking", "canonical_values", "null_integrity", "row_counts",
                     "audit_consistency", "sample_inspection", "per_fund_breakdown", "weight_sums",
                     "models_agree"}  # fmt: skip
     for name, check in whole.items():
-        assert len(short[name].offenders) <= 2 * check.parts
-        assert short[name].offender_count == check.offender_count or name == "sample_inspection"
-        assert (short[name].status, short[name].actual) == (check.status, check.actual)
+        assert len(short[name].sample) <= 2 * check.parts
+        assert short[name].rows == check.rows or name == "sample_inspection"
+        assert (short[name].status, short[name].found) == (check.status, check.found)
 
 
 def test_what_is_not_asked_for_or_not_there_answers_with_no_row(deals: Run) -> None:
@@ -399,7 +399,7 @@ def test_a_rollback_is_judged_by_the_bound_and_the_digest_of_its_own(migrated: A
     part, _ = roll_back(migrated, first, rollback.Scope(batch_id=batch))
     with reading(migrated, part.run_id) as run:
         assert run.differs() == {}
-        assert "600 rows" in run.checks()["row_counts"].actual[0]
+        assert "600 rows" in run.checks()["row_counts"].found[0]
     back, outcome = roll_back(migrated, first)
     assert bounds(migrated, back.run_id) == bounds(migrated, first)
     digests = dict(migrated.query(f"select run_id, audit_digest from {LEDGER}.migration_runs"))
@@ -411,7 +411,7 @@ def test_a_rollback_is_judged_by_the_bound_and_the_digest_of_its_own(migrated: A
         assert run.differs() == {}
         assert "canonical_values" not in found  # what comes back is what there was
         check = found["other_columns_untouched"]
-        assert "a rollback compares nothing" in check.offenders[0]["message"]
+        assert "a rollback compares nothing" in check.sample[0]["message"]
         run.query("delete from deal_opportunities where id = %s", clean_row(run))
         assert run.differs() == {"row_counts": "warn"}
 
@@ -439,7 +439,7 @@ def explained(app: App, run_id: Any) -> list[bool]:
         )
         run = Run(app, str(run_id), connected)
         found = migration.explained(
-            connected, run.statements["verify_values__deal_opportunities__stage"],
+            connected, run.statements["check_values__deal_opportunities__stage"],
             {**OPTIONS, "run_id": run_id},
         )  # fmt: skip
     return [is_counting for is_run, is_counting in scans(found, DEALS[0]) if is_run]

@@ -54,7 +54,7 @@ def test_no_false_alarm_under_four_writers(built: App) -> None:
             alarms += [f"{check.id}: {check.message}" for check in found.checks
                        if check.status in (verify.FAIL, verify.ERROR)]  # fmt: skip
             warned |= {check.id for check in found.checks if check.status == verify.WARN}
-            edited += sum(len(check.offenders) for check in found.checks
+            edited += sum(len(check.sample) for check in found.checks
                           if check.id == "audit_consistency")  # fmt: skip
     for writer in writers:
         writer.deadline = 0
