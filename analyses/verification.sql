@@ -1,13 +1,13 @@
--- Named statements of `trueup verify`: is the data what it should be, and did nothing else move?
+-- Named statements of `trueup verify`: is the data as planned, and did nothing else change?
 -- Each check is a macro of macros/verification; `dbt test --select tag:verification` runs it, too.
--- All are read in one snapshot and answer with rows (code, status, expected, found, sample,
--- rows); sample is a list of jsonb objects, those that fail first.
+-- All are read in one snapshot and return rows (code, status, expected, found, sample,
+-- rows); sample is a list of jsonb objects, failures first.
 {%- set parameters =
     'run_id, tenants, table_names,\n--     is_quiesced, epsilon, sample_size, seed, most' %}
 
 -- name: verification__places(run_id)
--- The columns of the run, whatever is managed by now: all that the ledger knows of. One without its
--- row in stage_migration_control cannot be verified, which must be seen.
+-- All columns of the run in the ledger, even if they are no longer managed. A column without its
+-- row in stage_migration_control cannot be verified, which must be reported.
 with control as (
     select * from {{ ref('stage_migration_control') }}
 ),
@@ -74,7 +74,8 @@ with {{ verification_request() }},
 {{ check_batch_tracking() }};
 
 -- name: verification__digests({{ parameters }})
--- The audit of the run is the one whose digest was recorded at its end, and every batch counted it.
+-- The audit of the run is the one whose digest was recorded at its end, and the counts of every
+-- batch agree with it.
 with {{ verification_request() }},
 
 {{ check_digests() }};
@@ -87,33 +88,33 @@ with {{ verification_request() }},
 {%- for entry in managed_columns() %}
 
 -- name: {{ statement_name('check_values', entry) }}({{ parameters }})
--- From one pass over the table: values are canonical, none is NULL or blank that was not, there are
--- as many rows as there were; and what each tenant has.
+-- From one pass over the table: values are canonical, none became NULL or blank, the number of rows
+-- is the same; and the figures of each tenant.
 with {{ verification_request() }},
 
 {{ check_values(entry) }};
 
 -- name: {{ statement_name('check_changes', entry) }}({{ parameters }})
--- What was written last into a row is still there, or somebody has changed the row since.
+-- Every row still has the value that was last written to it, or was edited since.
 with {{ verification_request() }},
 
 {{ check_changes(entry) }};
 
 -- name: {{ statement_name('check_sample', entry) }}({{ parameters }})
--- Changed rows for a person to read, each with the alias that decided.
+-- Changed rows for a person to review, each with the alias that decided.
 with {{ verification_request() }},
 
 {{ check_sample(entry) }};
 
 -- name: {{ statement_name('check_others', entry) }}({{ parameters }})
--- No other column of a changed row moved.
+-- No other column of a changed row has changed.
 with {{ verification_request() }},
 
 {{ check_others(entry) }};
 {%- if entry.mart %}
 
 -- name: {{ statement_name('check_models', entry) }}({{ parameters }})
--- The mart shows the values of the table.
+-- The mart agrees with the values of the table.
 with {{ verification_request() }},
 
 {{ check_models(entry) }};

@@ -41,8 +41,8 @@ def verifications(
 ) -> None:
     """List what was judged, newest first, or show one verification again.
 
-    RUN lists the verifications of a run. VERIFICATION is shown as it was: nothing is read but the
-    ledger, and the exit code is 0 whatever the verdict was.
+    RUN lists the verifications of a run. VERIFICATION is shown as it was stored: only the ledger is
+    read, and the exit code is 0 whatever the verdict was.
     """
     from trueup.core import connection, ledger, records
     from trueup.findings import store

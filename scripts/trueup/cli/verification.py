@@ -37,7 +37,7 @@ class Epsilon(click.ParamType[Decimal]):
 @click.option(
     "--quiesced",
     is_flag=True,
-    help="Nobody else has written since the run: rows that are missing are a failure.",
+    help="No other program has written since the run: missing rows are a failure.",
 )
 @click.option(
     "--tenant",
@@ -82,9 +82,9 @@ def verify(run: str | None, form: str, outputs: tuple[Path, ...], verbose: bool,
            **asked: Any) -> None:  # fmt: skip
     """Check a run, or the newest migration: values, NULLs, rows, audit, weights, marts.
 
-    Reads everything in one snapshot, changes nothing, and keeps the result in the ledger. Exit code
-    1 where a check failed or could not be read, 2 where nothing could be read.
-    Warnings are what a person should look at: values left as planned, rows written since.
+    Reads everything in one snapshot, changes nothing, and keeps the result in the ledger. Exits
+    with 1 if a check failed or could not be read, with 2 if nothing could be read. Warnings need a
+    person's review: undecided values, rows edited after the run.
     """
     from trueup.core import connection
     from trueup.verification import verify as job

@@ -67,7 +67,7 @@ def recent(
 
 
 def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
-    """What is named by an id or the beginning of one: ("verification", id) or ("run", id).
+    """Resolve an id or the beginning of one: ("verification", id) or ("run", id).
 
     Raises TrueupError if it is neither, or could be several.
     """
@@ -75,7 +75,7 @@ def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
         raise TrueupError(
             f"{wanted!r} is neither a verification nor a run; both are named by their id, or by"
             " its first 4 digits or more",
-            "`trueup verifications` lists the ones, `trueup runs` the others.",
+            "`trueup verifications` and `trueup runs` list them.",
         )
     query = sql.SQL(
         "(select 'verification' as kind, verification_id as id from {verifications}"
@@ -91,7 +91,7 @@ def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
     if not found:
         raise TrueupError(
             f"no verification and no run {wanted}",
-            "`trueup verifications` lists the ones, `trueup runs` the others.",
+            "`trueup verifications` and `trueup runs` list them.",
         )
     if len(found) > 1:
         listed = " and of ".join(f"{kind} {each}" for kind, each in found[:2])
@@ -101,7 +101,7 @@ def find(connected: Connection, schema: str, wanted: str) -> tuple[str, UUID]:
 
 
 def load(connected: Connection, schema: str, verification_id: UUID) -> dict[str, Any]:
-    """The document as it was written then; the verification must be there."""
+    """The stored document; the verification must exist."""
     set_json_loads(loads, connected)
     query = sql.SQL("select details from {} where verification_id = %s").format(
         sql.Identifier(schema, "verification_runs")
@@ -127,7 +127,7 @@ def _names(columns: Any) -> sql.Composed:
 
 
 def _user() -> str:
-    """Who asks; a container may know its user by a number only."""
+    """The user; a container may know its user by a number only."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -121,6 +121,8 @@ def as_page(document: Row, template: str = "findings.html.j2", **more: Any) -> s
 
 def headline(checks: Sequence[Row]) -> str:
     """The verdict in one sentence, with the names of the checks that matter most."""
+    if not checks:
+        return "No check was made"
     failed = [check for check in checks if check["status"] in ("fail", "error")]
     found = failed or [check for check in checks if check["status"] == "warn"]
     total = f"{len(checks)} check{'s' * (len(checks) != 1)}"

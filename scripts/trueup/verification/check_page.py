@@ -1,4 +1,4 @@
-"""The page of `trueup verify`: chooses what of a verification is shown; the template formats it.
+"""The page of `trueup verify`: selects the contents; the template formats them.
 
 Its source is the document that verify.run makes and that the ledger keeps, so that the page of an
 old verification can be made again without its database.
@@ -57,7 +57,7 @@ def build(document: Mapping[str, Any]) -> str:
 
 
 def command(document: Mapping[str, Any]) -> str:
-    """What verifies the same again, with the same sample."""
+    """The command that repeats the verification, with the same sample."""
     details = document["details"]
     words = ["trueup", "verify", details["run"]["short_id"]]
     for table in details["tables"] or []:
@@ -72,7 +72,7 @@ def command(document: Mapping[str, Any]) -> str:
 
 
 def _answers(document: Mapping[str, Any], code: str) -> tuple[list[dict[str, Any]], int]:
-    """What a check lists of those that only inform, and how many more there are.
+    """The informational findings that a check lists, and how many more there are.
 
     If a part of it could not be read, it also lists an error, which is of no column.
     """
@@ -85,7 +85,7 @@ def _answers(document: Mapping[str, Any], code: str) -> tuple[list[dict[str, Any
 
 
 def _tenant_parts(row: Row) -> list[Part]:
-    """All rows of a tenant. What was changed and edited since counts as what it is now."""
+    """All rows of a tenant. Rows that were edited after the run count by their present value."""
     filled = max(row["rows"] - row["rows_left"] - row["rows_empty"], 0)
     changed = min(row["rows_changed"], filled)
     return [
@@ -103,10 +103,10 @@ def _now(row: Row) -> str:
 
 
 def _to_read(sample: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """What is read first, and the rest, both in the sample's own order.
+    """The rows to read first, and the rest, both in the sample's own order.
 
-    Rows that are not as they were written come before others, the others are from all over: a
-    sample may be sorted by its values.
+    Rows that were edited since come first; the rest is picked evenly, because a sample may be
+    sorted by its values.
     """
     edited = [number for number, row in enumerate(sample) if row["now"] != "same"][:READ]
     others = [number for number, row in enumerate(sample) if row["now"] == "same"]
@@ -119,6 +119,6 @@ def _to_read(sample: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def _scope(details: Mapping[str, Any]) -> str:
-    """What was asked for, if that is not everything."""
+    """The selected scope, if it is not everything."""
     named = (("tables", details["tables"]), ("tenants", details["tenants"]))
     return "; ".join(f"{what} {', '.join(names)}" for what, names in named if names)

@@ -56,7 +56,7 @@ Place = tuple[str, str]  # table, column
 
 @dataclass(frozen=True)
 class Options:
-    """What is looked at, and how; None: what dbt_project.yml says, or of the seed a random one.
+    """Scope and options; None: the default of dbt_project.yml, or for the seed a random one.
 
     tables, tenants: all if empty; `none` among the tenants is the rows of no tenant
     is_quiesced:     nobody else writes, so a shortfall of rows is a failure
@@ -83,7 +83,7 @@ def run(
     """Verify a run, or the newest migration that was begun; returns the document of its findings.
 
     The connection must not be in autocommit mode.
-    progress: called with the statement that is read next, how many were, and how many there are
+    progress: called with the next statement, the number read so far, and the total
 
     Raises TrueupError if there is no ledger or no such run, or if the run has no such table or
     tenant.
@@ -188,7 +188,7 @@ def _complete(settings: Settings, asked: Options) -> Options:
 
 
 def _known(settings: Settings) -> dict[str, Any]:
-    """The project's defaults; TrueupError where there are none."""
+    """The project's defaults; TrueupError if there are none."""
     variables = config.project_variables(settings)
     try:
         return {
@@ -203,7 +203,7 @@ def _known(settings: Settings) -> dict[str, Any]:
 
 
 def _parameters(settings: Settings, target: runs.Run, asked: Options) -> dict[str, Any]:
-    """What every statement is given."""
+    """The parameters of all statements."""
     known = _known(settings)
     tenants = [None if each == NO_TENANT else each for each in asked.tenants]
     return {
@@ -229,7 +229,7 @@ def _places(
     target: runs.Run,
     asked: Options,
 ) -> list[Place]:
-    """The columns of the run that are looked at; TrueupError for a table or tenant it lacks.
+    """The columns of the run in scope; TrueupError for a table or tenant that it lacks.
 
     The tenants of a run are those that had rows when it was planned.
     """
@@ -279,9 +279,9 @@ def _steps(
     judges_values: bool,
     of_all: bool,
 ) -> Iterator[Step]:
-    """What is read: first of the run, then of each of its columns.
+    """The statements to read: first for the run, then for each of its columns.
 
-    of_all: all tenants are read; otherwise a table without tenants has nothing to say
+    of_all: all tenants are read; otherwise a table without tenants is skipped
     """
     for name, (codes, speaks) in OF_RUN.items():
         yield Step(codes[0].replace("_", " "), AREA, found[name], codes, values, speaks)
@@ -363,7 +363,7 @@ def _details(
 
 
 def _url(role: str, host: str, port: int, database: str) -> str:
-    """Where it was read, without a password: as psql takes it."""
+    """The server and database without a password, in psql's form."""
     place = f"[{host}]" if ":" in host else quote(host, safe="")
     return f"postgresql://{quote(role, safe='')}@{place}:{port}/{quote(database, safe='')}"
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from support.browser import assert_readable, needs_chromium
 from support.page_reader import Page, check
+from trueup.show import document as findings
 from trueup.show import flows
 from trueup.verification import check_page
 from unit.conftest import PROJECT
@@ -30,6 +31,14 @@ Row = dict[str, Any]
 def document() -> Row:
     found: Row = json.loads(DOCUMENT.read_text())
     return found
+
+
+CODES = [each["code"] for each in document()["checks"]]
+
+
+def anchor(code: str) -> str:
+    """How the page marks the section of a check that is not met."""
+    return f'id="check-{CODES.index(code) + 1}"'
 
 
 def offender(status: str, message: str) -> Row:
@@ -100,18 +109,18 @@ def test_what_is_not_met_is_named_failures_first_ten_and_the_rest_counted() -> N
     of(data, "row_counts")["sample"].insert(0, offender("warn", "a shortfall of another user"))
     text, read = build(data)
     part = section(text, "not-met")
-    order = re.findall(r'id="check-(\w+)"', part)
+    order = [CODES[int(number) - 1] for number in re.findall(r'id="check-(\d+)"', part)]
     assert order == ["row_counts", "weight_sums", "models_agree", "canonical_values"]
-    rows = part.split('id="check-weight_sums"')[0]
+    rows = part.split(anchor("weight_sums"))[0]
     assert rows.count("<li>") == 10 and "row 1000: was changed" in rows
     assert "above the bound" not in rows  # it only informs
     assert "a shortfall" not in rows  # failures come first
     assert "10 of 2,024 findings are listed." in rows
     assert "Row Counts: failed, 2,024 findings" in read.text
-    warned = part.split('id="check-canonical_values"')[1]
+    warned = part.split(anchor("canonical_values"))[1]
     assert warned.count("<li>") == 3 and "are listed" not in warned
     of(data, "row_counts")["sample"][2:] = [offender("fail", "a row of ours")]
-    part = section(build(data)[0], "check-row_counts")
+    part = section(build(data)[0], anchor("row_counts")[4:-1])
     assert part.index("a row of ours") < part.index("<small>warning:</small>")
 
 
@@ -137,7 +146,11 @@ def test_every_number_of_columns_flow_and_tenants_is_the_documents() -> None:
     assert "promised, not changed 2 " in read.text
     flow = read.tables["Value changes in portfoliocompanies.stage"]
     lines = [int(row[1].replace(",", "")) for row in flow if len(row) == 3]
-    moved = [each for each in document()["details"]["targets"] if each["table_name"] == "portfoliocompanies"]
+    moved = [
+        each
+        for each in document()["details"]["targets"]
+        if each["table_name"] == "portfoliocompanies"
+    ]
     assert sum(lines) == sum(each["rows_changed"] for each in moved) + 141
     assert [row[0] for row in flow if len(row) == 2] == [
         "Seed", "Series A", "Series B", "Growth", "unknown", "ambiguous"
@@ -201,13 +214,14 @@ def test_every_row_of_the_sample_is_read_once(states: list[str]) -> None:
 
 def test_facts_of_the_run_and_of_the_verification_are_there() -> None:
     data = document()
-    data["metadata"].update(tables=["a b"], tenants=["x", "none"])
+    data["details"].update(tables=["a b"], tenants=["x", "none"])
     run_id, short_id = data["details"]["run"]["run_id"], data["details"]["run"]["short_id"]
     _, read = build(data)
     for fact in (
         run_id, f"audit digest {'ef' * 32}", "2026-11-20 20:00:00 UTC", "m.rossi", "ab" * 32,
-        "cd" * 32, "PostgreSQL 18.6", "postgresql://trueup@db.example:5432/funds", "epsilon 1e-06",
-        "60 rows at most, seed 42", "psycopg 3.3.0", "Asked of tables a b; tenants x, none only.",
+        "cd" * 32, "PostgreSQL 18.6", "postgresql://trueup@db.example:5432/funds",
+        "--epsilon 1e-06", "seed of the sample 42", "psycopg 3.3.0",
+        "Asked of tables a b; tenants x, none only.",
         f"trueup verify {short_id} --table 'a b' --tenant x --tenant none --sample-size 60"
         " --seed 42 --epsilon 1e-06 --quiesced",
     ):  # fmt: skip
@@ -229,16 +243,16 @@ def test_a_warning_fails_only_where_it_is_strict(strict: bool) -> None:
     text, read = build(data)
     assert "<h1>No check failed; 1 of 10 checks warns: Canonical Values</h1>" in text
     assert ("✗ verification failed · a warning fails: --strict" in read.text) == strict
-    assert ("✓ verified" in read.text) == (not strict)
+    assert ("✓ verification passed" in read.text) == (not strict)
 
 
 def test_a_lost_connection_leaves_a_page() -> None:
     data = document()
     lost = "server closed the connection unexpectedly"
     for each in data["checks"]:
-        each.update(status="error", message=lost, expected=[], actual=[],
+        each.update(status="error", message=lost, expected=None, found=None,
                     sample=[offender("fail", lost)], rows=1)  # fmt: skip
-    data.update(columns=[], targets=[], values=[])
+    data["details"].update(columns=[], targets=[], values=[])
     text, read = build(meet(data, "none"))
     assert "10 of 10 checks could not be read: Batch Tracking, Canonical Values, NULL" in read.text
     assert not read.tables.keys() & {"Sample", "By column"}
@@ -258,7 +272,7 @@ def test_an_answer_of_which_a_part_could_not_be_read_shows_the_other_part() -> N
     assert len(read.tables["Sample"]) > 1 and "Tenants of portfoliocompanies.stage" in read.tables
     assert "60 of 100 rows are listed." in read.text
     assert "40 lines more than these were counted" in read.text
-    part = text.split('id="check-sample_inspection"')[1].split("</section>")[0]
+    part = text.split(anchor("sample_inspection"))[1].split("</section>")[0]
     assert "failed:" not in part  # nothing failed: it was not read
     assert part.count("<li>") == 1 and "could not be read, 1 finding" in part
 
@@ -266,11 +280,11 @@ def test_an_answer_of_which_a_part_could_not_be_read_shows_the_other_part() -> N
 def test_a_rollback_is_shown_in_its_own_direction() -> None:
     data = meet(document(), "warn", "fail", "error")
     data["details"]["run"].update(kind="rollback")
-    data["checks"] = [each for each in data["checks"] if each["id"] != "canonical_values"]
+    data["checks"] = [each for each in data["checks"] if each["code"] != "canonical_values"]
     for column in data["details"]["columns"]:
         column.update(row_total=None, null_total=None, blank_total=None)
     text, read = build(data)
-    assert "✓ verified" in read.text and 'id="not-met"' not in text
+    assert "✓ verification passed" in read.text and 'id="not-met"' not in text
     assert read.tables["By column"][:2] == [
         ["column", "rows", "restorable", "restored"],
         ["portfoliocompanies.stage", "", "6,000", "6,000"],
@@ -296,7 +310,9 @@ def test_what_is_too_much_is_cut_and_the_page_says_so() -> None:
            "reason": huge, "added_by": huge}  # fmt: skip
     of(data, "sample_inspection").update(sample=[row] * 500, rows=5000)
     data["details"]["targets"] = [{**data["details"]["targets"][0], "spellings": 480}]
-    data["details"]["values"] = [{**data["details"]["values"][0], "value_before": f"v{n}"} for n in range(480)]
+    data["details"]["values"] = [
+        {**data["details"]["values"][0], "value_before": f"v{n}"} for n in range(480)
+    ]
     text = check_page.build(data)
     assert len(text.encode()) < 1_000_000 and "x" * 301 not in text
     read = check(text)
@@ -351,8 +367,10 @@ def everywhere(text: str) -> Row:
         {**stays, **name, "value_before": f"2{text}"},
     ]
     data["details"]["run"].update(operator=text, environment=text, git_commit=text)
-    data["metadata"].update(environment=text, tables=[text], tenants=[text])
-    data["metadata"]["server"].update(database=text, url=text)
+    data["details"].update(environment=text, tables=[text], tenants=[text])
+    data["details"]["server"].update(database=text, url=text)
+    data["metadata"]["about"] = {text: text}
+    data["subject"] = text
     return data
 
 
@@ -388,4 +406,4 @@ def test_the_page_is_readable_at_every_width(text: str, tmp_path: Path) -> None:
 )
 def test_the_headline(statuses: list[str], says: str) -> None:
     checks: list[dict[str, Any]] = [{"name": "Row Counts", "status": each} for each in statuses]
-    assert check_page.headline(checks) == says
+    assert findings.headline(checks) == says

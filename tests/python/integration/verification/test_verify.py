@@ -13,31 +13,38 @@ import pytest
 
 from integration.conftest import App
 from support import migration
-from support.verification import CLEAN
+from support.verification import CHECKS, CLEAN
 from trueup.core import statements
 from trueup.core.errors import TrueupError
 from trueup.core.statements import Statement
-from trueup.verification import checks, verify
-from trueup.verification.checks import CHECKS, Check, Options, Verification, loads
+from trueup.findings import Finding
+from trueup.findings.document import is_failed
+from trueup.findings.runner import loads
+from trueup.verification import verify
+from trueup.verification.verify import Options
+
+Document = dict[str, Any]
 
 OF_COLUMN = {"canonical_values", "null_integrity", "row_counts", "per_fund_breakdown",
              "audit_consistency", "sample_inspection", "other_columns_untouched",
              "models_agree"}  # fmt: skip
-TYPES = "cast($1 as text), $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text"
+TYPES = (
+    "cast($1 as text) as code, $2::text, $3::text, $4::text, $5::text, $6::text, $7::text, $8::text"
+)
 Replace = Callable[[str, str], None]
 
 
-def verified(app: App, wanted: str | None = None, **options: Any) -> Verification:
+def verified(app: App, wanted: str | None = None, **options: Any) -> Document:
     with migration.connect(app) as connected:
         return verify.run(app.settings, connected, wanted, Options(**options))
 
 
-def by_id(found: Verification) -> dict[str, Check]:
-    return {check.id: check for check in found.checks}
+def by_id(found: Document) -> dict[str, Finding]:
+    return {check["code"]: Finding(**check) for check in found["checks"]}
 
 
-def errors(found: Verification) -> set[str]:
-    return {check.id for check in found.checks if check.status == "error"}
+def errors(found: Document) -> set[str]:
+    return {check["code"] for check in found["checks"] if check["status"] == "error"}
 
 
 @pytest.fixture
@@ -57,12 +64,12 @@ def replace_statement(monkeypatch: pytest.MonkeyPatch) -> Replace:
 
 def test_a_run_without_a_fault_fails_no_check(shared: App) -> None:
     found = verified(shared)
-    assert [check.id for check in found.checks] == list(CHECKS)
-    assert {check.id: check.status for check in found.checks} == CLEAN
-    assert not found.failed() and verified(shared, is_strict=True).failed()
-    for check in found.checks:
-        assert check.message and check.duration_ms > 0
-        assert len(check.expected) == len(check.found) == check.parts > 0
+    assert list(by_id(found)) == list(CHECKS)
+    assert {code: check.status for code, check in by_id(found).items()} == CLEAN
+    assert not is_failed(found) and is_failed(verified(shared, is_strict=True))
+    for check in by_id(found).values():
+        assert check.message and check.expected and check.found
+        assert len(check.expected.split("\n")) == len(check.found.split("\n"))
 
 
 # ------------------------------------------------------------------------ what cannot be read
@@ -80,7 +87,7 @@ def test_what_is_gone_is_an_error_and_the_others_are_still_read(migrated: App, f
     migrated.query(fault.format("deal_opportunities"))
     found = verified(migrated, tables=("deal_opportunities",))
     assert errors(found) >= OF_COLUMN - {"other_columns_untouched", "models_agree"}
-    assert found.failed()
+    assert is_failed(found)
     for name in errors(found):
         assert by_id(found)[name].message.startswith("Could not be read: ")
     assert by_id(found)["batch_tracking"].status == by_id(found)["weight_sums"].status == "ok"
@@ -112,12 +119,13 @@ def test_a_column_that_is_not_managed_any_more_is_an_error(migrated: App) -> Non
 def test_after_a_lost_connection_nothing_more_passes(
     shared: App, replace_statement: Replace
 ) -> None:
-    replace_statement("verification__digests", f"select pg_terminate_backend(pg_backend_pid()), {TYPES}")
+    replace_statement(
+        "verification__digests", f"select pg_terminate_backend(pg_backend_pid()), {TYPES}"
+    )
     found = verified(shared)
     assert by_id(found)["batch_tracking"].status == "ok"  # was read before
     assert errors(found) == set(CHECKS) - {"batch_tracking"}
-    message = by_id(found)["weight_sums"].message
-    assert "the connection was lost before it was read" in message
+    assert "connection was lost before it was read" in by_id(found)["weight_sums"].message
 
 
 @pytest.mark.parametrize(
@@ -157,10 +165,10 @@ def test_everything_is_read_in_one_snapshot_that_can_write_nothing(migrated: App
             assert row == ("on", "repeatable read")
 
         found = verify.run(migrated.settings, connected, None, progress=watch)
-    assert not found.failed()
-    assert found.facts["columns"][0]["row_total"] == 600
+    assert not is_failed(found)
+    assert found["details"]["columns"][0]["row_total"] == 600
     assert [done for _, done, _ in seen] == list(range(len(seen))) and seen[0][2] == len(seen)
-    assert "Canonical Values of deal_opportunities.stage" in {what for what, _, _ in seen}
+    assert "canonical values of deal_opportunities.stage" in {what for what, _, _ in seen}
     later = by_id(verified(migrated))
     assert later["audit_consistency"].status == "fail" and later["row_counts"].status != "ok"
 
@@ -188,12 +196,12 @@ def test_what_is_read_has_a_bound_and_what_is_counted_has_none(
     """A value of jsonb with millions of offenders is more than PostgreSQL can make."""
     migrated.query("update deal_opportunities set stage = 'Series Z'")
 
-    def audit() -> Check:
+    def audit() -> Finding:
         return by_id(verified(migrated, reads_all=True, sample_size=1))["audit_consistency"]
 
     every = audit()
     assert every.rows == len(every.sample) > 100
-    monkeypatch.setattr(checks, "MOST_OFFENDERS", 3, raising=False)
+    monkeypatch.setattr(verify, "MOST_LISTED", 3)
     first = audit()
     assert first.sample == every.sample[:3]
     assert first.rows == every.rows and first.message == every.message
@@ -201,7 +209,7 @@ def test_what_is_read_has_a_bound_and_what_is_counted_has_none(
 
 def test_without_a_seed_every_sample_is_another_one(shared: App) -> None:
     first, second = verified(shared), verified(shared)
-    assert first.options.seed != second.options.seed
+    assert first["details"]["seed"] != second["details"]["seed"]
     samples = [by_id(found)["sample_inspection"].sample for found in (first, second)]
     assert len(samples[0]) == len(samples[1]) == 100 and samples[0] != samples[1]
 
@@ -228,7 +236,7 @@ def test_what_the_database_says_is_shown_without_the_password(
     found = verified(shared)
     assert errors(found) == {"weight_sums"}
     assert "password=***" in by_id(found)["weight_sums"].message
-    assert password not in json.dumps(verify.as_dict(found))
+    assert password not in json.dumps(found)
 
 
 def test_numbers_are_written_and_read_again_as_the_same_text(shared: App) -> None:

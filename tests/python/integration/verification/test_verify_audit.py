@@ -82,7 +82,12 @@ def test_a_ledger_that_was_changed_fails(deals: Run, what: str) -> None:
     fault, words = TAMPERED[what], TAMPERED[what]["words"]
     ((batch,),) = deals.query(f"select min(batch_id) from {LEDGER}.stage_migration_batches")
     deals.query(changes(fault["entry"]) if "entry" in fault else fault["plant"])
-    ours = ("verification__batch_tracking", "verification__digests", "check_changes", "check_others")
+    ours = (
+        "verification__batch_tracking",
+        "verification__digests",
+        "check_changes",
+        "check_others",
+    )
     assert deals.differs(purposes=ours) == {"audit_consistency": "fail"}
     check = deals.checks(purposes=ours)["audit_consistency"]
     assert words in messages(check), messages(check)

@@ -38,6 +38,4 @@ def test_exactly_its_check_is_not_met_and_names_it(deals: Run, what: str) -> Non
             assert str(key) in map(str, first.values())
     if not differs and not options:
         found = deals.checks()
-        assert [each.sample for each in found.values()] == [
-            each.sample for each in before.values()
-        ]
+        assert [each.sample for each in found.values()] == [each.sample for each in before.values()]

@@ -10,8 +10,9 @@ import pytest
 from integration.conftest import App
 from support import migration
 from support.page_reader import check
+from support.verification import CHECKS
 from trueup.migration import plan
-from trueup.verification import check_page, checks, verify
+from trueup.verification import check_page, verify
 
 DEALS = "select fund_id, id, stage from deal_opportunities"
 
@@ -31,10 +32,10 @@ def test_the_page_of_a_run_counts_what_the_tables_have(
     after = {key: (tenant, value) for tenant, key, value in app.query(DEALS)}
     changed = {key for key, found in after.items() if found != before[key]}
     with migration.connect(app) as connected:
-        made = verify.as_dict(verify.run(app.settings, connected, None))
+        made = verify.run(app.settings, connected, None)
     read = check(check_page.build(made))
 
-    assert [each["id"] for each in made["checks"]] == list(checks.CHECKS)
+    assert [each["code"] for each in made["checks"]] == list(CHECKS)
     for each in made["checks"]:
         assert each["name"] in read.text
     assert f"rows changed {len(changed):,} of {len(changed):,} promised" in read.text
@@ -68,7 +69,7 @@ def test_the_page_of_a_rollback_shows_what_came_back(
         "select run_id from trueup_ledger.migration_runs where kind = 'rollback'"
     )
     with migration.connect(app) as connected:
-        made = verify.as_dict(verify.run(app.settings, connected, str(back)))
+        made = verify.run(app.settings, connected, str(back))
     read = check(check_page.build(made))
     assert f"rows restored {changed:,} of {changed:,} restorable" in read.text
     assert f"{changed:,} rows came back to" in read.text

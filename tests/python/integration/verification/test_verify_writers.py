@@ -8,6 +8,7 @@ from integration.conftest import App
 from support import PROOFS, migration
 from support.fire import SEED, enlarge, slow_down
 from support.writers import WRITERS, Writer
+from trueup.findings import FAILED, WARN
 from trueup.migration import plan
 from trueup.verification import verify
 
@@ -35,7 +36,7 @@ def test_no_false_alarm_under_four_writers(built: App) -> None:
     ]  # fmt: skip
     for writer in writers:
         writer.start()
-    alarms: list[str] = []
+    alarms: list[tuple[str, str]] = []
     warned: set[str] = set()
     count = edited = 0
     while time.monotonic() < started + SECONDS or (
@@ -51,11 +52,11 @@ def test_no_false_alarm_under_four_writers(built: App) -> None:
             with migration.connect(built) as connected:
                 found = verify.run(built.settings, connected, str(made.run_id))
             count += 1
-            alarms += [f"{check.id}: {check.message}" for check in found.checks
-                       if check.status in (verify.FAIL, verify.ERROR)]  # fmt: skip
-            warned |= {check.id for check in found.checks if check.status == verify.WARN}
-            edited += sum(len(check.sample) for check in found.checks
-                          if check.id == "audit_consistency")  # fmt: skip
+            alarms += [(check["code"], check["message"]) for check in found["checks"]
+                       if check["status"] in FAILED]  # fmt: skip
+            warned |= {check["code"] for check in found["checks"] if check["status"] == WARN}
+            edited += sum(len(check["sample"]) for check in found["checks"]
+                          if check["code"] == "audit_consistency")  # fmt: skip
     for writer in writers:
         writer.deadline = 0
         writer.join()
