@@ -1,489 +1,364 @@
--- Named statements that look at a table and at its server: catalogs and statistics only, no row of
--- the application. Names are text parameters and are compared as text, so that they need no quotes
--- and are not cut at 63 bytes. `members` are the relations that hold the rows: the leaves
--- of a partitioned table, otherwise the table itself. Sizes are in bytes, times in seconds.
+-- Named statements that judge a managed column and its table: catalogs and statistics only, no row
+-- of the application.
 
--- name: table__relation(schema_name, table_name)
-with named as (
+-- name: table__findings(schema_name, table_name, column_name, key_names, key_types, needed_names,
+--     canonical_values, writes, is_document, is_built, is_production)
+-- needed_names: every column that trueup reads. canonical_values: what it may write, NULL if that
+-- is not known.
+-- writes: rows will be changed in place; otherwise what only that needs is a warning.
+-- is_document: a jsonb column, which is never changed in place.
+-- is_built: models are there; what only building them needs is a warning.
+-- is_production: more rights than needed are worth a warning.
+-- The subject is table.column, or table for what may concern each of its columns. If the
+-- configuration does not fit the table, nothing else is said. A column that nothing forbids has one
+-- finding that is ok, and so has its table.
+with recursive asked as (
     select
-        pg_class.oid,
-        pg_class.relkind,
-        pg_class.relispartition,
-        pg_namespace.nspname,
-        pg_class.relname
-    from pg_catalog.pg_class
-    inner join pg_catalog.pg_namespace on pg_class.relnamespace = pg_namespace.oid
-    where
-        pg_namespace.nspname = cast($1 as text)
-        and pg_class.relname = cast($2 as text)
-),
-
-leaves as (
-    select tree.relid as oid
-    from named
-    cross join lateral pg_partition_tree(named.oid) as tree
-    where named.relkind = 'p' and tree.isleaf
-),
-
-partitions as (
-    select
-        array_agg(cast(leaves.oid as bigint) order by leaves.oid) as oids,
-        count(*) as partitions
-    from leaves
-),
-
--- Table inheritance, without partitions.
-kinship as (
-    select
-        array_agg(quote_ident(child.relname) order by child.relname)
-        filter (where pg_inherits.inhparent = named.oid) as children,
-        array_agg(quote_ident(parent.relname) order by parent.relname)
-        filter (where pg_inherits.inhrelid = named.oid) as parents
-    from named
-    inner join pg_catalog.pg_inherits on named.oid in (pg_inherits.inhparent, pg_inherits.inhrelid)
-    inner join pg_catalog.pg_class as child on pg_inherits.inhrelid = child.oid
-    inner join pg_catalog.pg_class as parent on pg_inherits.inhparent = parent.oid
-    where not child.relispartition
-)
-
-select
-    cast(named.oid as bigint) as oid,
-    partitions.partitions,
-    format('%I.%I', named.nspname, named.relname) as qualified,
-    quote_ident(named.nspname) as schema_quoted,
-    case named.relkind
-        when 'r' then 'table'
-        when 'p' then 'partitioned table'
-        when 'v' then 'view'
-        when 'm' then 'materialized view'
-        when 'f' then 'foreign table'
-        when 'S' then 'sequence'
-        when 'c' then 'composite type'
-        else 'index'
-    end as kind,
-    case
-        when named.relkind = 'p' then coalesce(partitions.oids, '{}')
-        else array[cast(named.oid as bigint)]
-    end as members,
-    coalesce(kinship.children, '{}') as children,
-    coalesce(kinship.parents, '{}') as parents
-from named
-cross join partitions
-cross join kinship;
-
--- name: table__columns(oid)
-with recursive types as (
-    select
-        pg_attribute.attnum,
-        0 as depth,
-        pg_attribute.atttypid as type_oid,
-        pg_attribute.atttypmod as typmod
-    from pg_catalog.pg_attribute
-    where
-        pg_attribute.attrelid = cast($1 as oid)
-        and pg_attribute.attnum > 0
-        and not pg_attribute.attisdropped
-    union all
-    -- A domain is based on another type, which may itself be a domain.
-    select
-        types.attnum,
-        types.depth + 1 as depth,
-        pg_type.typbasetype as type_oid,
-        pg_type.typtypmod as typmod
-    from types
-    inner join pg_catalog.pg_type on types.type_oid = pg_type.oid
-    where pg_type.typtype = 'd'
-),
-
-domains as (
-    select
-        types.attnum,
-        array_agg(quote_ident(pg_constraint.conname) order by pg_constraint.conname) as checks
-    from types
-    inner join pg_catalog.pg_constraint
-        on types.type_oid = pg_constraint.contypid and pg_constraint.contype = 'c'
-    group by types.attnum
-)
-
-select
-    pg_attribute.attname as name,
-    pg_collation.collname as collation,
-    pg_attribute.attnotnull as is_not_null,
-    quote_ident(pg_attribute.attname) as quoted,
-    format_type(pg_attribute.atttypid, pg_attribute.atttypmod) as type,
-    case when base_type.typtype = 'e' then 'enum' else base_type.typname end as base,
-    case
-        when base_type.typname in ('varchar', 'bpchar') and types.typmod > 4 then types.typmod - 4
-    end as max_length,
-    own_type.typtype = 'd' as is_domain,
-    coalesce(domains.checks, '{}') as domain_checks,
-    coalesce(pg_collation.collisdeterministic, true) as is_deterministic,
-    case pg_attribute.attgenerated when 's' then 'stored' when 'v' then 'virtual' end as generated
-from pg_catalog.pg_attribute
-inner join types on pg_attribute.attnum = types.attnum
-inner join pg_catalog.pg_type as base_type
-    on types.type_oid = base_type.oid and base_type.typtype <> 'd'
-inner join pg_catalog.pg_type as own_type on pg_attribute.atttypid = own_type.oid
-left join pg_catalog.pg_collation on pg_attribute.attcollation = pg_collation.oid
-left join domains on pg_attribute.attnum = domains.attnum
-where pg_attribute.attrelid = cast($1 as oid)
-order by pg_attribute.attnum;
-
--- name: table__primary_key(oid)
-select pg_attribute.attname as name
-from pg_catalog.pg_index
-cross join
-    lateral unnest(cast(pg_index.indkey as int2[])) with ordinality as key_columns (
-        attnum, position
-    )
-inner join pg_catalog.pg_attribute
-    on
-        pg_index.indrelid = pg_attribute.attrelid
-        and key_columns.attnum = pg_attribute.attnum
-where
-    pg_index.indrelid = cast($1 as oid)
-    and pg_index.indisprimary
-    and key_columns.position <= pg_index.indnkeyatts
-order by key_columns.position;
-
--- name: table__storage(members, column_name)
-with members as (
-    select
-        pg_class.oid,
-        pg_class.reltuples,
-        pg_class.relpages,
-        pg_class.relreplident,
-        format('%I.%I', pg_namespace.nspname, pg_class.relname) as qualified,
-        pg_relation_size(pg_class.oid) as heap_bytes,
-        pg_total_relation_size(pg_class.oid) as bytes,
-        greatest(tables.last_analyze, tables.last_autoanalyze) as last_analyze,
-        statistics.attname is not null as has_statistics
-    from pg_catalog.pg_class
-    inner join pg_catalog.pg_namespace on pg_class.relnamespace = pg_namespace.oid
-    left join pg_catalog.pg_stat_all_tables as tables on pg_class.oid = tables.relid
-    left join pg_catalog.pg_stats as statistics
-        on
-            pg_namespace.nspname = statistics.schemaname
-            and pg_class.relname = statistics.tablename
-            and statistics.attname = cast($2 as text)
-            and not statistics.inherited
-    where pg_class.oid = any(cast(cast($1 as bigint[]) as oid[]))
-),
-
-options as (
-    select cast(min(pairs.option_value) as integer) as fillfactor
-    from pg_catalog.pg_class
-    cross join lateral pg_options_to_table(pg_class.reloptions) as pairs
-    where
-        pg_class.oid = any(cast(cast($1 as bigint[]) as oid[]))
-        and pairs.option_name = 'fillfactor'
-),
-
-totals as (
-    select
-        cast(coalesce(sum(members.bytes), 0) as bigint) as bytes,
-        min(members.last_analyze) as last_analyze,
-        -- As the planner does it: rows per page at the last analyze or vacuum, times the present
-        -- pages.
+        cast($2 as text) as table_name,
+        cast($3 as text) as column_name,
+        cast($4 as text[]) as key_names,
+        cast($5 as text[]) as key_types,
+        cast($6 as text[]) as needed_names,
+        cast($9 as boolean) as is_document,
+        cast($11 as boolean) as is_production,
+        cast($1 as text) || '.' || cast($2 as text) as relation,
+        quote_ident(current_user) as role,
+        quote_ident(current_database()) as database,
+        case when cast($8 as boolean) then 'fail' else 'warn' end as blocked,
         case
-            when bool_or(members.reltuples < 0 and members.heap_bytes > 0) then null
-            else
-                cast(
-                    sum(
-                        case
-                            when members.relpages = 0 then greatest(members.reltuples, 0)
-                            else
-                                members.reltuples
-                                / members.relpages
-                                * (
-                                    members.heap_bytes
-                                    / cast(current_setting('block_size') as integer)
-                                )
-                        end
-                    ) as bigint
-                )
-        end as estimated_rows,
-        coalesce(
-            array_agg(members.qualified order by members.qualified) filter (
-                where
-                members.heap_bytes > 0
-                and members.last_analyze is null
-                and not members.has_statistics
+            when cast($8 as boolean) and not cast($9 as boolean) then 'fail'
+            else 'warn'
+        end as hidden,
+        case
+            when cast($9 as boolean) and cast($10 as boolean) then 'warn'
+            else 'fail'
+        end as unread
+),
+
+{{ managed_relation('$1', '$2') }},
+
+{{ table_columns() }},
+
+managed_column as (
+    select columns.*
+    from columns
+    inner join asked on columns.name = asked.column_name
+),
+
+primary_key as (
+    select
+        array_agg(columns.name order by key_columns.position) as key_names,
+        string_agg(columns.name, ', ' order by key_columns.position) as listed
+    from managed
+    inner join pg_catalog.pg_index on managed.oid = pg_index.indrelid and pg_index.indisprimary
+    cross join
+        lateral unnest(cast(pg_index.indkey as int2[])) with ordinality as key_columns (
+            attnum, position
+        )
+    inner join columns on key_columns.attnum = columns.attnum
+    where key_columns.position <= pg_index.indnkeyatts
+),
+
+asked_key as (
+    select
+        string_agg(parts.name, ', ' order by parts.position) as listed,
+        string_agg(columns.quoted, ', ' order by parts.position) as quoted,
+        string_agg(parts.name || ' ' || parts.type, ', ' order by parts.position) as typed,
+        array_agg(
+            array[parts.name, columns.type, parts.type]
+            order by parts.position
+        ) filter (where columns.type <> parts.type) as wrong
+    from asked
+    cross join
+        lateral unnest(asked.key_names, asked.key_types) with ordinality as parts (
+            name, type, position
+        )
+    left join columns on parts.name = columns.name
+),
+
+absent_columns as (
+    select array_agg(needed.name order by needed.position) as absent_names
+    from asked
+    cross join lateral unnest(asked.needed_names) with ordinality as needed (name, position)
+    left join columns on needed.name = columns.name
+    where columns.name is null
+),
+
+-- What of the configuration does not fit; the first is said.
+shape as (
+    select
+        case
+            when managed.oid is null then 'table__missing'
+            when absent_columns.absent_names is not null then 'table__no_column'
+            when
+                managed.relkind in ('r', 'p')
+                and coalesce(primary_key.key_names, '{}') <> asked.key_names
+                then 'table__other_key'
+            when asked_key.wrong is not null then 'table__other_key_type'
+            when asked.is_document and managed_column.type <> 'jsonb' then 'table__no_document'
+            when
+                not asked.is_document
+                and managed_column.base not in ('text', 'varchar', 'citext', 'bpchar', 'enum')
+                then 'table__no_text'
+        end as code,
+        array[
+            asked.relation,
+            asked.database,
+            absent_columns.absent_names[1],
+            (
+                select string_agg(columns.name, ', ' order by columns.attnum)
+                from columns
             ),
-            '{}'
-        ) as never_analyzed,
+            coalesce(primary_key.listed, 'missing'),
+            asked_key.listed,
+            managed.qualified,
+            asked_key.quoted,
+            asked_key.wrong[1][1],
+            asked_key.wrong[1][2],
+            asked_key.wrong[1][3],
+            managed_column.type
+        ] as arguments
+    from asked
+    cross join primary_key
+    cross join asked_key
+    cross join absent_columns
+    left join managed on true
+    left join managed_column on true
+),
+
+rights as (
+    select
+        has_schema_privilege(managed.relnamespace, 'usage') as may_use_schema,
+        pg_has_role(managed.relowner, 'usage') as is_owner,
+        row_security_active(managed.oid) as hides_rows,
+        string_agg(columns.quoted, ', ' order by columns.attnum)
+        filter (
+            where
+            columns.name = any(asked.needed_names)
+            and not has_column_privilege(managed.oid, columns.attnum, 'select')
+        ) as unread_columns,
         coalesce(
-            array_agg(
-                distinct case members.relreplident
-                    when 'd' then 'default'
-                    when 'n' then 'nothing'
-                    when 'f' then 'full'
-                    else 'index'
-                end
+            bool_or(has_column_privilege(managed.oid, columns.attnum, 'update'))
+            filter (where columns.name = asked.column_name),
+            false
+        ) as may_update,
+        nullif(
+            concat_ws(
+                ', ',
+                'update of ' || nullif(
+                    count(*) filter (
+                        where
+                        columns.name <> asked.column_name
+                        and has_column_privilege(managed.oid, columns.attnum, 'update')
+                    ),
+                    0
+                ) || ' other columns',
+                case when has_any_column_privilege(managed.oid, 'insert') then 'insert' end,
+                case when has_table_privilege(managed.oid, 'delete') then 'delete' end,
+                case when has_table_privilege(managed.oid, 'truncate') then 'truncate' end
             ),
-            '{}'
-        ) as replica_identities
+            ''
+        ) as more
+    from asked
+    cross join managed
+    inner join columns on true
+    group by
+        managed.oid,
+        managed.relnamespace,
+        managed.relowner
+),
+
+-- The column, if the configuration fits its table.
+sound as (
+    select
+        asked.*,
+        managed.*,
+        managed_column.*,
+        rights.*,
+        primary_key.key_names as primary_key_names,
+        asked_key.typed as typed_key
+    from asked
+    cross join managed
+    cross join managed_column
+    cross join primary_key
+    cross join asked_key
+    cross join rights
+    cross join shape
+    where shape.code is null
+),
+
+{{ table_size('$3') }},
+
+{{ update_followers('$3') }},
+
+{{ hot_blockers('$3', '$7') }},
+
+longest_value as (
+    select max(char_length(listed.canonical_value)) as characters
+    from unnest(cast($7 as text[])) as listed (canonical_value)
+),
+
+partition_keys as (
+    select count(*) > 0 as has_column
     from members
-)
-
-select
-    totals.estimated_rows,
-    totals.bytes,
-    totals.last_analyze,
-    totals.never_analyzed,
-    totals.replica_identities,
-    coalesce(options.fillfactor, 100) as fillfactor
-from totals
-cross join options;
-
--- name: table__indexes(members)
-with indexes as (
-    select
-        pg_index.*,
-        pg_am.amname,
-        format('%I.%I', pg_namespace.nspname, pg_class.relname) as qualified,
-        pg_relation_size(pg_index.indexrelid) as bytes,
-        -- A constraint of the application, which must stay whatever it costs.
-        pg_index.indisunique
-        or pg_index.indisreplident
-        or pg_constraint.conname is not null as is_rule,
-        starts_with(pg_class.relname, 'trueup_pending__') as is_pending
-    from pg_catalog.pg_index
-    inner join pg_catalog.pg_class on pg_index.indexrelid = pg_class.oid
-    inner join pg_catalog.pg_namespace on pg_class.relnamespace = pg_namespace.oid
-    inner join pg_catalog.pg_am on pg_class.relam = pg_am.oid
-    left join pg_catalog.pg_constraint
-        on
-            pg_index.indexrelid = pg_constraint.conindid
-            and pg_index.indrelid = pg_constraint.conrelid
-            and pg_constraint.contype in ('p', 'u', 'x')
+    cross join lateral pg_partition_ancestors(members.oid) as ancestors
+    inner join pg_catalog.pg_partitioned_table on ancestors.relid = pg_partitioned_table.partrelid
+    inner join pg_catalog.pg_attribute on ancestors.relid = pg_attribute.attrelid
     where
-        pg_index.indrelid = any(cast(cast($1 as bigint[]) as oid[]))
-        and pg_index.indislive
+        pg_attribute.attname = cast($3 as text)
+        and (
+            pg_attribute.attnum = any(cast(pg_partitioned_table.partattrs as int2[]))
+            or cast(pg_partitioned_table.partexprs as text)
+            ~ (':varattno (0|' || pg_attribute.attnum || ') ')
+        )
 ),
 
-contained as (
+column_outcomes as (
     select
-        indexes.indexrelid,
-        pg_attribute.attname,
-        array_position(cast(indexes.indkey as int2[]), pg_attribute.attnum) as position,
-        -- The form of a column in the server's node trees; 0 is the whole row.
-        cast(indexes.indexprs as text)
-        ~ (':varattno (0|' || pg_attribute.attnum || ') ') as is_in_expression,
-        cast(indexes.indpred as text)
-        ~ (':varattno (0|' || pg_attribute.attnum || ') ') as is_in_predicate
-    from indexes
-    inner join pg_catalog.pg_attribute
-        on
-            indexes.indrelid = pg_attribute.attrelid
-            and pg_attribute.attnum > 0
-            and not pg_attribute.attisdropped
-)
-
-select
-    indexes.qualified,
-    indexes.amname as method,
-    indexes.bytes,
-    case
-        when indexes.is_rule then 'expect more WAL and growth'
-        else
-            'drop index concurrently ' || indexes.qualified
-            || case
-                when indexes.is_pending then ' after the run'
-                else ' for the run, if that is allowed'
-            end
-    end as remedy,
-    -- int2vector counts from 0
-    coalesce(
-        array_agg(contained.attname order by contained.position)
-        filter (where contained.position < indexes.indnkeyatts),
-        '{}'
-    ) as key_columns,
-    coalesce(
-        array_agg(contained.attname order by contained.position)
-        filter (where contained.position >= indexes.indnkeyatts),
-        '{}'
-    ) as included_columns,
-    coalesce(
-        array_agg(contained.attname order by contained.attname)
-        filter (where contained.is_in_expression),
-        '{}'
-    ) as expression_columns,
-    coalesce(
-        array_agg(contained.attname order by contained.attname)
-        filter (where contained.is_in_predicate),
-        '{}'
-    ) as predicate_columns
-from indexes
-inner join contained on indexes.indexrelid = contained.indexrelid
-group by
-    indexes.indexrelid,
-    indexes.qualified,
-    indexes.amname,
-    indexes.bytes,
-    indexes.is_rule,
-    indexes.is_pending,
-    indexes.indnkeyatts
-order by indexes.qualified;
-
--- name: table__triggers(oid, members, column_name)
--- Triggers that fire for `update ... set column_name`: statement triggers of the table itself, and
--- row triggers of the relations that hold the rows (a partition has copies of its parents'
--- triggers).
-with triggers as (
-    select
-        pg_trigger.tgname,
-        pg_trigger.tgenabled,
-        pg_trigger.tgrelid,
-        pg_trigger.tgtype & 1 > 0 as is_row,
-        pg_trigger.tgtype & 2 > 0 as is_before,
-        pg_trigger.tgtype & 64 > 0 as is_instead,
-        pg_trigger.tgtype & 4 > 0 as on_insert,
-        pg_trigger.tgtype & 8 > 0 as on_delete,
-        pg_trigger.tgtype & 16 > 0 as on_update,
-        pg_trigger.tgtype & 32 > 0 as on_truncate,
-        cardinality(cast(pg_trigger.tgattr as int2[])) = 0
-        or pg_attribute.attnum = any(cast(pg_trigger.tgattr as int2[])) as concerns_column,
-        format('%I.%I', pg_namespace.nspname, pg_proc.proname) as function,
-        lower(pg_proc.prosrc) as source
-    from pg_catalog.pg_trigger
-    inner join pg_catalog.pg_attribute
-        on
-            pg_trigger.tgrelid = pg_attribute.attrelid
-            and pg_attribute.attname = cast($3 as text)
-            and not pg_attribute.attisdropped
-    inner join pg_catalog.pg_proc on pg_trigger.tgfoid = pg_proc.oid
-    inner join pg_catalog.pg_namespace on pg_proc.pronamespace = pg_namespace.oid
-    where
-        not pg_trigger.tgisinternal
-        and case
-            when pg_trigger.tgtype & 1 > 0
-                then pg_trigger.tgrelid = any(cast(cast($2 as bigint[]) as oid[]))
-            else pg_trigger.tgrelid = cast($1 as oid)
-        end
-)
-
-select distinct
-    triggers.function,
-    triggers.is_row,
-    quote_ident(triggers.tgname) as name,
-    case
-        when triggers.is_before then 'before'
-        when triggers.is_instead then 'instead of'
-        else 'after'
-    end as timing,
-    concat_ws(
-        ' or ',
-        case when triggers.on_insert then 'insert' end,
-        case when triggers.on_update then 'update' end,
-        case when triggers.on_delete then 'delete' end,
-        case when triggers.on_truncate then 'truncate' end
-    ) as events,
-    triggers.tgenabled in ('O', 'A') as is_enabled,
-    triggers.on_update
-    and triggers.concerns_column
-    and triggers.tgenabled in ('O', 'A') as fires,
-    -- Other columns that the function's text visibly sets; only a rehearsal finds changes by C,
-    -- dynamic SQL or other functions.
-    array(
-        select pg_attribute.attname
-        from pg_catalog.pg_attribute
-        where
-            pg_attribute.attrelid = triggers.tgrelid
-            and pg_attribute.attnum > 0
-            and not pg_attribute.attisdropped
-            and pg_attribute.attname <> cast($3 as text)
-            and pg_attribute.attname ~ '^[a-z_][a-z0-9_]*$'
-            and triggers.is_before
-            and triggers.is_row
-            and triggers.source ~ (
-                '(\mnew\."?' || pg_attribute.attname || '"?\s*:=)'
-                || '|((^|;|\mbegin|\mthen|\melse)\s*new\."?' || pg_attribute.attname || '"?\s*=)'
+        outcomes.code,
+        outcomes.concern,
+        outcomes.arguments
+    from sound
+    cross join longest_value
+    cross join partition_keys
+    cross join
+        lateral (
+            values
+            (
+                'table__schema_forbidden', 'reads', not sound.may_use_schema,
+                array[sound.role, sound.schema_quoted]
+            ),
+            (
+                'table__select_forbidden', 'reads', sound.unread_columns is not null,
+                array[sound.role, sound.unread_columns, sound.qualified]
+            ),
+            (
+                'table__rows_hidden', 'hides', sound.hides_rows,
+                array[sound.role, sound.qualified]
+            ),
+            (
+                'table__update_forbidden', 'writes', not sound.may_update,
+                array[sound.role, sound.quoted, sound.qualified]
+            ),
+            (
+                'table__padded', 'writes', sound.base = 'bpchar',
+                array[sound.type, sound.qualified, sound.quoted]
+            ),
+            (
+                'table__enum', 'writes', sound.base = 'enum',
+                array[sound.type, sound.qualified, sound.quoted]
+            ),
+            (
+                case
+                    when sound.is_domain then 'table__domain_too_short'
+                    else 'table__varchar_too_short'
+                end,
+                'writes', sound.max_length < longest_value.characters,
+                array[
+                    sound.type,
+                    sound.qualified,
+                    sound.quoted,
+                    cast(sound.max_length as text),
+                    cast(longest_value.characters as text)
+                ]
+            ),
+            (
+                'table__generated', 'writes', sound.generated is not null,
+                array[sound.generated]
+            ),
+            ('table__in_partition_key', 'writes', partition_keys.has_column, '{}'),
+            (
+                'table__in_primary_key', 'writes',
+                sound.name = any(sound.primary_key_names) and not partition_keys.has_column,
+                '{}'
+            ),
+            ('table__citext', 'warns', sound.base = 'citext', '{}'),
+            (
+                'table__collation', 'warns', not sound.is_deterministic,
+                array[sound.type, sound.collation]
+            ),
+            (
+                'table__domain_checks', 'warns', sound.domain_checks <> '{}',
+                array[
+                    sound.type,
+                    {{ listed('sound.domain_checks') | indent(20) }}
+                ]
             )
-        order by pg_attribute.attnum
-    ) as sets_columns
-from triggers
-order by name;
-
--- name: table__constraints(oid, column_name)
-select
-    cast(cast(pg_constraint.conrelid as regclass) as text) as relation,
-    quote_ident(pg_constraint.conname) as name,
-    case pg_constraint.contype
-        when 'c' then 'check'
-        when 'u' then 'unique'
-        when 'p' then 'primary key'
-        when 'x' then 'exclusion'
-        when 'f' then
-            case
-                when pg_constraint.conrelid = pg_attribute.attrelid then 'foreign key'
-                else 'referenced by'
-            end
-    end as kind
-from pg_catalog.pg_attribute
-inner join pg_catalog.pg_constraint
-    on
-        (
-            pg_attribute.attrelid = pg_constraint.conrelid
-            and pg_attribute.attnum = any(pg_constraint.conkey)
-        )
-        or (
-            pg_attribute.attrelid = pg_constraint.confrelid
-            and pg_attribute.attnum = any(pg_constraint.confkey)
-        )
-where
-    pg_attribute.attrelid = cast($1 as oid)
-    and pg_attribute.attname = cast($2 as text)
-    and pg_constraint.contype in ('c', 'u', 'p', 'x', 'f')
-order by
-    kind,
-    pg_constraint.conname;
-
--- name: table__surroundings(oid, members, column_name)
-with everyone as (
-    select unnest(cast(cast($2 as bigint[]) || cast($1 as bigint) as oid[])) as oid
+        ) as outcomes (code, concern, is_found, arguments)
+    where outcomes.is_found
 ),
 
--- A generated column depends on what it is computed from; the server records this for the
--- expression or for the column, depending on its version.
-computed as (
-    select distinct
-        generated.attname,
-        generated.attgenerated
-    from pg_catalog.pg_attribute as managed
-    inner join pg_catalog.pg_depend
+constraint_outcomes as (
+    select
+        'table__constraint' as code,
+        'warns' as concern,
+        array[
+            case
+                when pg_constraint.contype = 'c' then 'check'
+                when pg_constraint.conrelid = sound.oid then 'foreign key'
+                else 'referenced by'
+            end,
+            quote_ident(pg_constraint.conname),
+            cast(cast(pg_constraint.conrelid as regclass) as text)
+        ] as arguments
+    from sound
+    inner join pg_catalog.pg_constraint
         on
-            pg_depend.refclassid = cast('pg_catalog.pg_class' as regclass)
-            and managed.attrelid = pg_depend.refobjid
-            and managed.attnum = pg_depend.refobjsubid
-    left join pg_catalog.pg_attrdef
-        on
-            pg_depend.classid = cast('pg_catalog.pg_attrdef' as regclass)
-            and pg_depend.objid = pg_attrdef.oid
-    inner join pg_catalog.pg_attribute as generated
-        on
-            managed.attrelid = generated.attrelid
-            and generated.attgenerated <> ''
-            and managed.attnum <> generated.attnum
+            pg_constraint.contype in ('c', 'f')
             and (
-                pg_attrdef.adnum = generated.attnum
+                (
+                    sound.oid = pg_constraint.conrelid
+                    and sound.attnum = any(pg_constraint.conkey)
+                )
                 or (
-                    pg_depend.classid = cast('pg_catalog.pg_class' as regclass)
-                    and managed.attrelid = pg_depend.objid
-                    and pg_depend.objsubid = generated.attnum
+                    sound.oid = pg_constraint.confrelid
+                    and sound.attnum = any(pg_constraint.confkey)
                 )
             )
-    where
-        managed.attrelid = cast($1 as oid)
-        and managed.attname = cast($3 as text)
+),
+
+index_outcomes as (
+    select
+        'warns' as concern,
+        hot_blockers.reason = 'trigger' as is_of_table,
+        case
+            when hot_blockers.reason = 'trigger' then 'table__index_by_trigger'
+            when hot_blockers.reason = 'generated' then 'table__index_generated'
+            when hot_blockers.is_rule then 'table__index_rule'
+            when not hot_blockers.is_pending then 'table__index'
+            when hot_blockers.is_usable then 'table__index_pending'
+            else 'table__index_useless'
+        end as code,
+        array[hot_blockers.words, hot_blockers.qualified] as arguments
+    from hot_blockers
+),
+
+trigger_outcomes as (
+    select
+        'warns' as concern,
+        case
+            when triggers.timing = 'before' and triggers.is_row and triggers.sets_columns <> '{}'
+                then 'table__trigger_sets'
+            when triggers.timing = 'before' and triggers.is_row then 'table__trigger_before'
+            when triggers.is_row then 'table__trigger_row'
+            else 'table__trigger_batch'
+        end as code,
+        array[
+            triggers.name,
+            triggers.function,
+            {{ listed('triggers.sets_columns') | indent(12) }},
+            triggers.timing
+        ] as arguments
+    from triggers
 ),
 
 readers as (
     select distinct format('%I.%I', pg_namespace.nspname, pg_class.relname) as name
-    from everyone
+    from sound
+    left join members on true
     inner join pg_catalog.pg_depend
         on
-            everyone.oid = pg_depend.refobjid
+            pg_depend.refobjid in (sound.oid, members.oid)
             and pg_depend.refclassid = cast('pg_catalog.pg_class' as regclass)
             and pg_depend.classid = cast('pg_catalog.pg_rewrite' as regclass)
     inner join pg_catalog.pg_rewrite on pg_depend.objid = pg_rewrite.oid
@@ -491,14 +366,15 @@ readers as (
         on
             pg_rewrite.ev_class = pg_class.oid
             and pg_class.relkind in ('v', 'm')
-            and pg_class.oid <> cast($1 as oid)
+            and sound.oid <> pg_class.oid
     inner join pg_catalog.pg_namespace on pg_class.relnamespace = pg_namespace.oid
 ),
 
-published as (
-    select distinct pg_publication.pubname
-    from everyone
-    inner join pg_catalog.pg_class on everyone.oid = pg_class.oid
+publications as (
+    select distinct quote_ident(pg_publication.pubname) as name
+    from sound
+    left join members on true
+    inner join pg_catalog.pg_class on pg_class.oid in (sound.oid, members.oid)
     inner join pg_catalog.pg_namespace on pg_class.relnamespace = pg_namespace.oid
     inner join pg_catalog.pg_publication_tables
         on
@@ -510,296 +386,382 @@ published as (
             and pg_publication.pubupdate
 ),
 
-rules as (
-    select pg_rewrite.rulename
-    from pg_catalog.pg_rewrite
-    inner join pg_catalog.pg_class on pg_rewrite.ev_class = pg_class.oid
-    where
-        pg_class.oid = cast($1 as oid)
-        and pg_class.relkind in ('r', 'p')
-        and pg_rewrite.ev_type = '2'
+-- Table inheritance, without partitions.
+kinship as (
+    select
+        array_agg(cast(cast(child.oid as regclass) as text) order by child.relname)
+        filter (where pg_inherits.inhparent = sound.oid) as children,
+        array_agg(cast(cast(parent.oid as regclass) as text) order by parent.relname)
+        filter (where pg_inherits.inhrelid = sound.oid) as parents
+    from sound
+    inner join pg_catalog.pg_inherits on sound.oid in (pg_inherits.inhparent, pg_inherits.inhrelid)
+    inner join pg_catalog.pg_class as child on pg_inherits.inhrelid = child.oid
+    inner join pg_catalog.pg_class as parent on pg_inherits.inhparent = parent.oid
+    where not child.relispartition
 ),
 
-partition_keys as (
-    select pg_attribute.attname
-    from everyone
-    cross join lateral pg_partition_ancestors(everyone.oid) as ancestors
-    inner join pg_catalog.pg_partitioned_table on ancestors.relid = pg_partitioned_table.partrelid
-    inner join pg_catalog.pg_attribute on ancestors.relid = pg_attribute.attrelid
-    where
-        pg_attribute.attname = cast($3 as text)
-        and (
-            pg_attribute.attnum = any(cast(pg_partitioned_table.partattrs as int2[]))
-            or cast(pg_partitioned_table.partexprs as text)
-            ~ (':varattno (0|' || pg_attribute.attnum || ') ')
-        )
-)
-
-select
-    array(
-        select computed.attname from computed
-        order by computed.attname
-    ) as computed_columns,
-    array(
-        select readers.name from readers
-        order by readers.name
-    ) as views,
-    array(
-        select quote_ident(published.pubname) from published
-        order by published.pubname
-    ) as publications,
-    array(
-        select quote_ident(rules.rulename) from rules
-        order by rules.rulename
-    ) as update_rules,
-    exists(select from partition_keys) as is_partition_key;
-
--- name: table__rights(oid, column_name, needed_columns)
-with attributes as (
+surroundings as (
     select
-        pg_attribute.attnum,
-        pg_attribute.attname,
-        pg_attribute.attname = cast($2 as text) as is_managed,
-        pg_attribute.attname = any(cast($3 as text[])) as is_needed,
-        has_column_privilege(cast($1 as oid), pg_attribute.attnum, 'select') as may_select,
-        has_column_privilege(cast($1 as oid), pg_attribute.attnum, 'update') as may_update
-    from pg_catalog.pg_attribute
-    where
-        pg_attribute.attrelid = cast($1 as oid)
-        and pg_attribute.attnum > 0
-        and not pg_attribute.attisdropped
+        kinship.children,
+        kinship.parents,
+        array(
+            select computed.name from computed
+            order by computed.name
+        ) as computed_columns,
+        array(
+            select readers.name from readers
+            order by readers.name
+        ) as views,
+        array(
+            select publications.name from publications
+            order by publications.name
+        ) as publications,
+        array(
+            select quote_ident(pg_rewrite.rulename)
+            from managed
+            inner join pg_catalog.pg_rewrite on managed.oid = pg_rewrite.ev_class
+            where pg_rewrite.ev_type = '2' and managed.relkind in ('r', 'p')
+            order by pg_rewrite.rulename
+        ) as rules,
+        array(
+            select storage.qualified from storage
+            where storage.is_unanalyzed
+            order by storage.qualified
+        ) as unanalyzed,
+        (
+            select string_agg(distinct cast(storage.relreplident as text), '')
+            from storage
+        ) as identities,
+        (
+            select count(*)
+            from storage
+            where storage.oid <> sound.oid
+        ) as partitions
+    from sound
+    cross join kinship
 ),
 
-by_column as (
+table_outcomes as (
     select
-        coalesce(
-            array_agg(quote_ident(attributes.attname) order by attributes.attnum)
-            filter (where attributes.is_needed and not attributes.may_select),
-            '{}'
-        ) as missing_select,
-        coalesce(bool_or(attributes.may_update) filter (where attributes.is_managed), false)
-            as may_update,
-        count(*) filter (where attributes.may_update and not attributes.is_managed)
-            as other_updates
-    from attributes
-)
+        outcomes.code,
+        outcomes.concern,
+        outcomes.is_of_table,
+        outcomes.arguments
+    from sound
+    cross join surroundings
+    cross join
+        lateral (
+            values
+            (
+                'table__generated_columns', 'warns', false, surroundings.computed_columns <> '{}',
+                array[
+                    {{ listed('surroundings.computed_columns') | indent(20) }}
+                ]
+            ),
+            (
+                'table__no_table', 'writes', true, sound.relkind not in ('r', 'p'),
+                array[sound.kind]
+            ),
+            (
+                'table__inherited', 'writes', true, surroundings.children <> '{}',
+                array[
+                    {{ listed('surroundings.children') | indent(20) }},
+                    surroundings.children[1],
+                    sound.qualified
+                ]
+            ),
+            (
+                'table__inherits', 'warns', true, surroundings.parents <> '{}',
+                array[
+                    {{ listed('surroundings.parents') | indent(20) }}
+                ]
+            ),
+            (
+                'table__rules', 'writes', true, surroundings.rules <> '{}',
+                array[
+                    {{ listed('surroundings.rules') | indent(20) }},
+                    surroundings.rules[1],
+                    sound.qualified
+                ]
+            ),
+            (
+                'table__never_analyzed', 'warns', true, surroundings.unanalyzed <> '{}',
+                array[
+                    {{ listed('surroundings.unanalyzed') | indent(20) }},
+                    sound.qualified
+                ]
+            ),
+            (
+                'table__no_identity', 'writes', true,
+                surroundings.publications <> '{}' and surroundings.identities like '%n%',
+                array[
+                    {{ listed('surroundings.publications') | indent(20) }},
+                    sound.qualified
+                ]
+            ),
+            (
+                'table__full_identity', 'warns', true,
+                surroundings.publications <> '{}' and surroundings.identities like '%f%'
+                and surroundings.identities not like '%n%',
+                array[
+                    {{ listed('surroundings.publications') | indent(20) }},
+                    sound.qualified
+                ]
+            ),
+            (
+                case
+                    when sound.is_owner then 'table__owner_rights'
+                    else 'table__more_rights'
+                end,
+                'warns', true, sound.is_production and sound.may_update and sound.more <> '',
+                array[sound.role, sound.more]
+            )
+        ) as outcomes (code, concern, is_of_table, is_found, arguments)
+    where outcomes.is_found
+),
 
-select
-    by_column.missing_select,
-    by_column.may_update,
-    has_schema_privilege(pg_class.relnamespace, 'usage') as may_use_schema,
-    array_remove(
+outcomes as (
+    select
+        column_outcomes.code,
+        column_outcomes.concern,
+        false as is_of_table,
+        column_outcomes.arguments
+    from column_outcomes
+    union all
+    select
+        constraint_outcomes.code,
+        constraint_outcomes.concern,
+        false as is_of_table,
+        constraint_outcomes.arguments
+    from constraint_outcomes
+    union all
+    select
+        index_outcomes.code,
+        index_outcomes.concern,
+        index_outcomes.is_of_table,
+        index_outcomes.arguments
+    from index_outcomes
+    union all
+    select
+        trigger_outcomes.code,
+        trigger_outcomes.concern,
+        true as is_of_table,
+        trigger_outcomes.arguments
+    from trigger_outcomes
+    union all
+    select
+        table_outcomes.code,
+        table_outcomes.concern,
+        table_outcomes.is_of_table,
+        table_outcomes.arguments
+    from table_outcomes
+),
+
+-- A document is only read.
+concerns as (
+    select
+        outcomes.code,
+        outcomes.is_of_table,
+        outcomes.arguments,
+        case outcomes.concern
+            when 'reads' then sound.unread
+            when 'hides' then sound.hidden
+            when 'writes' then sound.blocked
+            else 'warn'
+        end as status
+    from outcomes
+    cross join sound
+    where outcomes.concern in ('reads', 'hides') or not sound.is_document
+),
+
+failures as (
+    select
+        coalesce(bool_or(concerns.status = 'fail' and concerns.is_of_table), false) as of_table,
+        coalesce(bool_or(concerns.status = 'fail' and not concerns.is_of_table), false) as of_column
+    from concerns
+),
+
+parts as (
+    select * from concerns
+    union all
+    select
+        shape.code,
+        false as is_of_table,
+        shape.arguments,
+        'fail' as status
+    from shape
+    where shape.code is not null
+    union all
+    select
+        'table__column' as code,
+        false as is_of_table,
+        array[sound.type, sound.typed_key] as arguments,
+        'ok' as status
+    from sound
+    cross join failures
+    where not failures.of_column
+    union all
+    select
+        case
+            when table_size.estimated_rows is null then 'table__size_unknown'
+            else 'table__size'
+        end as code,
+        true as is_of_table,
         array[
-            case
-                when by_column.other_updates > 0
-                    then 'update of ' || by_column.other_updates || ' other columns'
-            end,
-            case when has_any_column_privilege(pg_class.oid, 'insert') then 'insert' end,
-            case when has_table_privilege(pg_class.oid, 'delete') then 'delete' end,
-            case when has_table_privilege(pg_class.oid, 'truncate') then 'truncate' end
-        ],
-        null
-    ) as more_rights,
-    pg_has_role(pg_class.relowner, 'usage') as is_owner,
-    row_security_active(pg_class.oid) as row_security_active
-from pg_catalog.pg_class
-cross join by_column
-where pg_class.oid = cast($1 as oid);
-
--- name: server__settings()
-with timeouts as (
-    select
-        max(cast(pg_settings.setting as bigint))
-        filter (where pg_settings.name = 'deadlock_timeout') as deadlock_timeout_ms,
-        max(cast(pg_settings.setting as bigint))
-        filter (where pg_settings.name = 'lock_timeout') as lock_timeout_ms,
-        max(cast(pg_settings.setting as bigint))
-        filter (where pg_settings.name = 'statement_timeout') as statement_timeout_ms
-    from pg_catalog.pg_settings
-    where pg_settings.name in ('deadlock_timeout', 'lock_timeout', 'statement_timeout')
-)
-
-select
-    timeouts.deadlock_timeout_ms,
-    timeouts.lock_timeout_ms,
-    timeouts.statement_timeout_ms,
-    cast(current_setting('full_page_writes') as boolean) as full_page_writes,
-    cast(current_setting('server_version_num') as integer) / 10000 as version,
-    quote_ident(current_user) as role,
-    quote_ident(current_database()) as database,
-    pg_is_in_recovery() as is_standby,
-    pg_has_role('pg_read_all_stats', 'usage') as sees_activity,
-    pg_backend_pid() as backend_pid,
-    current_setting('wal_level') as wal_level
-from timeouts;
-
--- name: server__snapshots()
--- Sessions that keep old row versions from being pruned, the oldest first. Without
--- pg_read_all_stats the age of other roles' transactions is NULL, which means unknown, not young.
-with holders as (
-    select
-        'session' as kind,
-        coalesce(nullif(sessions.application_name, ''), 'process ' || sessions.pid) as name,
-        sessions.pid,
-        sessions.state,
-        extract(epoch from clock_timestamp() - sessions.xact_start) as age_seconds,
-        greatest(age(sessions.backend_xmin), age(sessions.backend_xid)) as age_transactions,
-        true as is_active,
-        senders.pid is not null as is_remote
-    from pg_catalog.pg_stat_activity as sessions
-    left join pg_catalog.pg_stat_progress_vacuum as vacuums on sessions.pid = vacuums.pid
-    left join pg_catalog.pg_stat_replication as senders on sessions.pid = senders.pid
-    left join pg_catalog.pg_database on sessions.datid = pg_database.oid
-    where
-        sessions.pid <> pg_backend_pid()
-        -- In other databases only replication counts; a running vacuum holds back nothing.
-        and (sessions.datid is null or pg_database.datname = current_database())
-        and vacuums.pid is null
-        -- Autovacuum has no user; if its age cannot be seen, it is taken for short.
-        and (sessions.usesysid is not null or sessions.xact_start is not null)
-        and coalesce(sessions.backend_xmin, sessions.backend_xid) is not null
-    union all
-    select
-        'prepared transaction' as kind,
-        prepared.gid as name,
-        null as pid,
-        'prepared' as state,
-        extract(epoch from clock_timestamp() - prepared.prepared) as age_seconds,
-        age(prepared.transaction) as age_transactions,
-        true as is_active,
-        false as is_remote
-    from pg_catalog.pg_prepared_xacts as prepared
-    where prepared.database = current_database()
-    union all
-    select
-        'replication slot' as kind,
-        slots.slot_name as name,
-        slots.active_pid as pid,
-        case when slots.active then 'active' else 'inactive' end as state,
-        null as age_seconds,
-        age(slots.xmin) as age_transactions,
-        slots.active as is_active,
-        true as is_remote
-    from pg_catalog.pg_replication_slots as slots
-    where slots.xmin is not null
-)
-
-select
-    holders.kind,
-    holders.name,
-    holders.pid,
-    holders.state,
-    cast(holders.age_seconds as double precision) as age_seconds,
-    holders.age_transactions,
-    holders.is_active,
-    holders.is_remote
-from holders
-order by
-    holders.age_transactions desc,
-    holders.age_seconds desc nulls last;
-
--- name: server__replicas()
--- Receivers of the log, and how far behind they are. Without pg_read_all_stats all except the
--- number is NULL.
-select
-    senders.state,
-    coalesce(nullif(senders.application_name, ''), 'process ' || senders.pid) as name,
-    case
-        when not pg_is_in_recovery()
-            then
-                cast(
-                    pg_wal_lsn_diff(
-                        pg_current_wal_lsn(),
-                        -- an archive of the log replays nothing
-                        coalesce(senders.replay_lsn, senders.flush_lsn)
-                    ) as bigint
-                )
-    end as lag_bytes,
-    case
-        when senders.state is not null
-            then
-                cast(
-                    coalesce(
-                        extract(epoch from coalesce(senders.replay_lag, senders.flush_lag)), 0
-                    ) as double precision
-                )
-    end as lag_seconds
-from pg_catalog.pg_stat_replication as senders
-order by senders.pid;
-
--- name: server__slots()
-select
-    slots.slot_name as name,
-    slots.slot_type as kind,
-    slots.active as is_active,
-    slots.wal_status,
-    case
-        when not pg_is_in_recovery()
-            then
-                cast(
-                    pg_wal_lsn_diff(pg_current_wal_lsn(), slots.restart_lsn) as bigint
-                )
-    end as kept_bytes
-from pg_catalog.pg_replication_slots as slots
-order by slots.slot_name;
-
--- name: server__ledger(schema_name, relation_names, updated_names)
--- The missing relations of the ledger, and the current role's rights on the existing ones.
-with wanted as (
-    select
-        wanted_names.relation_name,
-        pg_class.oid,
-        pg_class.relnamespace,
-        pg_class.relkind
-    from unnest(cast($2 as text[])) as wanted_names (relation_name)
-    left join pg_catalog.pg_namespace on pg_namespace.nspname = cast($1 as text)
-    left join pg_catalog.pg_class
-        on
-            pg_namespace.oid = pg_class.relnamespace
-            and wanted_names.relation_name = pg_class.relname
+            sound.kind,
+            to_char(table_size.estimated_rows, 'FM999,999,999,999,990'),
+            pg_size_pretty(table_size.bytes),
+            '; ' || nullif(surroundings.partitions, 0) || ' partitions',
+            '; read by ' || nullif(
+                {{ listed('surroundings.views') | indent(16) }},
+                ''
+            )
+        ] as arguments,
+        'ok' as status
+    from sound
+    cross join table_size
+    cross join surroundings
+    cross join failures
+    where not failures.of_table and not sound.is_document
 ),
 
-needed as (
+judged as (
     select
-        wanted.relation_name,
-        wanted.oid,
-        rights.name as right_name
-    from wanted
-    inner join (values ('select'), ('insert'), ('update')) as rights (name)
-        on
-            rights.name = 'select'
-            or (rights.name = 'insert' and wanted.relkind = 'r')
-            or (rights.name = 'update' and wanted.relation_name = any(cast($3 as text[])))
+        parts.code,
+        parts.status,
+        parts.arguments,
+        cast(null as text) as expected,
+        cast(null as text) as found,
+        cast(null as bigint) as rows,
+        cast(null as jsonb) as sample,
+        asked.table_name
+        || case when parts.is_of_table then '' else '.' || asked.column_name end as subject
+    from parts
+    cross join asked
+),
+
+{{ finding_rows('table', table_words()) }}
+
+select * from final;
+
+-- name: plan__table(schema_name, table_name, column_name, tenant_name, left_out, canonical_values)
+-- What a plan needs to know of a managed column that can be changed in place. One row.
+-- left_out: columns that a batch does not compare, beside those generated from the managed one.
+-- stripes_pay: the next stripe can use the room that the last one freed. stripes_why, tenant_why:
+-- why batches are striped or not, and how those of one tenant are found.
+with recursive {{ managed_relation('$1', '$2') }},
+
+{{ table_columns() }},
+
+{{ table_size('$3') }},
+
+{{ update_followers('$3') }},
+
+{{ hot_blockers('$3', '$6') }},
+
+{{ old_snapshots() }},
+
+obstacles as (
+    select
+        min(hot_blockers.words) as index_words,
+        (
+            select old_snapshots.words
+            from old_snapshots
+            where old_snapshots.number = 1
+        ) as snapshot_words
+    from hot_blockers
+),
+
+compared as (
+    select string_agg('application.' || columns.quoted, ', ' order by columns.attnum) as column_list
+    from columns
     where
-        wanted.oid is not null
-        and not (
-            has_schema_privilege(wanted.relnamespace, 'usage')
-            and has_table_privilege(wanted.oid, rights.name)
+        columns.name <> cast($3 as text)
+        and columns.name <> all(cast($5 as text[]))
+        and columns.name not in (select computed.name from computed)
+),
+
+-- of the relations that hold the rows
+tenant_indexes as (
+    select min(indexes.qualified) as name
+    from indexes
+    inner join pg_catalog.pg_attribute
+        on
+            indexes.indrelid = pg_attribute.attrelid
+            and pg_attribute.attname = cast($4 as text)
+            and array_position(cast(indexes.indkey as int2[]), pg_attribute.attnum) = 0
+)
+
+select
+    managed.qualified,
+    compared.column_list as compared_columns,
+    table_size.estimated_rows,
+    table_size.bytes,
+    cast(deadlock_timeout.setting as integer) as deadlock_timeout_ms,
+    obstacles.index_words is null as is_hot_possible,
+    coalesce(obstacles.index_words, obstacles.snapshot_words) is null as stripes_pay,
+    case
+        when obstacles.index_words is not null
+            then obstacles.index_words || ': this rules out HOT updates'
+        when obstacles.snapshot_words is not null
+            then obstacles.snapshot_words || ' keeps old row versions from being pruned'
+        else format('no index contains %s, and no snapshot is old', cast($3 as text))
+    end as stripes_why,
+    case
+        when tenant_indexes.name is not null
+            then 'by tenant, found by the index ' || tenant_indexes.name
+        else
+            format(
+                'by tenant: no index leads with %s, so every tenant costs a pass over the table',
+                cast($4 as text)
+            )
+    end as tenant_why
+from managed
+cross join compared
+cross join table_size
+cross join obstacles
+cross join tenant_indexes
+inner join pg_catalog.pg_settings as deadlock_timeout
+    on deadlock_timeout.name = 'deadlock_timeout';
+
+-- name: plan__unfinished_runs(table_name, column_name)
+-- Runs of this column that have begun and not ended, and that no runner works on now.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+control as (
+    select * from {{ ref('stage_migration_control') }}
+),
+
+judged as (
+    select
+        'table__run_unfinished' as code,
+        'warn' as status,
+        cast(null as text) as expected,
+        cast(null as text) as found,
+        cast(null as bigint) as rows,
+        cast(null as jsonb) as sample,
+        control.table_name || '.' || control.column_name as subject,
+        array[
+            left(cast(runs.run_id as text), 8),
+            case when runs.status = 'running' then 'interrupted' else runs.status end
+        ] as arguments
+    from runs
+    inner join control on runs.run_id = control.run_id
+    where
+        control.table_name = cast($1 as text)
+        and control.column_name = cast($2 as text)
+        and runs.status in ('running', 'paused', 'interrupted', 'failed')
+        and not exists (
+            select 1 as found
+            from control as leases
+            where
+                runs.run_id = leases.run_id
+                and leases.lease_until >= now()
         )
 ),
 
-absent as (
-    select array_agg(wanted.relation_name order by wanted.relation_name) as missing
-    from wanted
-    where wanted.oid is null
-),
-
-refused as (
-    select
-        array_agg(
-            needed.right_name || ' on ' || quote_ident(needed.relation_name)
-            order by needed.relation_name, needed.right_name
-        ) as missing_rights
-    from needed
-),
-
-final as (
-    select
-        quote_ident(cast($1 as text)) as schema,
-        coalesce(absent.missing, '{}') as missing,
-        coalesce(refused.missing_rights, '{}') as missing_rights
-    from absent
-    cross join refused
-)
+{{ finding_rows('table', table_words() | selectattr(0, 'equalto', 'table__run_unfinished')) }}
 
 select * from final;

@@ -11,17 +11,19 @@
 
     finding_rows('server', server_words()) → words (...) as (...), final as (...)
 
-    A finding without words has no message, and the runner makes an error of it.
+    Findings come in the order of the list. A finding without words has no message, and the runner
+    makes an error of it.
 -#}
 {%- macro finding_rows(area, words) -%}
-words (code, name, message, remedy) as (
+words (place, code, name, message, remedy) as (
     values
     {%- for code, name, message, remedy in words %}
     (
+        {{ loop.index }},
         {{ trueup.literal(code) }},
         {{ trueup.literal(name) }},
-        {{ trueup.literal(message) }},
-        {{ trueup.literal(remedy) if remedy else 'cast(null as text)' }}
+        {{ trueup._sentence(message) }},
+        {{ trueup._sentence(remedy) if remedy else 'cast(null as text)' }}
     ){{ ',' if not loop.last }}
     {%- endfor %}
 ),
@@ -41,5 +43,20 @@ final as (
         coalesce(judged.sample, '[]') as sample
     from judged
     left join words on judged.code = words.code
+    order by
+        words.place asc,
+        judged.subject asc,
+        judged.arguments asc
 )
+{%- endmacro -%}
+
+{#- A text as a literal, over several lines if it is long. -#}
+{%- macro _sentence(text) -%}
+{%- for line in text.split('\n') -%}
+{{ "\n        || E'\\n' || " if not loop.first }}
+{%- set parts = line | wordwrap(70, break_long_words=false, break_on_hyphens=false) -%}
+{%- for part in parts.split('\n') -%}
+{{ "\n        || " if not loop.first }}{{ trueup.literal(part ~ ('' if loop.last else ' ')) }}
+{%- endfor -%}
+{%- endfor -%}
 {%- endmacro -%}

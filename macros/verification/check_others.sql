@@ -167,13 +167,21 @@ followed_now as (
 followed_then as (
     select
         'the plan found: '
-        || string_agg(findings.found, ', ' order by findings.found) as words
+        || string_agg(findings.message, ', ' order by findings.message) as words
     from places
     cross join
-        lateral jsonb_to_recordset(places.findings) as findings (subject text, found text)
+        lateral jsonb_to_recordset(places.findings) as findings (
+            code text, subject text, message text
+        )
     where
         findings.subject in ({{ table_text }}, {{ trueup.literal(cell) }})
-        and findings.found ~ '^(trigger|generated columns) '
+        and findings.code in (
+            'table__trigger_before',
+            'table__trigger_sets',
+            'table__trigger_row',
+            'table__trigger_batch',
+            'table__generated_columns'
+        )
 ),
 
 followed as (

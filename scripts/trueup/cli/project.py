@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -49,22 +48,21 @@ DATABASE_URL=postgresql://me@db.example/app trueup doctor
 def doctor(form: str) -> None:
     """Check the environment, the server and every managed column before anything runs.
 
-    One line each, with the command that fixes it. Exits with 2 if something needed is missing.
+    A line each, with the commands that fix it. Exits with 2 if something needed is missing.
     """
     from trueup.cli import doctor as job
     from trueup.core import records
+    from trueup.findings import failed
 
     found = []
     out = terminal.console()
     for finding in job.examine(read_settings()):
         found.append(finding)
         if form == "text":
-            terminal.show_finding(
-                out, finding.status, finding.subject, finding.found, finding.remedy
-            )
+            terminal.show_finding(out, vars(finding))
     if form == "json":
-        click.echo(records.as_json([dataclasses.asdict(finding) for finding in found]))
-    sys.exit(2 if any(finding.status == job.FAIL for finding in found) else 0)
+        click.echo(records.as_json([vars(finding) for finding in found]))
+    sys.exit(2 if failed(found) else 0)
 
 
 @click.command("compiled")

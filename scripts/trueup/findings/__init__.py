@@ -42,7 +42,7 @@ class Finding:
     remedy: str | None = None
     rows: int | None = None
     sample: list[dict[str, Any]] = field(default_factory=list)
-    duration_ms: float = 0.0
+    duration_ms: float = field(default=0.0, compare=False)
 
 
 def failed(findings: Iterable[Finding], is_strict: bool = False) -> bool:

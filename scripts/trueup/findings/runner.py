@@ -31,9 +31,9 @@ class Step(NamedTuple):
 
     what:      words for people, shown while it is read and if that fails
     statement: None if there is none any more
-    codes:     the findings that it answers
+    codes:     the findings that it answers; empty if each outcome has a code of its own
     values:    of its parameters; others are ignored
-    speaks:    it always answers the first of its codes, so silence is an error
+    speaks:    it always answers the first of its codes, or something, so silence is an error
     """
 
     what: str
@@ -78,24 +78,29 @@ def _read(connected: Connection, step: Step) -> list[Finding]:
         values = {name: step.values[name] for name in step.statement.parameters}
         with connected.transaction():
             rows = records.rows(connected, step.statement, **values)
-        if step.speaks and all(row["code"] != step.codes[0] for row in rows):
+        if step.speaks and _first(step, rows) is None:
             raise LookupError("the statement said nothing")
         found = [{**_EMPTY, "area": step.area, **row} for row in rows]
         if unworded := [row["code"] for row in found if row["message"] is None]:
             raise LookupError(f"it has no words for {', '.join(unworded)}")
     except (psycopg.Error, LookupError) as error:
-        said = first_line(error) if isinstance(error, psycopg.Error) else str(error)
-        message = f"{step.what}: {_without_secrets(said, connected)}"
+        reason = first_line(error) if isinstance(error, psycopg.Error) else str(error)
+        message = f"{step.what}: {_without_secrets(reason, connected)}"
         sample = [{"status": FAIL, "message": message}]
         found = [
-            {**_EMPTY, "area": step.area, "code": code, "name": code, "status": ERROR,
-             "message": message, "found": message, "rows": 1, "sample": sample}
-            for code in step.codes
+            {**_EMPTY, "area": step.area, "code": code, "name": code if step.codes else step.area,
+             "status": ERROR, "message": message, "found": message, "rows": 1, "sample": sample}
+            for code in step.codes or (f"{step.area}__unread",)
         ]  # fmt: skip
     # what else a statement answers came with its first answer
-    if payer := next((row for row in found if row["code"] in step.codes[:1]), None):
+    if payer := _first(step, found):
         payer["duration_ms"] = round((time.monotonic() - started) * 1000, 1)
     return [Finding(**row) for row in found]
+
+
+def _first(step: Step, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Its first answer: of the first code it was asked for, or of any."""
+    return next((row for row in rows if not step.codes or row["code"] == step.codes[0]), None)
 
 
 _EMPTY: dict[str, Any] = {each.name: "" for each in fields(Finding)[:6]} | {

@@ -27,8 +27,8 @@ from trueup.core.errors import TrueupError
 from trueup.core.runs import MIGRATE
 from trueup.core.settings import Settings
 from trueup.core.statements import Rows, Statement, column_statement
-from trueup.findings import FAIL, OK, Finding
-from trueup.migration import brakes, tables
+from trueup.findings import FAILED, Finding, runner
+from trueup.migration import tables
 
 EXAMPLES = 5  # rows shown per column
 MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
@@ -148,15 +148,14 @@ class ColumnPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan, for people. options: as the ledger has them; facts: by table and column."""
+    """A plan, for people. options: as the ledger has them; facts: plan__table by column."""
 
     run_id: uuid.UUID
     plan_sha256: str
     options: dict[str, Any]
     columns: list[ColumnPlan]
     findings: list[Finding]
-    facts: dict[tuple[str, str], tables.TableFacts]
-    server: tables.ServerFacts
+    facts: dict[tuple[str, str], dict[str, Any]]
 
     @property
     def rows_planned(self) -> int:
@@ -257,8 +256,10 @@ def make(
     schema = ledger.schema(settings)
     ledger.check(connected, schema, settings)
     found = statements.statements(settings)
-    server, facts, findings = examine(settings, connected, managed)
-    refuse(findings)
+    findings = examine(settings, connected, found, managed)
+    facts = {(entry["table"], entry["column"]): tables.facts(settings, connected, found, entry)
+             for entry in managed}  # fmt: skip
+    findings += _unfinished_runs(connected, found, managed)
     own = _own_statements(found, managed, facts)
     run_id = uuid.uuid4()
     connected.rollback()
@@ -281,18 +282,13 @@ def make(
     usual_stripes = defaults(settings)["stripes"]
     for number, entry in enumerate(managed):
         progress(f"{entry['table']}.{entry['column']}", number, len(managed))
-        table_facts = facts[entry["table"], entry["column"]]
-        pays, why = tables.stripes_possible(table_facts, server)
-        if pace.by_tenant and pace.stripes is None:
-            stripes, why = 1, _by_tenant(table_facts, entry["tenant"])
-        else:
-            stripes, why = _stripes(pace, usual_stripes, pays, why)
+        stripes, why = _stripes(pace, usual_stripes, facts[entry["table"], entry["column"]])
         bound = found[column_statement("plan_bound", entry["table"], entry["column"])]
         range_end = next((row[0] for row in bound.run(connected)), None)
         column = _column(connected, found, run_id, entry, options, pace, stripes, why, range_end)
         columns.append(column)
         if column.rows_planned:
-            findings += _proposed_index(settings, connected, found, run_id, column)
+            findings += _proposed_index(settings, connected, found, column)
         insert_control(connected, schema, run_id, entry, pace, range_end)
     _check_tenants(connected, schema, run_id, tenants)
     digest = seal(connected, schema, run_id, options, versions, findings)
@@ -301,44 +297,40 @@ def make(
     else:
         connected.rollback()
     connected.isolation_level = None
-    return Plan(run_id, digest, options, columns, findings, facts, server)
+    return Plan(run_id, digest, options, columns, findings, facts)
 
 
 def examine(
     settings: Settings,
     connected: Connection,
+    named: Mapping[str, Statement],
     managed: Iterable[Mapping[str, Any]],
-    named: Mapping[str, Statement] | None = None,
-) -> tuple[tables.ServerFacts, dict[tuple[str, str], tables.TableFacts], list[Finding]]:
-    """Facts of the server and the tables of a run, and findings; named: None = the project's."""
-    variables = config.project_variables(settings)
-    app_schema = config.app_schema(settings)
-    named = named or statements.statements(settings)
-    server = tables.server_facts(named, connected, ledger.schema(settings))
-    findings = tables.judge_server(server, writes=True, marks=brakes.marks(variables))
-    facts = {}
-    for entry in managed:
-        fact = tables.facts(named, connected, app_schema, entry)
-        facts[entry["table"], entry["column"]] = fact
-        judged = tables.judge(
-            fact,
-            server,
-            longest(settings, entry["vocabulary"]),
-            writes=True,
-            production=settings.environment == "production",
-        )
-        findings += [each for each in judged if each not in findings]
-    return server, facts, findings
+) -> list[Finding]:
+    """What is found about the server and the columns of a run; TrueupError if it forbids the run.
 
-
-def refuse(findings: Iterable[Finding]) -> None:
-    """TrueupError that lists the failures which rule out a run."""
-    failed = [finding for finding in findings if finding.status == FAIL]
-    if failed:
+    named: the statements of the project, or those of the run
+    """
+    found = list(tables.look(settings, connected, named, managed, writes=True))
+    if failed := [each for each in found if each.status in FAILED]:
         raise TrueupError(
-            "\n".join(f"{finding.subject}: {finding.found}" for finding in failed),
-            "\n".join(finding.remedy for finding in failed if finding.remedy) or None,
+            "\n".join(f"{each.subject or each.name}: {each.message}" for each in failed),
+            "\n".join(each.remedy for each in failed if each.remedy) or None,
         )
+    return found
+
+
+def _unfinished_runs(
+    connected: Connection, found: Mapping[str, Statement], managed: Iterable[Mapping[str, Any]]
+) -> list[Finding]:
+    """Earlier runs of these columns that wait to be resumed or cancelled."""
+    steps = [
+        runner.Step(
+            "earlier runs", "table", found["plan__unfinished_runs"], (),
+            {"table_name": entry["table"], "column_name": entry["column"]}, speaks=False,
+        )
+        for entry in managed
+    ]  # fmt: skip
+    return runner.read(connected, steps)
 
 
 def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> None:
@@ -370,14 +362,6 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
             f"the plan of run {run.short_id} is stale: {reason}",
             f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
         )
-
-
-def longest(settings: Settings, vocabulary: str) -> int | None:
-    """Characters of the longest canonical value; None if the vocabulary is no seed file."""
-    try:
-        return max(map(len, config.vocabulary(settings, vocabulary).values), default=None)
-    except (TrueupError, OSError):
-        return None
 
 
 def _column(
@@ -461,7 +445,6 @@ def _proposed_index(
     settings: Settings,
     connected: Connection,
     found: Mapping[str, Statement],
-    run_id: uuid.UUID,
     column: ColumnPlan,
 ) -> list[Finding]:
     """How to create an index of the rows that need work, if they are few of many."""
@@ -473,37 +456,27 @@ def _proposed_index(
             "allowed: a share of the rows, above 0 and up to 1",
             "docs/configuration.md explains every entry.",
         )
-    statement = found[column_statement("pending_index", column.table_name, column.column_name)]
-    (row,) = records.rows(
-        connected, statement, run_id=run_id, row_total=column.rows,
-        pending_total=column.rows_pending, least_rows=limits["index_rows"], most_share=share,
-    )  # fmt: skip
-    subject = f"{column.table_name}.{column.column_name}"
-    return (
-        [Finding(subject, OK, row["message"], row["create_statement"])]
-        if row["create_statement"]
-        else []
+    name = column_statement("proposed_index", column.table_name, column.column_name)
+    values = {"row_total": column.rows, "pending_total": column.rows_pending,
+              "least_rows": limits["index_rows"], "most_share": share}  # fmt: skip
+    return runner.read(
+        connected, [runner.Step("the index", "table", found[name], (), values, speaks=False)]
     )
 
 
-def _stripes(pace: Pace, default: int, pays: bool, why: str) -> tuple[int, str]:
+def _stripes(pace: Pace, default: int, fact: Mapping[str, Any]) -> tuple[int, str]:
+    """How many batches share a range, and why."""
     if pace.stripes is not None:
         return pace.stripes, "as requested"
-    return (default, why) if pays else (1, why)
-
-
-def _by_tenant(fact: tables.TableFacts, tenant: str) -> str:
-    """The reason for batches by tenant, with their cost."""
-    leading = [index.qualified for index in fact.indexes if index.key_columns[:1] == (tenant,)]
-    if leading:
-        return f"by tenant, found by the index {leading[0]}"
-    return f"by tenant: no index leads with {tenant}, so every tenant costs a pass over the table"
+    if pace.by_tenant:
+        return 1, fact["tenant_why"]
+    return default if fact["stripes_pay"] else 1, fact["stripes_why"]
 
 
 def _own_statements(
     found: Mapping[str, Statement],
     managed: Iterable[Mapping[str, Any]],
-    facts: Mapping[tuple[str, str], tables.TableFacts],
+    facts: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The statements that apply will need, as stored in the ledger."""
     purposes = ("apply_batch", "keys_to_change", "quarantine", "remaining_values",
@@ -515,7 +488,8 @@ def _own_statements(
             name = column_statement(purpose, table, column)
             own[name] = found[name]
         name = column_statement("apply_batch_comparing", table, column)
-        own[name] = with_columns(found[name], entry, facts[table, column])
+        listed = facts[table, column]["compared_columns"] or ""
+        own[name] = found[name]._replace(sql=found[name].sql.replace(EVERY_OTHER_COLUMN, listed))
     return runs.stored(own)
 
 
@@ -524,21 +498,6 @@ def books(found: Mapping[str, Statement]) -> dict[str, Statement]:
     facts = ("table__", "server__")
     return {name: each for name, each in found.items()
             if name.startswith(facts) or ("__" not in name and name != "text_keys")}  # fmt: skip
-
-
-def with_columns(
-    statement: Statement, entry: Mapping[str, Any], fact: tables.TableFacts
-) -> Statement:
-    """The comparing statement with the names of the compared columns, from the catalog.
-
-    All columns except the managed one, those computed from it, and those that may change with it:
-    updated_at and kept_by_triggers of the entry.
-    """
-    left_out = {entry["column"], entry.get("updated_at"), *fact.computed_columns,
-                *(entry.get("kept_by_triggers") or [])}  # fmt: skip
-    names = [each.quoted for each in fact.columns if each.name not in left_out]
-    listed = ", ".join(f"application.{name}" for name in names)
-    return statement._replace(sql=statement.sql.replace(EVERY_OTHER_COLUMN, listed))
 
 
 def _versions(connected: Connection, statement: Statement, vocabularies: Collection[str]) -> str:

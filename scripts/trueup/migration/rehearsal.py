@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 from trueup.core import records, statements
 from trueup.core.connection import Connection
 from trueup.core.settings import Settings
-from trueup.migration import plan, tables, tried_batch
+from trueup.migration import plan, tried_batch
 from trueup.migration.tried_batch import Job, Refusal, Tryout
 
 # of a tried batch, for rehearsal__predict
@@ -74,11 +74,9 @@ def rehearse(
             tenants=made.options["tenants"],
             by_tenant=pace.by_tenant,
             lock_timeout_ms=plan.defaults(settings)["lock_timeout_ms"],
-            deadlock_timeout_ms=made.server.deadlock_timeout_ms,
         )
         tried = tried_batch.try_out(job)
-        is_hot_possible = not tables.hot_blockers(job.facts, made.server)
-        predicted = _predict(job, pace, is_hot_possible, tried)
+        predicted = _predict(job, pace, tried)
         columns.append(ColumnRehearsal(*place, tried, predicted))
     rehearsed = Rehearsal(datetime.now(timezone.utc), columns)
     if is_kept:
@@ -100,9 +98,7 @@ def as_dict(rehearsed: Rehearsal) -> dict[str, Any]:
     }
 
 
-def _predict(
-    job: Job, pace: plan.Pace, is_hot_possible: bool, tried: Tryout
-) -> dict[str, Any] | None:
+def _predict(job: Job, pace: plan.Pace, tried: Tryout) -> dict[str, Any] | None:
     if not tried.rows_changed:
         return None
     figures = {
@@ -110,7 +106,7 @@ def _predict(
         "rows_read": int(job.batch["rows_read"]),
         "batches": job.column.batches,
         "batch_size": pace.batch_size,
-        "is_hot_possible": is_hot_possible,
+        "is_hot_possible": job.facts["is_hot_possible"],
         "sleep_ms": pace.sleep_ms,
         "workers": pace.workers,
         "batch_rows": tried.rows_planned,
@@ -118,7 +114,7 @@ def _predict(
     }
     (row,) = records.rows(
         job.connected, job.found["rehearsal__predict"],
-        relation=job.facts.qualified, tried=Jsonb(figures),
+        relation=job.facts["qualified"], tried=Jsonb(figures),
     )  # fmt: skip
     job.connected.rollback()
     return row

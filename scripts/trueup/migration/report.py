@@ -20,7 +20,7 @@ from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement
-from trueup.migration import brakes, tables
+from trueup.migration import tables
 from trueup.migration.report_judgement import server_work, sign_off, verdict
 from trueup.migration.report_records import (
     MET,
@@ -38,7 +38,8 @@ POINTS = 1500  # batches that stand in a report one by one
 PARTS = 80  # of the time that was worked, for rows over time
 LISTED = 1000  # values of a column that change, and that stay; tenants of a column; rows of a list
 SAMPLE = 12  # changed rows for a person to read
-REPLICAS = "replicas"  # the subject of tables.judge_server
+STANDBYS = "server__standby_"  # how codes of findings about standbys begin
+UNJUDGED = {"server__standby_unseen", "server__standby_unlimited"}
 
 Record = TypeVar("Record")
 
@@ -88,7 +89,7 @@ def make(
     connected.rollback()
     checks = verified(target)
     connected.rollback()
-    standbys = _standbys(settings, connected, schema)
+    standbys = _standbys(settings, connected)
     address = connection.describe(connected, settings)
     connected.rollback()
     return Report(
@@ -178,20 +179,18 @@ def _totals(columns: Iterable[Column]) -> dict[str, int]:
     return {name: sum(getattr(column, name) for column in found) for name in names}
 
 
-def _standbys(settings: Settings, connected: Connection, schema: str) -> tuple[str, str]:
+def _standbys(settings: Settings, connected: Connection) -> tuple[str, str]:
     """Whether standbys have caught up, as far as it can be seen now: state and evidence.
 
     The marks of the brakes decide; if these are switched off, a person must.
     """
-    server = tables.server_facts(statements.statements(settings), connected, schema)
-    marks = brakes.marks(config.project_variables(settings))
-    judged = tables.judge_server(server, writes=False, marks=marks)
-    found = [each for each in judged if each.subject == REPLICAS]
-    text = "; ".join(each.found for each in found) + " when this report was made"
-    is_seen = all(replica.state is not None for replica in server.replicas)
-    if not is_seen or (server.replicas and not {"replica_bytes", "replica_seconds"} & set(marks)):
+    named = statements.statements(settings)
+    found = [each for each in tables.server(settings, connected, named, writes=False)
+             if each.code.startswith(STANDBYS)]  # fmt: skip
+    text = "; ".join(each.message for each in found) + " when this report was made"
+    if not found or UNJUDGED & {each.code for each in found}:
         return OPEN, text
-    return (MET if all(each.status == findings.OK for each in found) else NOT_MET), text
+    return (NOT_MET if findings.failed(found, is_strict=True) else MET), text
 
 
 def _records(

@@ -179,8 +179,7 @@ def make(
     schema = ledger.schema(settings)
     managed = _entries(settings, connected, schema, reverted, scope)
     found = statements.statements(settings)
-    _, _, findings = plan.examine(settings, connected, managed)
-    plan.refuse(findings)
+    findings = plan.examine(settings, connected, found, managed)
     connected.rollback()
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     try:

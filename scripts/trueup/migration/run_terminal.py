@@ -66,9 +66,9 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
             stripes = f"{column.stripes} stripes" if column.stripes > 1 else "contiguous batches"
             out.print(f"  [dim]{stripes}: {escape(column.why)}[/]", soft_wrap=True)
         out.print()
-    warnings = [each for each in plan.findings if each.status != findings.OK or each.remedy]
+    warnings = [each for each in plan.findings if each.status != findings.OK]
     for finding in warnings:
-        show_finding(out, finding.status, finding.subject, finding.found, finding.remedy)
+        show_finding(out, vars(finding))
     if warnings:
         out.print()
 

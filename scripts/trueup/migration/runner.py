@@ -47,10 +47,7 @@ def check(settings: Settings, connected: Connection, run: runs.Run) -> None:
     """TrueupError if the plan is stale or a table can no longer be migrated in place."""
     plan.check_fresh(settings, connected, run)
     scope = plan.Scope(tuple(run.options["tables"]), tuple(run.options["columns"]))
-    _, _, findings = plan.examine(
-        settings, connected, plan.entries(settings, scope), runs.statements(run)
-    )
-    plan.refuse(findings)
+    plan.examine(settings, connected, runs.statements(run), plan.entries(settings, scope))
 
 
 def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -> int:
@@ -290,12 +287,10 @@ def pending_indexes(
     if run.kind != MIGRATE:
         return {}
     own = runs.statements(run)
-    asked = {"run_id": run.run_id, "row_total": None, "pending_total": None, "least_rows": None,
-             "most_share": None}  # fmt: skip
     found = {}
     for table, column, *_ in places:
         statement = own[statements.column_statement("pending_index", table, column)]
-        (found[table, column],) = records.rows(connected, statement, **asked)
+        (found[table, column],) = records.rows(connected, statement, run_id=run.run_id)
     return found
 
 

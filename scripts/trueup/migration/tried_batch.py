@@ -19,7 +19,7 @@ import psycopg
 from trueup.core.connection import Connection
 from trueup.core.errors import first_line
 from trueup.core.statements import Rows, Statement, column_statement
-from trueup.migration import plan, tables
+from trueup.migration import plan
 from trueup.migration.session import TIMEOUT_SHARE, classify
 from trueup.migration.worker import Piece, array_text, looks_up
 
@@ -101,17 +101,17 @@ class Job:
     """One column of a plan, and the context of its rehearsal.
 
     found:   the statements of the project
+    facts:   the row of plan__table
     tenants: as the options of a run have them
     """
 
     connected: Connection
     found: Mapping[str, Statement]
     column: plan.ColumnPlan
-    facts: tables.TableFacts
+    facts: Mapping[str, Any]
     tenants: list[str | None] | None
     by_tenant: bool
     lock_timeout_ms: int
-    deadlock_timeout_ms: int
 
     @property
     def batch(self) -> dict[str, Any]:
@@ -203,9 +203,9 @@ class _Trial:
 
     def _narrow(self, whole: Piece) -> Piece:
         """The part of the batch that may be read at once."""
-        facts = self.job.facts
-        most = max(MOST_BYTES * (facts.estimated_rows or 0) // max(facts.bytes, 1), 1)
-        if not facts.estimated_rows or self.found.rows_planned <= most:
+        rows, size = self.job.facts["estimated_rows"], self.job.facts["bytes"]
+        most = max(MOST_BYTES * (rows or 0) // max(size, 1), 1)
+        if not rows or self.found.rows_planned <= most:
             return whole
         self.found.notes.append(
             f"only the first {most:,} rows of the batch were tried: rows are wide"
@@ -222,7 +222,7 @@ class _Trial:
     def _try(self, piece: Piece, before: Mapping[str, Row]) -> _Done:
         """One transaction, sent as a whole: rows are not locked during round trips."""
         job = self.job
-        limit = int(job.deadlock_timeout_ms * TIMEOUT_SHARE)
+        limit = int(job.facts["deadlock_timeout_ms"] * TIMEOUT_SHARE)
         values = {
             **self.values,
             **piece._asdict(),
@@ -231,7 +231,7 @@ class _Trial:
             "table_name": job.column.table_name,
             "column_name": job.column.column_name,
             "lease_token": uuid.uuid4(),
-            "relation": job.facts.qualified,
+            "relation": job.facts["qualified"],
         }
         change = job.found[job.own("apply_batch")]
         explained = f"explain (analyze, wal, timing off, format json)\n{change.sql}"
@@ -258,7 +258,7 @@ class _Trial:
                 job.connected.rollback()
         ((plans,),), ((count, _, _, duration_ms, *_),) = changed.fetchall(), finished.fetchall()
         writes = _counted(written) - _counted(written_before)
-        writes[job.facts.qualified, "updated"] -= count
+        writes[job.facts["qualified"], "updated"] -= count
         found = {row[0]: Row(*row) for row in rows}
         return _Done(count, duration_ms, plans[0]["Plan"], found, +writes)
 

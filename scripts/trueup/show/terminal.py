@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ from trueup.core.dbt import Outcome
 
 WIDTH = 100  # columns if the output is not a terminal
 BAR = 24  # columns of a bar
+MARKS = {"ok": "[green]✓[/]", "info": "[dim]·[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]",
+         "error": "[red]✗[/]"}  # fmt: skip
 
 
 def console(stderr: bool = False) -> Console:
@@ -153,8 +155,11 @@ def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def show_finding(out: Console, status: str, subject: str, found: str, remedy: str) -> None:
-    """One line of `trueup doctor`: a mark, the subject, what was found, and the remedy."""
-    mark = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "fail": "[red]✗[/]"}[status]
-    fix = f" → {escape(remedy)}" if remedy else ""
-    out.print(f"{mark} {escape(subject):<28} {escape(found)}{fix}", soft_wrap=True)
+def show_finding(out: Console, finding: Mapping[str, Any]) -> None:
+    """A mark, what it is about, what was found → what to do; commands on lines of their own."""
+    sentence, *commands = (finding["remedy"] or "").split("\n")
+    about = finding["subject"] or finding["name"]
+    text = " → ".join(each for each in (finding["message"], sentence) if each)
+    out.print(f"{MARKS[finding['status']]} {escape(about):<28} {escape(text)}", soft_wrap=True)
+    for command in commands:
+        out.print(f"    {escape(command)}", soft_wrap=True)
