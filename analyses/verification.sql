@@ -269,7 +269,8 @@ grouped as (
         string_agg(parts.expected, e'\n' order by parts.place) as expected,
         string_agg(parts.found, e'\n' order by parts.place) as found,
         coalesce(sum(parts.rows), 0) as rows,
-        round(cast(sum(parts.duration_ms) as numeric), 1) as duration_ms
+        cast(round(cast(sum(parts.duration_ms) as numeric), 1) as double precision)
+            as duration_ms
     from parts
     group by parts.code
 ),

@@ -73,7 +73,7 @@ def show_verdict(out: Console, document: Row) -> None:
 
 def show_list(out: Console, rows: Sequence[Row]) -> None:
     """Documents that were kept, one line each."""
-    headings = ("id", "of", "verdict", "passed", "failed", "warned", "at", "by", "s")
+    headings = ("id", "of", "verdict", "ok", "fail", "warn", "at", "by", "s")
     table = new_table(*headings, right=(3, 4, 5, 8))
     for row in rows:
         table.add_row(

@@ -50,7 +50,9 @@ class Check:
         self.expected.append(expected)
         self.found.append(found)
         self.sample += sample
-        self.sample.sort(key=lambda each: -ORDER.index(each["status"]))
+        self.sample.sort(
+            key=lambda each: (-ORDER.index(each["status"]), each.get("row_key") is None)
+        )
         self.rows += rows
 
 

@@ -195,7 +195,7 @@ def test_every_output_says_the_same_and_so_does_the_ledger(migrated: App) -> Non
     assert console.splitlines()[-1] == FAILED and "  Failed: 1\n" in console
     assert re.search(r"^✗ NULL Integrity: .*row \d+", console, re.MULTILINE)
     # what is to be typed there finds the row
-    (query,) = re.findall(r"^    (select .*stage_normalization_log. where .*)$", console, re.M)
+    (query,) = re.findall(r"^    (select .*stage_normalization_log where .*)$", console, re.M)
     assert len(migrated.query(query)) == 1
 
     def told(printed: str) -> list[str]:

@@ -105,7 +105,7 @@ def test_a_missed_row_that_was_edited_since_is_told_by_the_books(built: App) -> 
     with reading(built) as run:  # a run that changed nothing fails for every spelling
         check = run.checks()["canonical_values"]
         reasons = lines(check, "rows", "reason")
-        assert sum(rows for rows, reason in reasons if reason == "not changed") == made.rows_planned
+        assert sum(rows for rows, reason in reasons if reason == "missed") == made.rows_planned
         assert f": {made.rows_planned} rows not changed, " in check.found[0]
     ((missed, value, other),) = built.query(
         "select min(id), stage, max(id) from deal_opportunities where fund_id is not null"
@@ -127,7 +127,7 @@ def test_a_missed_row_that_was_edited_since_is_told_by_the_books(built: App) -> 
             names = ("status", "rows", "reason", "rows_perhaps_missed")
             return tuple(found[name] for name in names)
 
-        assert of_value() == ("fail", 1, "not changed", 0)
+        assert of_value() == ("fail", 1, "missed", 0)
         run.query("update deal_opportunities set amount = 1 where id = %s", missed)
         assert of_value() == ("warn", 1, WRITTEN, 1)
         write(run, other, value)
@@ -165,7 +165,7 @@ def test_a_row_that_the_run_wrote_for_another_column(everything: Run) -> None:
                      " where %s = any(row_keys)", str(key))  # fmt: skip
     found = everything.checks(place)["canonical_values"]
     assert lines(found, "status", "value", "reason", "row_key")[0] == (
-        "fail", "Seed", "not changed", str(key)
+        "fail", "Seed", "missed", str(key)
     )  # fmt: skip
 
 
@@ -187,7 +187,7 @@ def test_a_value_that_is_not_canonical_any_more(deals: Run) -> None:
     check = deals.checks()["canonical_values"]
     planned = [line for line in lines(check, "value", "reason", "rows") if line[0] == "seed"]
     # rows that the run made so were not there when the plan was made
-    assert {reason for _, reason, _ in planned} == {"canonical when it was planned", WRITTEN}
+    assert {reason for _, reason, _ in planned} == {"canonical", WRITTEN}
     assert sum(n for _, _, n in planned) == rows
 
 
@@ -234,7 +234,7 @@ def test_a_value_that_became_empty_fails_with_tenant_and_row(deals: Run) -> None
     for row in rows:
         word = "NULL" if row["value"] is None else "blank"
         assert row["tenant"] == str(fund) and row["message"] == (
-            f"deal_opportunities.stage, row {row['row_key']}: {word}, {WRITTEN}"
+            f"deal_opportunities.stage, row {row['row_key']}: {word}, written since the plan"
         )
     assert found["null_integrity"].rows == 4
 
