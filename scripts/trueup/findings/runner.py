@@ -50,6 +50,7 @@ def begin(connected: Connection) -> None:
     connected.read_only = True
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     set_json_loads(loads, connected)
+    connected.execute("select")  # now, so that each step is a savepoint in this transaction
 
 
 def read(
