@@ -624,6 +624,8 @@ def operator(built: App) -> Iterator[App]:
 
 def test_the_operator_can_work_and_no_more(operator: App, built: App) -> None:
     run = partial(migration.printed, operator)
+    with psycopg.connect(operator.url) as connected:
+        assert connected.execute("select * from stage_migration_progress").description
     rounds = "select id, round from investments"
     before = built.query(rounds)
     run("plan", "--rehearse")
