@@ -28,18 +28,7 @@
 -- column is seen; a row that is edited at the same time is left to the next pass. The plan inserts
 -- the names of these columns, from the catalog, at the marked places.
 {%- endif %}
-with fence as (
-    -- This runner still holds the batch, and no other can take it before the transaction ends.
-    select
-        batches.batch_id,
-        batches.run_id
-    from {{ ref('stage_migration_batches') }} as batches
-    where
-        batches.batch_id = $1
-        and batches.lease_token = $2
-        and batches.status = 'running'
-    for no key update
-),
+with {{ held_batch('$1', '$2') }},
 
 value_map as (
     select

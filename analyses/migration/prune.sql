@@ -25,6 +25,10 @@ conflicts as (
     select * from {{ ref('migration_conflicts') }}
 ),
 
+images as (
+    select * from {{ ref('migration_audit') }}
+),
+
 numbered_runs as (
     select
         runs.run_id,
@@ -58,6 +62,11 @@ old_runs as {{ computed_once() }} (
         )
         and not exists (
             select 1 as found
+            from images
+            where images.run_id = runs.run_id
+        )
+        and not exists (
+            select 1 as found
             from quarantine
             where quarantine.run_id = runs.run_id
         )
@@ -78,6 +87,7 @@ old_runs as {{ computed_once() }} (
         on runs.run_id = numbered_runs.run_id
     where
         runs.status in ('completed', 'cancelled')
+        and {{ picked_by('runs', 'prune') }}
         and runs.finished_at < cast($1 as timestamptz)
         and numbered_runs.place > 1
         and (runs.status = 'cancelled' or numbered_runs.place_by_status > 1)
@@ -112,7 +122,12 @@ old_runs as {{ computed_once() }} (
     'migration_value_map':
         'old_runs.is_empty or (old_runs.run_id is not null and entries.map_id is null)',
 } %}
-{%- set kept = ['stage_normalization_changes', 'migration_quarantine', 'migration_conflicts'] %}
+{%- set kept = [
+    'stage_normalization_changes',
+    'migration_audit',
+    'migration_quarantine',
+    'migration_conflicts',
+] %}
 
 -- name: prune__unfinished(ended_before)
 -- Runs and plans from before that time that were not closed: pruning leaves them alone.
@@ -189,7 +204,8 @@ from counted_tables;
 
 -- name: prune__remove(ended_before)
 -- Deletes these rows from all tables in one statement, which sees one state of the ledger. Audit
--- entries, quarantine and conflicts are never deleted, nor a mapping, batch or run they refer to.
+-- entries, row images, quarantine and conflicts are never deleted, nor a mapping, batch or run they
+-- refer to.
 with {{ old_runs | trim }},
 
 {% for table in thinned -%}

@@ -15,6 +15,7 @@ select runs.run_id
 from runs
 where
     runs.status <> 'planned'
+    and {{ picked_by('runs', 'report') }}
     and (
         runs.status <> 'cancelled'
         or exists (
@@ -211,7 +212,7 @@ judged_values as (
         coalesce(changed_values.rows_changed, 0) as rows_changed,
         case
             when value_map.map_id is null then null
-            when runs.kind = 'rollback' then value_map.value_before
+            when cast(runs.record #>> '{rules,restores}' as boolean) then value_map.value_before
             else value_map.value_after
         end as gathered_value,
         case when value_map.map_id is null then value_map.match_type end as left_because
@@ -626,18 +627,35 @@ with changes as (
     select * from {{ ref('stage_normalization_changes') }}
 ),
 
+images as (
+    select * from {{ ref('migration_audit') }}
+),
+
 batches as (
     select * from {{ ref('stage_migration_batches') }}
+),
+
+entries as (
+    select
+        cardinality(changes.row_keys) as rows_audited,
+        -- NULL where nobody compared
+        cardinality(changes.others_changed) as rows_others_changed
+    from changes
+    where changes.run_id = $1
+    union all
+    select
+        1 as rows_audited,
+        cast(null as integer) as rows_others_changed
+    from images
+    where images.run_id = $1
 ),
 
 audited as (
     select
         count(*) as entries,
-        coalesce(sum(cardinality(changes.row_keys)), 0) as rows_audited,
-        -- NULL if nobody compared
-        sum(cardinality(changes.others_changed)) as rows_others_changed
-    from changes
-    where changes.run_id = $1
+        coalesce(sum(entries.rows_audited), 0) as rows_audited,
+        sum(entries.rows_others_changed) as rows_others_changed
+    from entries
 ),
 
 counted as (
@@ -668,13 +686,19 @@ value_map as (
     select * from {{ ref('migration_value_map') }}
 ),
 
-chosen_rows as (
+images as (
+    select * from {{ ref('migration_audit') }}
+),
+
+changed_rows as (
     select
         batches.table_name,
         batches.column_name,
         changed.row_key,
         changed.tenant,
         changed.map_id,
+        cast(null as text) as image_before,
+        cast(null as text) as action,
         changes.run_at
     from changes
     inner join batches
@@ -686,9 +710,30 @@ chosen_rows as (
             changes.map_ids
         ) as changed (row_key, tenant, map_id)
     where changes.run_id = $1
+    union all
+    -- of a whole row, what was done to it
+    select
+        images.table_name,
+        '' as column_name,
+        images.row_key,
+        cast(null as text) as tenant,
+        cast(null as smallint) as map_id,
+        left(cast(images.before_image as text), 200) as image_before,
+        images.action,
+        images.created_at as run_at
+    from images
+    where images.run_id = $1
+),
+
+chosen_rows as (
+    select changed_rows.*
+    from changed_rows
     order by
-        md5(batches.table_name || '.' || batches.column_name || ' ' || changed.row_key),
-        changed.row_key
+        md5(
+            changed_rows.table_name || '.' || changed_rows.column_name || ' '
+            || changed_rows.row_key
+        ),
+        changed_rows.row_key
     limit cast($2 as bigint)
 )
 
@@ -697,9 +742,9 @@ select
     chosen_rows.column_name,
     chosen_rows.row_key,
     chosen_rows.tenant,
-    value_map.value_before,
-    value_map.value_after,
-    chosen_rows.run_at
+    chosen_rows.run_at,
+    coalesce(value_map.value_before, chosen_rows.image_before) as value_before,
+    coalesce(value_map.value_after, chosen_rows.action) as value_after
 from chosen_rows
 left join value_map
     on

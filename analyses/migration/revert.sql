@@ -24,33 +24,23 @@
 -- The keys of the rows that a batch of a rollback, or a piece of one, would change, in order: where
 -- to cut it.
 {%- endif %}
-{%- set fence_columns %}
-        batches.batch_id,
-        batches.run_id,
-        batches.reverts_batch_id,
-        batches.shared_batch_ids,
-        batches.range_start,
-        batches.range_end,
-        batches.stripe,
-        batches.stripes,
-        batches.hashed
-{%- endset %}
+{%- set columns = [
+    'batches.reverts_batch_id',
+    'batches.shared_batch_ids',
+    'batches.range_start',
+    'batches.range_end',
+    'batches.stripe',
+    'batches.stripes',
+    'batches.hashed',
+] %}
 {%- if reverts %}
-with fence as (
-    -- This runner still holds the batch, and no other can take it before the transaction ends.
-    select
-        {{ fence_columns | trim }}
-    from {{ ref('stage_migration_batches') }} as batches
-    where
-        batches.batch_id = $1
-        and batches.lease_token = {{ '$11' if whole else '$10' }}
-        and batches.status = 'running'
-    for no key update
-),
+with {{ held_batch('$1', '$11' if whole else '$10', columns) }},
 {%- else %}
 with fence as (
     select
-        {{ fence_columns | trim }}
+        batches.batch_id,
+        batches.run_id,
+        {{ columns | join(',\n        ') }}
     from {{ ref('stage_migration_batches') }} as batches
     where batches.batch_id = $1
 ),

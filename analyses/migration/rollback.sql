@@ -1,15 +1,237 @@
 -- Named statements of `trueup rollback`, before and after its batches: one set per managed column.
 -- A rollback is a separate run. These statements join the ledger with a whole table of the
 -- application, and write to the ledger only. The statements in revert.sql change rows.
+{%- set chosen_places %}
+control as (
+    select * from {{ ref('stage_migration_control') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+chosen_batches as (
+    select
+        batches.table_name,
+        batches.column_name
+    from batches
+    where
+        batches.run_id = $1
+        and batches.batch_id = cast($4 as bigint)
+),
+
+named_places as (
+    select
+        control.table_name,
+        control.column_name,
+        control.range_end
+    from control
+    where
+        control.run_id = $1
+        and (
+            cardinality(cast($2 as text[])) = 0
+            or control.table_name = any(cast($2 as text[]))
+        )
+        and (
+            cardinality(cast($3 as text[])) = 0
+            or control.column_name = any(cast($3 as text[]))
+        )
+),
+
+chosen_places as (
+    select named_places.*
+    from named_places
+    left join chosen_batches
+        on
+            named_places.table_name = chosen_batches.table_name
+            and named_places.column_name = chosen_batches.column_name
+    where
+        cast($4 as bigint) is null
+        or chosen_batches.table_name is not null
+)
+{%- endset %}
+
+-- name: rollback__places(run_id, table_names, column_names, batch_id)
+-- The columns of a run that are rolled back, with their frozen bound.
+with {{ chosen_places | trim }}
+
+select
+    chosen_places.table_name,
+    chosen_places.column_name,
+    chosen_places.range_end
+from chosen_places
+order by
+    chosen_places.table_name,
+    chosen_places.column_name;
+
+-- name: rollback__refusals(run_id, table_names, column_names, batch_id)
+-- Why a run, or this part of it, cannot be rolled back: a finding row if it cannot.
+with {{ chosen_places | trim }},
+
+runs as (
+    select
+        runs.*,
+        left(cast(runs.run_id as text), 8) as short_id
+    from {{ ref('migration_runs') }} as runs
+    where runs.run_id = $1
+),
+
+holders as (
+    select min(control.lease_owner) as lease_owner
+    from control
+    where
+        control.run_id = $1
+        and control.lease_until >= now()
+    having count(*) > 0
+),
+
+misnamed as (
+    select
+        'unknown_table' as code,
+        asked.name,
+        array(
+            select distinct control.table_name
+            from control
+            where control.run_id = $1
+            order by control.table_name
+        ) as allowed
+    from unnest(cast($2 as text[])) as asked (name)
+    union all
+    select
+        'unknown_column' as code,
+        asked.name,
+        array(
+            select distinct control.column_name
+            from control
+            where control.run_id = $1
+            order by control.column_name
+        ) as allowed
+    from unnest(cast($3 as text[])) as asked (name)
+),
+
+refusals as (
+    select
+        1 as place,
+        'never_started' as code,
+        array[runs.short_id] as arguments
+    from runs
+    where runs.status = 'planned'
+    union all
+    select
+        2 as place,
+        'still_held' as code,
+        array[runs.short_id, holders.lease_owner] as arguments
+    from runs
+    cross join holders
+    union all
+    select
+        3 as place,
+        'still_open' as code,
+        array[runs.short_id, replace(runs.status, '_', ' ')] as arguments
+    from runs
+    where runs.status not in ('planned', 'completed', 'cancelled')
+    union all
+    select
+        4 as place,
+        'never_undone' as code,
+        array[runs.short_id, runs.kind] as arguments
+    from runs
+    where runs.record #>> '{rules,undone_by}' is null
+    union all
+    select
+        5 as place,
+        misnamed.code,
+        array[runs.short_id, misnamed.name, array_to_string(misnamed.allowed, ', ')] as arguments
+    from runs
+    cross join misnamed
+    where misnamed.name <> all(misnamed.allowed)
+    union all
+    select
+        6 as place,
+        'no_such_column' as code,
+        array[
+            runs.short_id,
+            array_to_string(cast($3 as text[]), ', '),
+            array_to_string(cast($2 as text[]), ', ')
+        ] as arguments
+    from runs
+    where
+        not exists (
+            select 1 as found
+            from named_places
+        )
+    union all
+    select
+        7 as place,
+        'unknown_batch' as code,
+        array[runs.short_id, cast($4 as text)] as arguments
+    from runs
+    where
+        cast($4 as bigint) is not null
+        and not exists (
+            select 1 as found
+            from chosen_batches
+        )
+    union all
+    select
+        8 as place,
+        'batch_elsewhere' as code,
+        array[
+            runs.short_id,
+            cast($4 as text),
+            chosen_batches.table_name || '.' || chosen_batches.column_name
+        ] as arguments
+    from runs
+    cross join chosen_batches
+    where
+        not exists (
+            select 1 as found
+            from chosen_places
+        )
+),
+
+judged as (
+    select
+        refusals.code,
+        refusals.arguments,
+        'fail' as status,
+        'run ' || refusals.arguments[1] as subject,
+        cast(null as text) as expected,
+        cast(null as text) as found,
+        cast(null as bigint) as rows,
+        cast(null as jsonb) as sample
+    from refusals
+    order by refusals.place
+    limit 1
+),
+
+{{ finding_rows('rollback', rollback_words()) }}
+
+select * from final;
+
+-- name: rollback__earlier(run_id)
+-- The newest run that has rolled back something of this one.
+select left(cast(runs.run_id as text), 8) as short_id
+from {{ ref('migration_runs') }} as runs
+where
+    runs.reverts_run_id = $1
+    and exists (
+        select 1 as found
+        from {{ ref('stage_migration_batches') }} as batches
+        where
+            batches.run_id = runs.run_id
+            and batches.rows_updated > 0
+    )
+order by runs.started_at desc
+limit 1;
 {%- for entry in managed_columns() %}
 {%- set table_text = literal(entry.table) %}
 {%- set column_text = literal(entry.column) %}
 
--- name: {{ statement_name('plan_reverts', entry) }}(run_id, reverts_run_id, tenants,
---     values_before, reverts_batch_id, examples, is_kept)
+-- name: {{ statement_name('plan_reverts', entry) }}(run_id, reverts_run_id, values_before,
+--     reverts_batch_id, examples, is_kept{{ ', tenants' if entry.tenant }})
 -- Which rows can be restored, and which are in conflict? Counts them in one pass. If is_kept, it
--- stores the reversed mapping and the batches of the rollback, newest first. Returns the number of
--- batches, [value now, restored value, rows], conflicts by reason, and the first of each.
+-- stores the reversed mapping and the batches of the rollback, newest first.
 with runs as (
     select * from {{ ref('migration_runs') }}
 ),
@@ -38,14 +260,14 @@ reverted_runs as (
 wanted_batches as (
     select batches.fund_id
     from batches
-    where batches.batch_id = cast($5 as bigint)
+    where batches.batch_id = cast($4 as bigint)
 ),
 
 reverted_batches as (
     select
         batches.batch_id,
         batches.fund_id,
-        coalesce(batches.batch_id = cast($5 as bigint), true) as is_taken_back
+        coalesce(batches.batch_id = cast($4 as bigint), true) as is_taken_back
     from batches
     left join wanted_batches on true
     where
@@ -53,8 +275,8 @@ reverted_batches as (
         and batches.table_name = {{ table_text }}
         and batches.column_name = {{ column_text }}
         and (
-            cast($5 as bigint) is null
-            or batches.batch_id = cast($5 as bigint)
+            cast($4 as bigint) is null
+            or batches.batch_id = cast($4 as bigint)
             or batches.fund_id is distinct from wanted_batches.fund_id
         )
 ),
@@ -72,12 +294,12 @@ own_values as (
         and value_map.column_name = {{ column_text }}
         and value_map.map_id is not null
         and (
-            cast($4 as text[]) is null
-            or value_map.value_before = any(cast($4 as text[]))
+            cast($3 as text[]) is null
+            or value_map.value_before = any(cast($3 as text[]))
         )
 ),
 
-{{ judged_reverts(entry, '$1', '$3') }},
+{{ judged_reverts(entry, '$1', '$7' if entry.tenant else 'null') }},
 
 -- Rows that several batches have changed. Only a run that is cut by tenant has such rows.
 shared_rows as (
@@ -192,7 +414,7 @@ stored_values as (
         all_values.match_type,
         all_values.rows_planned
     from all_values
-    where cast($7 as boolean)
+    where cast($6 as boolean)
     returning map_id
 ),
 
@@ -233,18 +455,18 @@ stored_batches as (
         on counted_batches.batch_id = batches.batch_id
     left join sharing_batches
         on counted_batches.batch_id = sharing_batches.batch_id
-    where cast($7 as boolean)
+    where cast($6 as boolean)
     order by batches.batch_id desc
     returning batch_id
 ),
 
-reasons as (
+restored_values as (
     select
-        judged_rows.reason,
-        count(*) as row_count
-    from judged_rows
-    where judged_rows.reason is not null
-    group by judged_rows.reason
+        pairs.value_before as value_now,
+        pairs.value_after as value_restored,
+        pairs.rows_planned as row_count
+    from pairs
+    where pairs.rows_planned > 0
 ),
 
 conflicts as (
@@ -263,66 +485,7 @@ conflicts as (
     where judged_rows.reason is not null
 ),
 
-batch_totals as (
-    select count(*) as batches
-    from counted_batches
-),
-
-counted_pairs as (
-    select
-        coalesce(
-            jsonb_agg(
-                jsonb_build_array(pairs.value_before, pairs.value_after, pairs.rows_planned)
-                order by
-                    pairs.rows_planned desc,
-                    pairs.value_before asc,
-                    pairs.value_after asc
-            ),
-            '[]'
-        ) as restored_values
-    from pairs
-    where pairs.rows_planned > 0
-),
-
-counted_reasons as (
-    select
-        coalesce(
-            jsonb_object_agg(reasons.reason, reasons.row_count), '{}'
-        ) as reason_rows
-    from reasons
-),
-
-shown_conflicts as (
-    select
-        coalesce(
-            jsonb_agg(
-                jsonb_build_array(
-                    conflicts.row_key,
-                    conflicts.tenant,
-                    conflicts.value_before,
-                    conflicts.value_written,
-                    conflicts.value_now,
-                    conflicts.reason
-                )
-                order by
-                    conflicts.reason asc,
-                    conflicts.place asc
-            ),
-            '[]'
-        ) as examples
-    from conflicts
-    where cast($6 as bigint) is null or conflicts.place <= cast($6 as bigint)
-)
-
-select
-    batch_totals.batches,
-    counted_pairs.restored_values,
-    counted_reasons.reason_rows,
-    shown_conflicts.examples
-from batch_totals
-cross join counted_pairs
-cross join counted_reasons
-cross join shown_conflicts;
+{{ rollback_answer(entry, '$5') }};
 
 -- name: {{ statement_name('revert_baselines', entry) }}(run_id, tenants, range_end)
 -- Counts before the rollback, by tenant, up to its last key: rows, NULLs, blanks.
@@ -449,6 +612,7 @@ value_map as (
 select
     judged_rows.value_written as value_before,
     count(*) as row_count,
+    count(*) as never_changed,
     min(judged_rows.row_key) as example
 from judged_rows
 where judged_rows.reason is null

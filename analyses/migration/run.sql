@@ -1,5 +1,71 @@
--- Named statements that record a run: who works on it, which batch is next, how it ended.
--- They touch the ledger only. Plain SQL, the same for every managed column.
+-- Named statements that keep a run's books: what was decided, who works on it, which batch is next,
+-- how it ended. They touch the ledger only. Plain SQL, the same for every kind of run.
+
+-- name: store_run(run_id, kind, record, options, statements, vocabulary_version, sources_sha256,
+--     sql_sha256, git_commit, operator, environment, reverts_run_id)
+-- A run that nobody has begun; seal_run completes it. What was written by the transaction
+-- planned_xid or a later one is not in the plan's snapshot.
+insert into {{ ref('migration_runs') }} (
+    run_id, kind, status, record, options, statements, vocabulary_version, sources_sha256,
+    plan_sha256, sql_sha256, git_commit, operator, environment, reverts_run_id
+)
+select
+    cast($1 as uuid) as run_id,
+    $2 as kind,
+    'planned' as status,
+    cast($3 as jsonb) as record,
+    cast($4 as jsonb) || jsonb_build_object(
+        'planned_xid', cast(pg_snapshot_xmin(pg_current_snapshot()) as text)
+    ) as options,
+    cast($5 as jsonb) as statements,
+    $6 as vocabulary_version,
+    $7 as sources_sha256,
+    '' as plan_sha256,
+    $8 as sql_sha256,
+    $9 as git_commit,
+    $10 as operator,
+    $11 as environment,
+    cast($12 as uuid) as reverts_run_id;
+
+-- name: store_control(run_id, table_name, column_name, range_end, target_ms, sleep_ms, workers)
+-- How a column of the run is steered. range_end: the frozen bound; NULL for an empty table.
+insert into {{ ref('stage_migration_control') }} (
+    run_id, table_name, column_name, range_end, target_ms, sleep_ms, workers
+)
+values ($1, $2, $3, $4, $5, $6, $7);
+
+-- name: plan_digest(run_id)
+-- Of what was decided, as the ledger has it: compared with the plan before rows are changed.
+with {{ plan_digests('$1') }}
+
+select plan_digests.plan_sha256 from plan_digests;
+
+-- name: seal_run(run_id, findings)
+-- Completes a run that was stored.
+with {{ plan_digests('$1') }}
+
+update {{ ref('migration_runs') }} as runs
+set
+    plan_sha256 = plan_digests.plan_sha256,
+    findings = cast($2 as jsonb)
+from plan_digests
+where runs.run_id = $1
+returning runs.plan_sha256;
+
+-- name: unknown_tenants(run_id, tenants)
+-- Tenants of which no row was counted: misspelt, most likely. That there are no rows of no tenant
+-- is fine.
+select string_agg(distinct asked.tenant, ', ' order by asked.tenant) as tenants
+from unnest(cast($2 as text[])) as asked (tenant)
+where
+    not exists (
+        select 1 as found
+        from {{ ref('migration_baselines') }} as baselines
+        where
+            baselines.run_id = $1
+            and baselines.tenant = asked.tenant
+    )
+having count(asked.tenant) > 0;
 
 -- name: begin_batch(lock_timeout, statement_timeout, transaction_timeout)
 -- First in every transaction of a batch; all in milliseconds, for this transaction only. The last
@@ -12,6 +78,16 @@ select
             then set_config('transaction_timeout', $3, true)
     end as transaction_timeout,
     set_config('jit', 'off', true) as jit;
+
+-- name: begin_images()
+-- First in transactions that compare rows with what a run has left: what a row looks like as a text
+-- depends on these settings.
+select
+    set_config('TimeZone', 'UTC', true) as time_zone,
+    set_config('DateStyle', 'ISO, YMD', true) as date_style,
+    set_config('IntervalStyle', 'postgres', true) as interval_style,
+    set_config('bytea_output', 'hex', true) as bytea_output,
+    set_config('extra_float_digits', '1', true) as extra_float_digits;
 
 -- name: begin_reading()
 -- First in transactions that join the ledger with a whole table. The ledger is not analyzed between
@@ -79,6 +155,27 @@ inner join {{ ref('stage_migration_control') }} as control
         and first_batches.table_name = control.table_name
         and first_batches.column_name = control.column_name
 order by first_batches.batch_id;
+
+-- name: run_places(run_id)
+-- The columns of the run in the order of the work: their batches, and how many of these are over.
+select
+    control.table_name,
+    control.column_name,
+    count(batches.batch_id) as batches,
+    count(batches.batch_id) filter (
+        where batches.status in ('completed', 'cancelled')
+    ) as done
+from {{ ref('stage_migration_control') }} as control
+left join {{ ref('stage_migration_batches') }} as batches
+    on
+        control.run_id = batches.run_id
+        and control.table_name = batches.table_name
+        and control.column_name = batches.column_name
+where control.run_id = $1
+group by
+    control.table_name,
+    control.column_name
+order by min(batches.batch_id);
 
 -- name: value_map(run_id, table_name, column_name)
 -- The planned changes of a column.
@@ -180,17 +277,7 @@ where
 returning control.table_name, control.column_name;
 
 -- name: renew_lease(run_id, lease_token, lease_seconds)
--- No row: the lease is lost, another runner works on the run.
-with renewed as (
-    update {{ ref('stage_migration_batches') }} as batches
-    set lease_until = now() + make_interval(secs => $3)
-    where
-        batches.run_id = $1
-        and batches.lease_token = $2
-        and batches.status = 'running'
-    returning batches.batch_id
-)
-
+-- No row: the lease is lost, another runner works on the run. It does not wait for open batches.
 update {{ ref('stage_migration_control') }} as control
 set
     lease_until = now() + make_interval(secs => $3),
@@ -198,9 +285,7 @@ set
 where
     control.run_id = $1
     and control.lease_token = $2
-returning
-    control.table_name,
-    (select count(*) as held_batches from renewed) as held_batches;
+returning control.table_name;
 
 -- name: claim_range(run_id, lease_token, lease_seconds, held_batches)
 -- The next key range with its open batches, for a worker of the runner that holds the run. Running
@@ -286,6 +371,22 @@ returning
     control.sleep_ms,
     control.workers;
 
+-- name: set_pace(run_id, sleep_ms, target_ms, workers)
+-- What apply was asked for beyond the plan; NULL leaves a number as it is.
+update {{ ref('stage_migration_control') }} as control
+set
+    sleep_ms = coalesce($2, control.sleep_ms),
+    target_ms = coalesce($3, control.target_ms),
+    workers = coalesce($4, control.workers)
+where control.run_id = $1
+returning coalesce(control.requested_status = 'cancelled', false) as is_to_be_cancelled;
+
+-- name: note_options(run_id, options)
+-- The same for what is an option of the run.
+update {{ ref('migration_runs') }} as runs
+set options = runs.options || cast($2 as jsonb)
+where runs.run_id = $1;
+
 -- name: control_state(run_id)
 -- While the runner waits: the operator's present request.
 select
@@ -293,6 +394,59 @@ select
     max(control.workers) as workers
 from {{ ref('stage_migration_control') }} as control
 where control.run_id = $1;
+
+-- name: quarantine_unit(batch_id, lease_token, range_end, sqlstate, error_message)
+-- A unit whose transaction the database refused: written down once, with the reason, although the
+-- answer may be lost or the batch run again.
+with refused as (
+    select
+        {{ unit_text('cast($3 as text[])') | indent(8) }} as row_key
+),
+
+new_refusals as (
+    select refused.row_key
+    from refused
+    where
+        not exists (
+            select 1 as found
+            from {{ ref('migration_quarantine') }} as quarantined
+            where
+                quarantined.batch_id = $1
+                and quarantined.row_key = refused.row_key
+        )
+),
+
+held as (
+    update {{ ref('stage_migration_batches') }} as batches
+    set
+        rows_failed = batches.rows_failed + 1,
+        updated_at = now()
+    from new_refusals
+    where
+        batches.batch_id = $1
+        and batches.lease_token = $2
+        and batches.status = 'running'
+    returning
+        batches.run_id,
+        batches.batch_id,
+        batches.table_name,
+        batches.column_name,
+        new_refusals.row_key
+)
+
+insert into {{ ref('migration_quarantine') }} (
+    run_id, batch_id, table_name, column_name, row_key, sqlstate, error_message
+)
+select
+    held.run_id,
+    held.batch_id,
+    held.table_name,
+    held.column_name,
+    held.row_key,
+    $4 as sqlstate,
+    $5 as error_message
+from held
+returning row_key;
 
 -- name: note_brake(run_id, lease_token, brake)
 -- The brake that the runner waits for, for information only; NULL if it works.
@@ -383,7 +537,7 @@ where
 returning batches.batch_id;
 
 -- name: release(run_id, lease_token, status)
--- The runner stops: batches that it held and had not started are open again.
+-- The runner stops: batches that it held and had not started are open again. No token: any runner.
 with released as (
     update {{ ref('stage_migration_batches') }} as batches
     set
@@ -392,7 +546,10 @@ with released as (
         lease_until = null
     where
         batches.run_id = $1
-        and batches.lease_token = $2
+        and (
+            cast($2 as uuid) is null
+            or batches.lease_token = $2
+        )
         and batches.status = 'running'
     returning batches.batch_id
 )
@@ -408,7 +565,10 @@ set
     updated_at = now()
 where
     control.run_id = $1
-    and control.lease_token = $2
+    and (
+        cast($2 as uuid) is null
+        or control.lease_token = $2
+    )
 returning
     control.table_name,
     (select count(*) as released_batches from released) as released_batches;
@@ -488,6 +648,73 @@ returning
     runs.audit_digest,
     (select count(*) as noted_batches from noted_batches) as noted_batches;
 
+-- name: note_image_digest(run_id)
+-- The same for a run that has written row images: of these, of every batch and of the run.
+with entry_digests as {{ computed_once() }} (
+    select
+        images.batch_id,
+        {{ text_digest(list_text([
+            'images.unit',
+            'images.schema_name',
+            'images.table_name',
+            'images.row_key',
+            'images.action',
+            'images.before_image',
+            'images.after_hash',
+        ]) | indent(4)) | indent(8) }} as entry_digest
+    from {{ ref('migration_audit') }} as images
+    where images.run_id = $1
+),
+
+entry_lists as (
+    select
+        batches.batch_id,
+        string_agg(
+            entry_digests.entry_digest, '' order by entry_digests.entry_digest collate "C"
+        ) as entry_list
+    from {{ ref('stage_migration_batches') }} as batches
+    left join entry_digests
+        on batches.batch_id = entry_digests.batch_id
+    where batches.run_id = $1
+    group by batches.batch_id
+),
+
+batch_digests as {{ computed_once() }} (
+    select
+        entry_lists.batch_id,
+        {{ text_digest("coalesce(entry_lists.entry_list, '')") | indent(8) }} as audit_digest
+    from entry_lists
+),
+
+noted_batches as (
+    update {{ ref('stage_migration_batches') }} as noted
+    set audit_digest = batch_digests.audit_digest
+    from batch_digests
+    where
+        noted.run_id = $1
+        and noted.batch_id = batch_digests.batch_id
+    returning noted.batch_id
+),
+
+batch_lists as (
+    select string_agg(batch_digests.audit_digest, '' order by batch_digests.batch_id) as batch_list
+    from batch_digests
+),
+
+run_digests as (
+    select
+        {{ text_digest("coalesce(batch_lists.batch_list, '')") | indent(8) }} as audit_digest
+    from batch_lists
+)
+
+update {{ ref('migration_runs') }} as runs
+set audit_digest = run_digests.audit_digest
+from run_digests
+where runs.run_id = $1
+returning
+    runs.audit_digest,
+    (select count(*) as noted_batches from noted_batches) as noted_batches;
+
 -- name: close_batches(run_id)
 -- Closes the open batches of a cancelled run.
 update {{ ref('stage_migration_batches') }} as batches
@@ -512,6 +739,11 @@ select
     coalesce(sum(batches.rows_planned), 0) as rows_planned,
     coalesce(sum(batches.rows_updated), 0) as rows_updated,
     coalesce(sum(batches.rows_skipped), 0) as rows_skipped,
-    coalesce(sum(batches.rows_failed), 0) as rows_failed
+    coalesce(sum(batches.rows_failed), 0) as rows_failed,
+    (
+        select count(*) as conflict_total
+        from {{ ref('migration_conflicts') }} as conflicts
+        where conflicts.run_id = $1
+    ) as conflicts
 from {{ ref('stage_migration_batches') }} as batches
 where batches.run_id = $1;

@@ -1,6 +1,6 @@
 -- How far is the run, and how long will it still take? One row: the run that is running, else the
--- newest that is not finished, else the newest. Reads batches only, so it is quick while a run is
--- under way.
+-- newest that is not finished, else the newest, of the kinds of runs that `trueup status` shows.
+-- Reads batches only, so it is quick while a run is under way.
 with runs as (
     select * from {{ ref('migration_runs') }}
 ),
@@ -20,6 +20,7 @@ judged_runs as (
             'planned', 'running', 'paused', 'interrupted', 'failed'
         ) as is_unfinished
     from runs
+    where {{ picked_by('runs', 'status') }}
 ),
 
 shown_run as (

@@ -1,5 +1,10 @@
--- The audit row by row: every row that a run changed, took back, or could not change.
-with changes as (
+-- The audit row by row: every row that a run changed, took back, or could not change. Of runs that
+-- write whole rows migration_audit tells.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+changes as (
     select * from {{ ref('stage_normalization_changes') }}
 ),
 
@@ -60,6 +65,10 @@ quarantined_rows as (
         'quarantine' as action,
         quarantine.error_message
     from quarantine
+    -- a refusal is shown even where its run should be missing
+    left join runs
+        on quarantine.run_id = runs.run_id
+    where coalesce(runs.record #>> '{rules,audit}', '') <> 'migration_audit'
 ),
 
 logged_rows as (

@@ -142,7 +142,7 @@ def _migrate(settings: Settings) -> int:
     tables = {entry["table"] for entry in config.managed_columns(settings)}
     with connection.connect(settings) as connected:
         for old in runs.unfinished(connected, schema):  # of a dropped sample
-            if {each.table_name for each in runner.columns(connected, schema, old)} <= tables:
+            if {each.table_name for each in runner.columns(connected, old)} <= tables:
                 runner.close(settings, connected, old, "cancelled")
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
     quiet = ("--sleep-ms", "0")  # no other session works on the sample

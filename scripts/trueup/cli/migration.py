@@ -343,9 +343,7 @@ def _work(
     with connection.connect(settings, application_name="trueup apply") as connected:
         click.echo(connection.describe(connected, settings), err=form == "json")
         ledger.check(connected, schema, settings)
-        # a rollback that was not started needs its id
-        kind = ledger_runs.MIGRATE if statuses == ledger_runs.PLANNED else None
-        run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, kind)
+        run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, verb.lower())
         runner.check(settings, connected, run)
         totals = runner.totals(connected, run)
         database = connected.info.dbname
@@ -354,7 +352,7 @@ def _work(
         batches = totals["total_batches"] - totals["completed_batches"]
         _ask(
             yes,
-            f"{verb} {'rollback' if run.kind == ledger_runs.ROLLBACK else 'run'} {run.short_id}:"
+            f"{verb} {run.record['words']['noun']} {run.short_id}:"
             f" change {terminal.counted(rows, 'row')} in"
             f" {terminal.counted(batches, 'batch')} of database {database}?",
         )
@@ -379,21 +377,16 @@ def carry_out(
 
     form: text or json.
     """
-    from trueup.core import connection, ledger
+    from trueup.core import connection
     from trueup.migration import engine, rollback, run_terminal, runner
 
-    schema = ledger.schema(settings)
     with connection.connect(settings) as connected:
-        places = runner.columns(connected, schema, run)
+        places = runner.columns(connected, run)
         indexes = runner.pending_indexes(connected, run, places)
     drops = [drop for row in indexes.values() for drop in row["drop_statements"]]
-    left_alone = 0
     try:
         with run_terminal.reporter(form, verbose, places, run.run_id) as report:
             outcome = runner.work(settings, run, report, allow_blind_brakes)
-        if run.kind == ledger_runs.ROLLBACK:
-            with connection.connect(settings) as connected:
-                left_alone = rollback.conflicts_of(connected, schema, run.run_id)
     except engine.LeaseLost:
         click.echo(
             f"Error: another runner has taken run {run.short_id} over; what was done is done.\n"
@@ -404,7 +397,7 @@ def carry_out(
     except BrokenPipeError:
         _nobody_reads(f"run {run.short_id} is interrupted; `trueup resume {run.short_id}` goes on")
     try:
-        if left_alone:
+        if left_alone := outcome.totals["conflicts"]:
             event = rollback.left_alone(left_alone)
             shown = (
                 run_terminal.as_json(event, run.run_id)
@@ -447,8 +440,8 @@ def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bo
     with connection.connect(settings) as connected:
         click.echo(connection.describe(connected, settings))
         ledger.check(connected, schema, settings)
-        run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN)
         verb = "Cancel" if status == "cancelled" else "Pause"
+        run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, verb.lower())
         connected.rollback()  # nothing is held while a person thinks
         _ask(yes, f"{verb} run {run.short_id}, which is {run.status}?")
         holder = ledger_runs.request(connected, schema, run, status, statuses)

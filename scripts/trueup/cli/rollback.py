@@ -82,7 +82,7 @@ def rollback(
     ) as connected:
         click.echo(connection.describe(connected, settings), err=quiet)
         ledger.check(connected, schema, settings)
-        reverted = job.find(connected, schema, run)
+        reverted = job.find(settings, connected, run, scope)
 
         def make(keep: bool) -> job.Rollback:
             shown = None if form == "json" else limit or None
@@ -101,7 +101,7 @@ def rollback(
             return
         rollback_terminal.show(terminal.console(stderr=quiet), made, limit or None)
         if not made.rows:
-            click.echo(job.nothing(connected, schema, made), err=quiet)
+            click.echo(job.nothing(settings, connected, made), err=quiet)
             return
         what = f"{terminal.counted(made.rows, 'row')} in {terminal.counted(made.batches, 'batch')}"
         if dry_run:
@@ -114,10 +114,10 @@ def rollback(
         connected.rollback()  # no lock is held while waiting for the answer
         ask(yes, question)
         if not yes:  # rows may have changed in the meantime
-            reverted = job.find(connected, schema, run)
+            reverted = job.find(settings, connected, run, scope)
             made = make(keep=True)
             if not made.rows:
-                click.echo(job.nothing(connected, schema, made), err=quiet)
+                click.echo(job.nothing(settings, connected, made), err=quiet)
                 return
         stored = module.find(connected, schema, str(made.run_id), module.PLANNED)
         runner.set_pace(connected, schema, stored, module.PLANNED, **pace)

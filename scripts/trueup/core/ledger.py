@@ -16,6 +16,7 @@ from trueup.core.settings import Settings
 
 DEFAULT_SCHEMA = "trueup_ledger"  # as in the macro generate_schema_name
 RELATIONS = (
+    "migration_audit",
     "migration_baselines",
     "migration_conflicts",
     "migration_quarantine",

@@ -1,11 +1,16 @@
-"""The runs of the ledger: find one, read it, ask it to pause or to cancel."""
+"""The runs of the ledger: find one, read it, ask it to pause or to cancel.
+
+What is here must work for a run whose statements were edited, and without a compiled project. All
+else is done by the statements that a run carries.
+"""
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,9 +21,9 @@ from psycopg.rows import class_row, dict_row
 
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
-from trueup.core.statements import Statement
+from trueup.core.statements import Statement, column_statement
 
-MIGRATE, ROLLBACK = "migrate", "rollback"  # kinds of runs
+MIGRATE, ROLLBACK = "migrate", "rollback"  # kinds of runs, by name
 NO_TENANT = "none"  # among tenants: the rows of no tenant
 # planned → running → one of the other statuses; a run with a status of UNFINISHED can be resumed.
 PLANNED = ("planned",)
@@ -32,6 +37,7 @@ FINISHED = ("completed", "cancelled")
 class Run:
     """One row of migration_runs.
 
+    record:     the kind of run: words, rules, statements by purpose; see the macro run_kind
     options:    of `trueup plan`: batch_size, stripes, tenants, ...
     statements: name → {parameters, sql}, the compiled text that apply runs
     """
@@ -39,6 +45,7 @@ class Run:
     run_id: UUID
     kind: str
     status: str
+    record: dict[str, Any]
     options: dict[str, Any]
     statements: dict[str, Any]
     vocabulary_version: str
@@ -66,12 +73,12 @@ def find(
     wanted: str | None,
     statuses: Collection[str],
     first: Collection[str] = (),
-    kind: str | None = None,
+    command: str | None = None,
 ) -> Run:
     """A run by its id or the beginning of it; without one, the newest with one of these statuses.
 
-    first: without an id, statuses that are chosen first.
-    kind:  without an id, the kind of run; None for any.
+    first:   without an id, statuses that are chosen first.
+    command: without an id, only kinds of runs that this command may choose; None for any.
 
     Raises TrueupError if there is no such run, or if it has another status.
     """
@@ -81,7 +88,10 @@ def find(
             "`trueup runs` lists them.",
         )
     condition = (
-        sql.SQL("status = any(%(statuses)s) and kind = coalesce(%(kind)s, kind)")
+        sql.SQL(
+            "status = any(%(statuses)s) and (cast(%(command)s as text) is null"
+            " or record #> '{rules,picked_by}' ? %(command)s)"
+        )
         if wanted is None
         else sql.SQL("cast(run_id as text) like %(wanted)s")
     )
@@ -91,7 +101,7 @@ def find(
     values = {
         "statuses": list(statuses),
         "first": list(first),
-        "kind": kind,
+        "command": command,
         "wanted": f"{(wanted or '').lower()}%",
     }
     with connected.cursor(row_factory=class_row(Run)) as cursor:
@@ -211,6 +221,53 @@ def statements(run: Run) -> dict[str, Statement]:
         name: Statement(name, tuple(each["parameters"]), each["sql"])
         for name, each in run.statements.items()
     }
+
+
+def kind(connected: Connection, found: Mapping[str, Statement], name: str) -> dict[str, Any]:
+    """The record of a kind of run; found: the statements of the project."""
+    ((record,),) = found[f"run_kind__{name}"].run(connected).fetchall()
+    return dict(record)
+
+
+def named(
+    found: Mapping[str, Any], record: Mapping[str, Any], purpose: str, place: tuple[str, ...] = ()
+) -> list[str]:
+    """Names of the statements of a kind of run for a purpose: the column's own if it has them.
+
+    place: table and column; purpose: of `statements` or `planning` in the record
+    """
+    names = record["statements"].get(purpose) or record["planning"].get(purpose) or []
+    own = [column_statement(name, *place) if place else name for name in names]
+    return [each if each in found else name for each, name in zip(own, names, strict=True)]
+
+
+def own_statements(
+    found: Mapping[str, Statement],
+    record: Mapping[str, Any],
+    places: Iterable[tuple[str, str]],
+) -> dict[str, Statement]:
+    """The statements that a plan stores: those of its kind, and no others.
+
+    Raises TrueupError if the project lacks one: a column is no longer managed.
+    """
+    own: dict[str, Statement] = {}
+    for place in places:
+        for purpose in record["statements"]:
+            for name in named(found, record, purpose, place):
+                matching = fnmatch.filter(found, name)
+                if not matching:
+                    raise no_statement(name, place)
+                own |= {each: found[each] for each in matching}
+    return own
+
+
+def no_statement(name: str, place: tuple[str, str]) -> TrueupError:
+    """The error for a column without a statement that its run needs."""
+    return TrueupError(
+        f"{'.'.join(place)} is no longer managed, so it cannot be written (no statement {name})",
+        "Add it to managed_columns of dbt_project.yml again, or leave it out with"
+        " --table and --column.",
+    )
 
 
 def stored(found: Mapping[str, Statement]) -> dict[str, Any]:

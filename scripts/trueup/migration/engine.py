@@ -12,18 +12,16 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import psycopg
 
 from trueup.core.errors import TrueupError, first_line
-from trueup.core.runs import MIGRATE, ROLLBACK
-from trueup.core.statements import column_statement
-from trueup.migration.session import Event, Stop, Stopped, begin_scan
-from trueup.migration.worker import Key, LeaseLost, Order, Shared, Worker, counts
+from trueup.migration.session import Event, Order, Stop, Stopped, begin_scan
+from trueup.migration.worker import LeaseLost, Shared, Worker, counts
 
 __all__ = ["Event", "LeaseLost", "Left", "Order", "Outcome", "Runner", "Stop", "apply", "counts",
            "owner", "raise_if_held"]  # fmt: skip
@@ -32,7 +30,7 @@ PASSES = 3  # over rows that their batch could not change
 
 
 class Left(NamedTuple):
-    """Rows of one value that are not canonical after the run, or were not restored."""
+    """Rows of one value that the run has left, although it should not have."""
 
     table_name: str
     column_name: str
@@ -44,7 +42,7 @@ class Left(NamedTuple):
 class Outcome:
     """How a run ended.
 
-    status, kind: as in migration_runs
+    status, record: as in migration_runs
     late:   what was written at or below the frozen bound since planning and is not canonical
     missed: rows that have a planned value and were never changed
     audit_digest: SHA-256 of the whole audit, as hexadecimal digits; None if the run is not over
@@ -55,8 +53,8 @@ class Outcome:
     late: list[Left]
     missed: list[Left]
     seconds: float
+    record: Mapping[str, Any]
     notes: str = ""
-    kind: str = MIGRATE
     audit_digest: str | None = None
 
 
@@ -88,7 +86,7 @@ def apply(
         runner.leave(error)
         raise
     seconds = time.monotonic() - started
-    return Outcome(status, totals, late, missed, seconds, notes, order.kind, digest)
+    return Outcome(status, totals, late, missed, seconds, order.record, notes, digest)
 
 
 def _run_passes(runner: Runner) -> tuple[str, str, list[Left], list[Left]]:
@@ -169,30 +167,6 @@ class Runner:
         self.holds_lease = True
         self.shared.renewed = time.monotonic()
 
-    @contextmanager
-    def _lease_kept_alive(self) -> Iterator[None]:
-        """Renew the lease from another thread while a long statement runs.
-
-        A longer lease would need no thread, but the next runner would wait for it after a kill.
-        """
-        self.worker.renew()
-        is_over = threading.Event()
-
-        def keep() -> None:
-            while not is_over.wait(max(self.order.lease_seconds / 3, 0.1)):
-                # a lease that cannot be renewed is noticed at the next renewal
-                with suppress(psycopg.Error, TrueupError), self.connect() as connection:
-                    self.order.statements["renew_lease"].run(
-                        connection, **self.shared.hold, lease_seconds=self.order.lease_seconds
-                    )
-
-        threading.Thread(target=keep, daemon=True).start()
-        try:
-            yield
-        finally:
-            is_over.set()
-        self.worker.renew()
-
     # --------------------------------------------------------------------------- the whole run
 
     def begin(self) -> None:
@@ -218,7 +192,7 @@ class Runner:
             self._measure("after")
             finished = status not in ("paused", "interrupted", "failed")
             try:
-                with self._lease_kept_alive() if finished else nullcontext():
+                with self.worker.lease_kept_alive() if finished else nullcontext():
                     digest = self._set_status(status, finished, notes)
             except Stopped as stopped:
                 status, notes = stopped.status, stopped.notes
@@ -286,36 +260,23 @@ class Runner:
         """Count the rows at or below the bound that are not canonical, without those the plan left.
 
         Returns the values that the plan did not know, the values that it promised to change, and
-        how many batches were reopened for the latter. For a rollback: reopens batches with rows
-        that can still be restored.
+        how many batches were reopened for the latter. A kind of run that counts no values reopens
+        its batches by itself.
         """
         late: list[Left] = []
         dirty: list[Left] = []
         reopened = 0
         if may_reopen:
             reopened += len(self.rows("reopen_failed", **self.shared.hold))
-        for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
-            place = (table, column)
-            scope = self._scope(bound)
-            if self.order.kind == ROLLBACK:
-                if may_reopen:
-                    scope["lease_token"] = self.shared.token
-                    reopened += len(self.scan("reopen_reverts", place, **scope))
-                continue
-            found = self.scan("remaining_values", place, **scope)
-            for value, rows, is_planned in found:
-                (dirty if is_planned else late).append(Left(table, column, value, rows))
-            planned = [value for value, _, is_planned in found if is_planned]
-            if planned and may_reopen:
-                # uses the index of the key, so without the planner settings of a join
-                again = self.scan(
-                    "reopen_batches",
-                    place,
-                    joins=False,
-                    **scope,
-                    values_before=planned,
-                    lease_token=self.shared.token,
-                )
+        for place, scope in self._places():
+            planned = []
+            for value, rows, is_planned in self.scan("remaining", place, **scope):
+                (dirty if is_planned else late).append(Left(*place, value, rows))
+                planned += [value] if is_planned else []
+            if may_reopen and (planned or not self.order.named("remaining")):
+                # one that uses the index of the key does without the planner settings of a join
+                joins = not self.order.rules["reopens_by_key"]
+                again = self.scan("reopen", place, joins, **scope, values_before=planned)
                 reopened += len(again)
         self.shared.done -= reopened
         return late, dirty, reopened
@@ -323,25 +284,19 @@ class Runner:
     def split_late_and_missed(self, dirty: list[Left]) -> tuple[list[Left], list[Left]]:
         """Split dirty rows into (written after our change, never changed by this run).
 
-        Only the second breaks the plan's promise. For a rollback: stores the rows that other users
-        changed since as conflicts; they stay as they are.
+        Only the second breaks the plan's promise. What others have changed since is stored as
+        conflicts, if the kind of run has any.
         """
         again: list[Left] = []
         missed: list[Left] = []
-        for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
-            place = (table, column)
-            scope = self._scope(bound)
-            if self.order.kind == ROLLBACK:
-                self.scan("store_conflicts", place, **scope)
-                for value, rows, _ in self.scan("unrestored_rows", place, **scope):
-                    missed.append(Left(table, column, value, rows))
-                continue
+        for place, scope in self._places():
             values = [left.value for left in dirty if left[:2] == place]
-            if values:
-                found = self.scan("missed_rows", place, **scope, values_before=values)
-                for value, rows, never_changed, _ in found:
-                    again.append(Left(table, column, value, rows - never_changed))
-                    missed.append(Left(table, column, value, never_changed))
+            if values or not self.order.named("remaining"):
+                self.scan("conflicts", place, **scope)
+                for row in self.scan("missed", place, **scope, values_before=values):
+                    value, rows, never_changed, *_ = row
+                    again.append(Left(*place, value, rows - never_changed))
+                    missed.append(Left(*place, value, never_changed))
         return [left for left in again if left.rows], [left for left in missed if left.rows]
 
     def verdict(self, missed: list[Left]) -> str:
@@ -354,17 +309,21 @@ class Runner:
     def scan(
         self, purpose: str, place: tuple[str, str], joins: bool = True, **values: object
     ) -> list[tuple[Any, ...]]:
-        """Run a statement of one column that reads a whole table; it may run twice.
+        """Run the statements of one column that read a whole table; they may run twice.
 
-        joins: the statement joins the table with the ledger
+        joins: they join the table with the ledger
         """
+        found: list[tuple[Any, ...]] = []
+        for name in self.order.named(purpose, place):
 
-        def read() -> list[tuple[Any, ...]]:
-            begin_scan(self.session.statements, self.session.connection, joins)
-            return self.session.run(column_statement(purpose, *place), **values).fetchall()
+            def read(name: str = name) -> list[tuple[Any, ...]]:
+                begins = self.order.named("begin")
+                begin_scan(self.order.statements, self.session.connection, begins, joins)
+                return self.session.run(name, **values).fetchall()
 
-        with self._lease_kept_alive():
-            return self.session.again(read)
+            with self.worker.lease_kept_alive():
+                found += self.session.again(read)
+        return found
 
     def _hire(self, number: int) -> Worker:
         worker = Worker(self.connect, self.shared, self.report, self.stop, number)
@@ -381,13 +340,18 @@ class Runner:
         self.rows("flush_statistics")
         self.rows("note_counters", **self.shared.hold, moment=when)
 
-    def _scope(self, bound: Key) -> dict[str, Any]:
-        return {
-            "run_id": self.order.run_id,
-            "tenants": self.order.tenants,
-            "by_tenant": self.order.by_tenant,
-            "range_end": bound,
-        }
+    def _places(self) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+        """Table and column of all that the run is about, with the parameters of their scans."""
+        for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
+            yield (
+                (table, column),
+                {
+                    **self.shared.hold,
+                    "tenants": self.order.tenants,
+                    "by_tenant": self.order.by_tenant,
+                    "range_end": bound,
+                },
+            )
 
     def _set_status(self, status: str, finished: bool, notes: str = "") -> str | None:
         """Store the status, if this runner holds the lease; raises LeaseLost otherwise.
@@ -409,9 +373,10 @@ class Runner:
             digest = None
             # after the status: set_run_status waits for transactions that a dead runner left open
             if found and finished:
-                begin_scan(self.session.statements, self.session.connection)
-                row = self.session.run("note_audit_digest", run_id=self.order.run_id).fetchone()
-                digest = row[0] if row else None
+                begin_scan(self.order.statements, self.session.connection)
+                for name in self.order.named("digest"):
+                    row = self.session.run(name, run_id=self.order.run_id).fetchone()
+                    digest = row[0] if row else None
             return bool(found), digest
 
         is_ours, digest = self.session.again(write)

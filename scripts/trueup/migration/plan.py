@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
-import hashlib
-import json
 import subprocess
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,22 +16,20 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from psycopg import IsolationLevel, sql
+from psycopg import IsolationLevel
 from psycopg.types.json import Jsonb
 
 from trueup.core import config, ledger, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
-from trueup.core.runs import MIGRATE
 from trueup.core.settings import Settings
 from trueup.core.statements import Rows, Statement, column_statement
 from trueup.findings import FAILED, Finding, runner
 from trueup.migration import tables
 
+KIND = "migrate"
 EXAMPLES = 5  # rows shown per column
 MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
-# they do not say what becomes of a value
-OPEN_OPTIONS = ("max_quarantined", "compare_others", "planned_xid")
 EVERY_OTHER_COLUMN = "/* every other column of application */"  # in apply_batch_comparing
 SKEW = 1.5  # times its share that the fullest stripe may have before keys are hashed
 
@@ -260,8 +256,6 @@ def make(
     facts = {(entry["table"], entry["column"]): tables.facts(settings, connected, found, entry)
              for entry in managed}  # fmt: skip
     findings += _unfinished_runs(connected, found, managed)
-    own = _own_statements(found, managed, facts)
-    run_id = uuid.uuid4()
     connected.rollback()
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     found["begin_reading"].run(connected)
@@ -275,9 +269,10 @@ def make(
         "tenants": tenants or None,
         "batch_size": pace.batch_size,
         "by_tenant": pace.by_tenant,
-        "planned_xid": oldest_transaction(connected),
     }
-    insert_run(settings, connected, schema, run_id, options, own, versions)
+    record = runs.kind(connected, found, KIND)
+    own = _own_statements(found, record, managed, facts)
+    run_id = store_run(settings, connected, found, KIND, record, own, options, versions)
     columns = []
     usual_stripes = defaults(settings)["stripes"]
     for number, entry in enumerate(managed):
@@ -289,9 +284,10 @@ def make(
         columns.append(column)
         if column.rows_planned:
             findings += _proposed_index(settings, connected, found, column)
-        insert_control(connected, schema, run_id, entry, pace, range_end)
-    _check_tenants(connected, schema, run_id, tenants)
-    digest = seal(connected, schema, run_id, options, versions, findings)
+        place = (entry["table"], entry["column"])
+        store_control(connected, found, run_id, place, pace, range_end)
+    _check_tenants(connected, found, run_id, tenants)
+    digest = seal(connected, found, run_id, findings)
     if is_kept:
         connected.commit()
     else:
@@ -338,9 +334,8 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
 
     Also if the stored decisions were edited.
     """
-    schema = ledger.schema(settings)
-    stored = _digest(connected, schema, run.run_id, run.options, run.vocabulary_version)
-    if stored != run.plan_sha256:
+    own = runs.statements(run)
+    if own["plan_digest"].run(connected, run_id=run.run_id).fetchall() != [(run.plan_sha256,)]:
         raise TrueupError(
             f"the decisions of run {run.short_id} differ from its plan",
             "The ledger was edited. Cancel this run with `trueup cancel`, then make a new plan.",
@@ -352,9 +347,10 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
         reason = f"it is older than {hours} hours"
     elif run.sources_sha256 != statements.digest(settings):
         reason = "managed columns, statements or macros have changed since"
-    elif run.kind == MIGRATE:  # a rollback does not look values up
+    # a kind of run that looks no values up has none
+    for name in [] if reason else runs.named(own, run.record, "versions"):
         vocabularies = {each.split(" ")[0] for each in run.vocabulary_version.split(", ")}
-        versions = _versions(connected, runs.statements(run)["vocabulary_versions"], vocabularies)
+        versions = _versions(connected, own[name], vocabularies)
         if versions != run.vocabulary_version:
             reason = f"the vocabulary has changed since: {run.vocabulary_version} → {versions}"
     if reason:
@@ -475,29 +471,18 @@ def _stripes(pace: Pace, default: int, fact: Mapping[str, Any]) -> tuple[int, st
 
 def _own_statements(
     found: Mapping[str, Statement],
+    record: Mapping[str, Any],
     managed: Iterable[Mapping[str, Any]],
     facts: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> dict[str, Any]:
-    """The statements that apply will need, as stored in the ledger."""
-    purposes = ("apply_batch", "keys_to_change", "quarantine", "remaining_values",
-                "reopen_batches", "missed_rows", "skip_to", "pending_index")  # fmt: skip
-    own = books(found)
-    for entry in managed:
-        table, column = entry["table"], entry["column"]
-        for purpose in purposes:
-            name = column_statement(purpose, table, column)
-            own[name] = found[name]
-        name = column_statement("apply_batch_comparing", table, column)
-        listed = facts[table, column]["compared_columns"] or ""
-        own[name] = found[name]._replace(sql=found[name].sql.replace(EVERY_OTHER_COLUMN, listed))
-    return runs.stored(own)
-
-
-def books(found: Mapping[str, Statement]) -> dict[str, Statement]:
-    """The statements of a run that are the same for every column."""
-    facts = ("table__", "server__")
-    return {name: each for name, each in found.items()
-            if name.startswith(facts) or ("__" not in name and name != "text_keys")}  # fmt: skip
+) -> dict[str, Statement]:
+    """The statements that apply will need; those that compare rows with the columns' names."""
+    places = [(entry["table"], entry["column"]) for entry in managed]
+    own = runs.own_statements(found, record, places)
+    for place in places:
+        listed = facts[place]["compared_columns"] or ""
+        for name in runs.named(found, record, "compare", place):
+            own[name] = own[name]._replace(sql=own[name].sql.replace(EVERY_OTHER_COLUMN, listed))
+    return own
 
 
 def _versions(connected: Connection, statement: Statement, vocabularies: Collection[str]) -> str:
@@ -511,46 +496,47 @@ def _versions(connected: Connection, statement: Statement, vocabularies: Collect
     return ", ".join(f"{name} {version[:12]}" for name, version in rows)
 
 
-def insert_run(
+def store_run(
     settings: Settings,
     connected: Connection,
-    schema: str,
-    run_id: uuid.UUID,
+    found: Mapping[str, Statement],
+    kind: str,
+    record: Mapping[str, Any],
+    own: Mapping[str, Statement],
     options: Mapping[str, Any],
-    own: Mapping[str, Any],
-    versions: str,
-    kind: str = MIGRATE,
+    versions: str = "",
     reverts: uuid.UUID | None = None,
-) -> None:
-    """Store a run that is not started; `seal` completes it. reverts: the run it rolls back."""
-    connected.execute(
-        sql.SQL(
-            "insert into {} (run_id, kind, status, options, statements, vocabulary_version,"
-            " sources_sha256, plan_sha256, sql_sha256, git_commit, operator, environment,"
-            " reverts_run_id)"
-            " values (%s, %s, 'planned', %s, %s, %s, %s, '', %s, %s, %s, %s, %s)"
-        ).format(sql.Identifier(schema, "migration_runs")),
-        [
-            run_id,
-            kind,
-            Jsonb(dict(options)),
-            Jsonb(dict(own)),
-            versions,
-            statements.digest(settings),
-            runs.statements_digest(own),
-            _git_commit(settings.project),
-            f"{getpass.getuser()} as {connected.info.user}",
-            settings.environment,
-            reverts,
-        ],
+) -> uuid.UUID:
+    """Store a run that is not started; `seal` completes it.
+
+    found:   the statements of the project; own: those of the run
+    reverts: the run it rolls back
+    """
+    run_id = uuid.uuid4()
+    stored = runs.stored(own)
+    found["store_run"].run(
+        connected,
+        run_id=run_id,
+        kind=kind,
+        record=Jsonb(record),
+        options=Jsonb(options),
+        statements=Jsonb(stored),
+        vocabulary_version=versions,
+        sources_sha256=statements.digest(settings),
+        sql_sha256=runs.statements_digest(stored),
+        git_commit=_git_commit(settings.project),
+        operator=f"{getpass.getuser()} as {connected.info.user}",
+        environment=settings.environment,
+        reverts_run_id=reverts,
     )
+    return run_id
 
 
-def insert_control(
+def store_control(
     connected: Connection,
-    schema: str,
+    found: Mapping[str, Statement],
     run_id: uuid.UUID,
-    entry: Mapping[str, Any],
+    place: tuple[str, str],
     pace: Pace,
     range_end: list[str] | None,
 ) -> None:
@@ -558,83 +544,36 @@ def insert_control(
 
     range_end: the frozen bound, the last key of the table as texts; None for an empty table
     """
-    connected.execute(
-        sql.SQL(
-            "insert into {} (run_id, table_name, column_name, range_end, target_ms, sleep_ms,"
-            " workers) values (%s, %s, %s, %s, %s, %s, %s)"
-        ).format(sql.Identifier(schema, "stage_migration_control")),
-        [
-            run_id,
-            entry["table"],
-            entry["column"],
-            range_end,
-            pace.target_ms,
-            pace.sleep_ms,
-            pace.workers,
-        ],
-    )
-
-
-def oldest_transaction(connected: Connection) -> str:
-    """The plan's snapshot does not see rows written by this transaction or a later one."""
-    found = connected.execute("select cast(pg_snapshot_xmin(pg_current_snapshot()) as text)")
-    return str(found.fetchall()[0][0])
-
-
-def _check_tenants(
-    connected: Connection, schema: str, run_id: uuid.UUID, tenants: Collection[str | None]
-) -> None:
-    """TrueupError for a tenant without rows, probably misspelt. Reads the stored counts.
-
-    It is fine if there are no rows without a tenant.
-    """
-    query = sql.SQL("select distinct tenant from {} where run_id = %s").format(
-        sql.Identifier(schema, "migration_baselines")
-    )
-    counted = {tenant for (tenant,) in connected.execute(query, [run_id])}
-    unknown = [each for each in tenants if each is not None and each not in counted]
-    if unknown:
-        raise TrueupError(
-            f"--tenant {', '.join(dict.fromkeys(unknown))}: the tables in scope have no such row",
-            "Write tenants as in their column; none means the rows of no tenant.",
-        )
-
-
-def _digest(
-    connected: Connection,
-    schema: str,
-    run_id: uuid.UUID,
-    options: Mapping[str, Any],
-    versions: str,
-) -> str:
-    """SHA-256 of the stored decisions: scope, vocabulary, value map."""
-    query = sql.SQL(
-        "select table_name, column_name, map_id, value_before, value_after, match_type,"
-        " rows_planned from {} where run_id = %s order by table_name, column_name,"
-        ' value_before collate "C", map_id'
-    ).format(sql.Identifier(schema, "migration_value_map"))
-    settled = {name: value for name, value in options.items() if name not in OPEN_OPTIONS}
-    decided = [settled, versions, connected.execute(query, [run_id]).fetchall()]
-    return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+    found["store_control"].run(
+        connected, run_id=run_id, table_name=place[0], column_name=place[1], range_end=range_end,
+        target_ms=pace.target_ms, sleep_ms=pace.sleep_ms, workers=pace.workers,
+    )  # fmt: skip
 
 
 def seal(
     connected: Connection,
-    schema: str,
+    found: Mapping[str, Statement],
     run_id: uuid.UUID,
-    options: Mapping[str, Any],
-    versions: str,
-    findings: Iterable[Finding],
+    findings: Iterable[Finding] = (),
 ) -> str:
     """Complete a stored run: its findings, and the SHA-256 of its decisions."""
-    digest = _digest(connected, schema, run_id, options, versions)
-    connected.execute(
-        sql.SQL("update {} set plan_sha256 = %s, findings = %s where run_id = %s").format(
-            sql.Identifier(schema, "migration_runs")
-        ),
-        [digest, Jsonb([dataclasses.asdict(each) for each in findings]), run_id],
-    )
-    return digest
+    listed = Jsonb([dataclasses.asdict(each) for each in findings])
+    return str(found["seal_run"].run(connected, run_id=run_id, findings=listed).fetchall()[0][0])
+
+
+def _check_tenants(
+    connected: Connection,
+    found: Mapping[str, Statement],
+    run_id: uuid.UUID,
+    tenants: Collection[str | None],
+) -> None:
+    """TrueupError for a tenant without rows, probably misspelt. Reads the stored counts."""
+    asked = {"run_id": run_id, "tenants": list(tenants)}
+    for (unknown,) in found["unknown_tenants"].run(connected, **asked).fetchall():
+        raise TrueupError(
+            f"--tenant {unknown}: the tables in scope have no such row",
+            "Write tenants as in their column; none means the rows of no tenant.",
+        )
 
 
 def _git_commit(project: Path) -> str | None:

@@ -99,7 +99,9 @@ def make(
             [(each.table_name, each.column_name) for each in columns],
         ),
         trueup_version=__version__,
-        verdict=verdict(target.kind, target.status, totals, read["conflicts"].total, checks),
+        verdict=verdict(
+            target.record["words"], target.status, totals, read["conflicts"].total, checks
+        ),
         run=_run(target, more),
         database={
             "name": more["database_name"],
@@ -150,6 +152,8 @@ def _run(run: runs.Run, more: Mapping[str, Any]) -> dict[str, Any]:
         "run_id": str(run.run_id),
         "short_id": run.short_id,
         "kind": run.kind,
+        "words": run.record["words"],
+        "restores": run.record["rules"]["restores"],
         "status": run.status,
         "notes": more["notes"],
         "reverts_run_id": more["reverts_run_id"],

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trueup.core import runs
-from trueup.core.runs import ROLLBACK
 from trueup.migration.report_records import (
     FAILED,
     MET,
@@ -26,16 +25,17 @@ UNMET = ("fail", "error")  # statuses of a check
 
 
 def verdict(
-    kind: str,
+    words: Mapping[str, str],
     status: str,
     totals: Mapping[str, int],
     conflicts: int,
     checks: Mapping[str, Any],
 ) -> Verdict:
-    """How the run ended, in one sentence; passed only if verification passed, too."""
-    back = kind == ROLLBACK
-    done = "restored" if back else "changed"
-    promised = "restorable" if back else "promised"
+    """How the run ended, in one sentence; passed only if verification passed, too.
+
+    words: of the kind of run
+    """
+    done, promised = words["done"], words["promised"]
     planned, updated = totals["rows_planned"], totals["rows_updated"]
     verb = "was" if updated == 1 else "were"
     part = f"{updated:,} of {counted(planned, f'{promised} row')} {verb} {done}"

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from trueup.core.runs import ROLLBACK
-
 PASSED, FAILED, OPEN = "passed", "failed", "open"
 MET, NOT_MET = "met", "not met"
 
@@ -160,4 +158,4 @@ class Report:
     @property
     def is_rollback(self) -> bool:
         """Whether it rolls back another run."""
-        return bool(self.run["kind"] == ROLLBACK)
+        return bool(self.run["restores"])

@@ -1,34 +1,29 @@
 """`trueup rollback`: undo the changes of a run, as a separate run.
 
-SQL decides which rows are restored: a row that still has the value that the run wrote last, and
-that no other run has changed since, gets the value it had before the run. Every other row is a
-conflict: it is listed and left alone.
+SQL decides which rows are restored: a row that still is what the run wrote last, and that no other
+run has changed since, becomes what it was before the run. Every other row is a conflict: it is
+listed and left alone.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import IsolationLevel, sql
+from psycopg import IsolationLevel
 
-from trueup import findings
 from trueup.core import config, ledger, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
-from trueup.core.runs import ROLLBACK
 from trueup.core.settings import Settings
-from trueup.core.statements import Statement, column_statement
+from trueup.core.statements import Statement
+from trueup.findings import Finding
 from trueup.migration import plan
-from trueup.migration.session import Event
-
-# of a rollback, per column
-PURPOSES = ("revert_batch", "keys_to_revert", "quarantine", "reopen_reverts", "unrestored_rows",
-            "store_conflicts", "skip_to")  # fmt: skip
+from trueup.migration.session import Event, begin_scan
 
 
 @dataclass(frozen=True)
@@ -48,113 +43,51 @@ class Scope:
 
 
 @dataclass(frozen=True)
-class Conflict:
-    """A row that is left alone, with its values before the run, after the run, and now.
-
-    reason: deleted, edited, or changed by a later run
-    """
-
-    table_name: str
-    column_name: str
-    row_key: str
-    tenant: str | None
-    value_before: str
-    value_written: str
-    value_now: str | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class Restored:
-    """Rows that get a value back."""
-
-    value_now: str
-    value_restored: str
-    rows: int
-
-
-@dataclass(frozen=True)
-class ColumnRollback:
-    """The rollback of one column.
-
-    reasons:   number of conflicts by reason
-    conflicts: the first of them
-    """
-
-    table_name: str
-    column_name: str
-    batches: int
-    values: list[Restored]
-    reasons: dict[str, int]
-    conflicts: list[Conflict]
-
-    @property
-    def rows(self) -> int:
-        """Rows that are restored."""
-        return sum(value.rows for value in self.values)
-
-
-@dataclass(frozen=True)
 class Rollback:
     """A rollback, planned or only previewed.
 
-    run_id: of the rollback; None if it was not stored
+    columns: rows of the macro rollback_answer
+    run_id:  of the rollback; None if it was not stored
     """
 
     reverted: runs.Run
-    columns: list[ColumnRollback]
+    columns: list[dict[str, Any]]
     run_id: uuid.UUID | None = None
 
     @property
     def rows(self) -> int:
         """Rows that are restored."""
-        return sum(column.rows for column in self.columns)
+        return sum(column["rows"] for column in self.columns)
 
     @property
     def batches(self) -> int:
         """Batches of all columns."""
-        return sum(column.batches for column in self.columns)
+        return sum(column["batches"] for column in self.columns)
 
     @property
     def reasons(self) -> dict[str, int]:
         """Number of conflicts by reason."""
-        found: dict[str, int] = {}
+        found: Counter[str] = Counter()
         for column in self.columns:
-            for reason, rows in column.reasons.items():
-                found[reason] = found.get(reason, 0) + rows
-        return found
+            found.update(column["reasons"])
+        return dict(found)
 
     @property
-    def conflicts(self) -> list[Conflict]:
+    def conflicts(self) -> list[dict[str, Any]]:
         """The first conflicts of each column."""
-        return [conflict for column in self.columns for conflict in column.conflicts]
+        return [conflict for column in self.columns for conflict in column["conflicts"]]
 
 
-def find(connected: Connection, schema: str, wanted: str) -> runs.Run:
+def find(settings: Settings, connected: Connection, wanted: str, scope: Scope) -> runs.Run:
     """The run to roll back.
 
-    Raises TrueupError if it was never started, or could still change rows.
+    Raises TrueupError if it was never started, could still change rows, or has no such scope.
     """
     everything = (*runs.PLANNED, *runs.UNFINISHED, *runs.FINISHED)
-    run = runs.find(connected, schema, wanted, everything)
-    if run.status in runs.PLANNED:
-        raise TrueupError(
-            f"run {run.short_id} was never started: there is nothing to roll back",
-            f"`trueup cancel {run.short_id}` closes it.",
-        )
-    held = connected.execute(
-        sql.SQL(
-            "select lease_owner from {} where run_id = %s and lease_until >= now() limit 1"
-        ).format(sql.Identifier(schema, "stage_migration_control")),
-        [run.run_id],
-    ).fetchone()
-    if held or run.status not in runs.FINISHED:
-        how = f"{held[0]} works on run {run.short_id}" if held else _unfinished(run)
-        raise TrueupError(
-            f"{how}; a run can be rolled back once it can no longer change rows",
-            f"`trueup cancel {run.short_id}` closes it and keeps its changes;"
-            f" then `trueup rollback {run.short_id}`.",
-        )
+    run = runs.find(connected, ledger.schema(settings), wanted, everything)
+    refusals = statements.statement(settings, "rollback__refusals")
+    for row in records.rows(connected, refusals, **_asked(run, scope)):
+        raise TrueupError(row["message"], row["remedy"])
     return run
 
 
@@ -176,17 +109,58 @@ def make(
     autocommit mode. Raises TrueupError for a scope that the run does not have, and if a table
     cannot be changed in place.
     """
-    schema = ledger.schema(settings)
-    managed = _entries(settings, connected, schema, reverted, scope)
     found = statements.statements(settings)
-    findings = plan.examine(settings, connected, found, managed)
+    record = _record(connected, found, reverted)
+    bounds = {
+        (table, column): range_end
+        for table, column, range_end in found["rollback__places"].run(
+            connected, **_asked(reverted, scope)
+        )
+    }
+    own = runs.own_statements(found, record, bounds)
+    findings: list[Finding] = []
+    if record["statements"]["facts"]:
+        managed = [entry for entry in config.managed_columns(settings)
+                   if (entry["table"], entry["column"]) in bounds]  # fmt: skip
+        findings = plan.examine(settings, connected, found, managed)
+    tenants = [None if tenant == runs.NO_TENANT else tenant for tenant in scope.tenants]
+    options = {
+        "tables": list(dict.fromkeys(table for table, _ in bounds)),
+        "columns": list(dict.fromkeys(column for _, column in bounds)),
+        "tenants": tenants or None,
+        "batch_size": reverted.options["batch_size"],
+        "by_tenant": reverted.options["by_tenant"],
+        "values_before": list(scope.values_before) or None,
+        "reverts_batch_id": scope.batch_id,
+    }
     connected.rollback()
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     try:
-        made = _make(settings, connected, found, reverted, managed, scope, pace, findings, keep,
-                     examples, progress)  # fmt: skip
-        if made.run_id:
-            connected.commit()
+        begin_scan(found, connected, runs.named(found, record, "begin"))
+        run_id = uuid.uuid4()
+        if keep:
+            run_id = plan.store_run(
+                settings, connected, found, reverted.record["rules"]["undone_by"], record, own,
+                options, reverted.vocabulary_version, reverted.run_id,
+            )  # fmt: skip
+        columns = []
+        asked = {**options, "run_id": run_id, "reverts_run_id": reverted.run_id,
+                 "examples": examples, "is_kept": keep}  # fmt: skip
+        for number, (place, range_end) in enumerate(bounds.items()):
+            progress(".".join(place), number, len(bounds))
+            column = _planned(connected, found, record, place, asked)
+            columns.append(column)
+            if keep and column["batches"]:
+                plan.store_control(connected, found, run_id, place, pace, range_end)
+        made = Rollback(reverted, columns, run_id)
+        if not keep or not made.rows:
+            return Rollback(reverted, columns)
+        for table, column, range_end in found["run_columns"].run(connected, run_id=run_id):
+            for name in runs.named(found, record, "baselines", (table, column)):
+                found[name].run(connected, run_id=run_id, tenants=options["tenants"],
+                                range_end=range_end)  # fmt: skip
+        plan.seal(connected, found, run_id, findings)
+        connected.commit()
     except psycopg.errors.NumericValueOutOfRange:
         raise TrueupError(
             f"run {reverted.short_id} has more than {plan.MOST_SPELLINGS:,} different pairs of"
@@ -199,36 +173,17 @@ def make(
     return made
 
 
-def nothing(connected: Connection, schema: str, made: Rollback) -> str:
+def nothing(settings: Settings, connected: Connection, made: Rollback) -> str:
     """Why a rollback has nothing to do, for people."""
     short = made.reverted.short_id
-    reverting = connected.execute(
-        sql.SQL(
-            "select cast(runs.run_id as text) from {} as runs where runs.reverts_run_id = %s"
-            " and exists (select 1 from {} as changes where changes.run_id = runs.run_id)"
-            " order by runs.started_at desc limit 1"
-        ).format(
-            sql.Identifier(schema, "migration_runs"),
-            sql.Identifier(schema, "stage_normalization_changes"),
-        ),
-        [made.reverted.run_id],
-    ).fetchone()
     if not made.reasons:
         return f"Run {short} has changed no row."
     listed = ", ".join(f"{rows:,} {reason}" for reason, rows in sorted(made.reasons.items()))
-    told = f"No row of run {short} can be restored: {listed}."
-    if reverting:
-        other = reverting[0][:8]
+    told = f"Of run {short} no row can be restored: {listed}."
+    earlier = statements.statement(settings, "rollback__earlier")
+    for (other,) in earlier.run(connected, run_id=made.reverted.run_id):
         told += f"\nIt was rolled back by run {other}; `trueup rollback {other}` undoes that."
     return told
-
-
-def conflicts_of(connected: Connection, schema: str, run_id: uuid.UUID) -> int:
-    """How many rows a rollback left alone because they had been changed since."""
-    query = sql.SQL("select count(*) from {} where run_id = %s").format(
-        sql.Identifier(schema, "migration_conflicts")
-    )
-    return int(connected.execute(query, [run_id]).fetchall()[0][0])
 
 
 def left_alone(rows: int) -> Event:
@@ -244,185 +199,60 @@ def left_alone(rows: int) -> Event:
 
 def as_json(made: Rollback) -> str:
     """For machines."""
-    found = {
-        "reverts_run_id": str(made.reverted.run_id),
-        "rows": made.rows,
-        "batches": made.batches,
-        "reasons": made.reasons,
-        "columns": [
-            {
-                "table_name": column.table_name,
-                "column_name": column.column_name,
-                "rows": column.rows,
-                "batches": column.batches,
-                "values": [vars(value) for value in column.values],
-                "reasons": column.reasons,
-                "conflicts": [vars(conflict) for conflict in column.conflicts],
-            }
-            for column in made.columns
-        ],
+    return records.as_json(
+        {
+            "reverts_run_id": str(made.reverted.run_id),
+            "rows": made.rows,
+            "batches": made.batches,
+            "reasons": made.reasons,
+            "columns": made.columns,
+        }
+    )
+
+
+def _asked(run: runs.Run, scope: Scope) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "table_names": list(scope.table_names),
+        "column_names": list(scope.column_names),
+        "batch_id": scope.batch_id,
     }
-    return records.as_json(found)
 
 
-def _make(
-    settings: Settings,
+def _record(
+    connected: Connection, found: Mapping[str, Statement], reverted: runs.Run
+) -> dict[str, Any]:
+    """The kind of run that rolls this one back, with the statements that change rows.
+
+    A rollback of a rollback runs the same statements, in the opposite order.
+    """
+    record = runs.kind(connected, found, reverted.record["rules"]["undone_by"])
+    undo = reverted.record["planning"]["undo"]
+    record["statements"]["change"] = undo
+    record["planning"]["undo"] = undo[::-1]
+    for name in ("lock_timeout_ms", "statement_timeout_ms"):
+        record["rules"][name] = reverted.record["rules"][name]
+    return record
+
+
+def _planned(
     connected: Connection,
     found: Mapping[str, Statement],
-    reverted: runs.Run,
-    managed: list[dict[str, Any]],
-    scope: Scope,
-    pace: plan.Pace,
-    findings: list[findings.Finding],
-    keep: bool,
-    examples: int | None,
-    progress: plan.Progress,
-) -> Rollback:
-    schema = ledger.schema(settings)
-    found["begin_reading"].run(connected)
-    run_id = uuid.uuid4()
-    tenants = [None if tenant == runs.NO_TENANT else tenant for tenant in scope.tenants]
-    options = {
-        "tables": list(dict.fromkeys(entry["table"] for entry in managed)),
-        "columns": list(dict.fromkeys(entry["column"] for entry in managed)),
-        "tenants": tenants or None,
-        "batch_size": reverted.options["batch_size"],
-        "by_tenant": reverted.options["by_tenant"],
-        "values_before": list(scope.values_before) or None,
-        "reverts_batch_id": scope.batch_id,
-        "planned_xid": plan.oldest_transaction(connected),
-    }
-    if keep:
-        own = runs.stored(_own_statements(found, managed))
-        versions = reverted.vocabulary_version
-        plan.insert_run(settings, connected, schema, run_id, options, own, versions,
-                        kind=ROLLBACK, reverts=reverted.run_id)  # fmt: skip
-    bounds = _bounds(connected, schema, reverted)
-    columns = []
-    for number, entry in enumerate(managed):
-        progress(f"{entry['table']}.{entry['column']}", number, len(managed))
-        statement = found[column_statement("plan_reverts", entry["table"], entry["column"])]
-        batches, values, reasons, conflicts = statement.run(
-            connected, run_id=run_id, reverts_run_id=reverted.run_id, tenants=options["tenants"],
-            values_before=options["values_before"], reverts_batch_id=scope.batch_id,
-            examples=examples, is_kept=keep,
-        ).fetchall()[0]  # fmt: skip
-        place = (entry["table"], entry["column"])
-        columns.append(
-            ColumnRollback(
-                *place,
-                batches,
-                [Restored(*value) for value in values],
-                reasons,
-                [Conflict(*place, *conflict) for conflict in conflicts],
-            )
-        )
-        if keep and batches:
-            plan.insert_control(connected, schema, run_id, entry, pace, bounds[place])
-    made = Rollback(reverted, columns)
-    if not keep or not made.rows:
-        return made
-    for table, column, bound in found["run_columns"].run(connected, run_id=run_id).fetchall():
-        found[column_statement("revert_baselines", table, column)].run(
-            connected, run_id=run_id, tenants=options["tenants"], range_end=bound
-        )
-    plan.seal(connected, schema, run_id, options, reverted.vocabulary_version, findings)
-    return dataclasses.replace(made, run_id=run_id)
-
-
-def _bounds(
-    connected: Connection, schema: str, reverted: runs.Run
-) -> dict[tuple[str, str], list[str] | None]:
-    """The frozen bound of each column of the run; None of an empty table."""
-    query = sql.SQL("select table_name, column_name, range_end from {} where run_id = %s").format(
-        sql.Identifier(schema, "stage_migration_control")
-    )
-    found = connected.execute(query, [reverted.run_id]).fetchall()
-    return {(table, column): range_end for table, column, range_end in found}
-
-
-def _own_statements(
-    found: Mapping[str, Statement], managed: Iterable[Mapping[str, Any]]
-) -> dict[str, Statement]:
-    own = plan.books(found)
-    for entry in managed:
-        for purpose in PURPOSES:
-            name = column_statement(purpose, entry["table"], entry["column"])
-            own[name] = found[name]
-    return own
-
-
-def _entries(
-    settings: Settings, connected: Connection, schema: str, reverted: runs.Run, scope: Scope
-) -> list[dict[str, Any]]:
-    """The managed columns of the run in scope; TrueupError if the run does not have the scope."""
-    places = connected.execute(
-        sql.SQL("select table_name, column_name from {} where run_id = %s order by 1, 2").format(
-            sql.Identifier(schema, "stage_migration_control")
-        ),
-        [reverted.run_id],
-    ).fetchall()
-    short = reverted.short_id
-    for option, wanted, known in (
-        ("--table", scope.table_names, [table for table, _ in places]),
-        ("--column", scope.column_names, [column for _, column in places]),
-    ):
-        for name in wanted:
-            if name not in known:
-                raise TrueupError(
-                    f"{option} {name} is not in run {short}; "
-                    f"allowed: {', '.join(dict.fromkeys(known))}"
-                )
-    wanted_places = [
-        (table, column)
-        for table, column in places
-        if (not scope.table_names or table in scope.table_names)
-        and (not scope.column_names or column in scope.column_names)
-    ]
-    if scope.batch_id is not None:
-        wanted_places = _of_batch(connected, schema, reverted, scope.batch_id, wanted_places)
-    known_entries = {
-        (entry["table"], entry["column"]): entry for entry in config.managed_columns(settings)
-    }
-    for table, column in wanted_places:
-        entry = known_entries.get((table, column))
-        if entry is None:
+    record: Mapping[str, Any],
+    place: tuple[str, str],
+    asked: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The rollback of one column, a row of the macro rollback_answer."""
+    (name,) = runs.named(found, record, "plan", place)
+    if name not in found:
+        raise runs.no_statement(name, place)
+    known = found[name].parameters
+    for option, shown, what in (("tenants", "--tenant", "tenant column"),
+                                ("values_before", "--value-before", "single value")):  # fmt: skip
+        if asked[option] and option not in known:
             raise TrueupError(
-                f"{table}.{column} is no longer managed, so it cannot be written",
-                "Add it to managed_columns of dbt_project.yml again, or leave it out with"
-                " --table and --column.",
+                f"{'.'.join(place)} has no {what}, so {shown} cannot narrow it",
+                "Select the tables that have one with --table.",
             )
-        if scope.tenants and not entry.get("tenant"):
-            raise plan.no_tenant(entry, "--tenant cannot narrow it")
-    if not wanted_places:
-        raise TrueupError(
-            f"run {short} has no column named {', '.join(scope.column_names)} in "
-            f"{', '.join(scope.table_names)}"
-        )
-    return [known_entries[place] for place in wanted_places]
-
-
-def _of_batch(
-    connected: Connection,
-    schema: str,
-    reverted: runs.Run,
-    batch_id: int,
-    places: list[tuple[Any, ...]],
-) -> list[tuple[Any, ...]]:
-    """The table and column of the batch; TrueupError if it is not in scope."""
-    query = sql.SQL(
-        "select table_name, column_name from {} where run_id = %s and batch_id = %s"
-    ).format(sql.Identifier(schema, "stage_migration_batches"))
-    found = connected.execute(query, [reverted.run_id, batch_id]).fetchall()
-    if not found:
-        raise TrueupError(
-            f"--batch {batch_id} is not a batch of run {reverted.short_id}",
-            "The view stage_normalization_log has the batch of every changed row.",
-        )
-    if found[0] not in places:
-        raise TrueupError(f"--batch {batch_id} of {found[0][0]}.{found[0][1]} is not in scope")
-    return found
-
-
-def _unfinished(run: runs.Run) -> str:
-    return f"run {run.short_id} is {run.status.replace('_', ' ')} and may be resumed"
+    values = {name: asked[name] for name in known}
+    return records.rows(connected, found[name], **values)[0]

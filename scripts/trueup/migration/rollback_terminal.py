@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 from rich.markup import escape
 
-from trueup.migration.rollback import ColumnRollback, Conflict, Rollback
+from trueup.migration.rollback import Rollback
 from trueup.show.terminal import counted, new_table, visible
 
 SHOWN = 20  # pairs of values per column
@@ -14,30 +16,30 @@ SHOWN = 20  # pairs of values per column
 def show(out: Console, made: Rollback, limit: int | None) -> None:
     """Per column the restored rows, then the conflicts; limit: conflicts shown, None = all."""
     for column in made.columns:
-        if column.batches:
+        if column["batches"]:
             _show_column(out, column)
     if made.reasons:
         _show_conflicts(out, made, limit)
 
 
-def _show_column(out: Console, column: ColumnRollback) -> None:
+def _show_column(out: Console, column: dict[str, Any]) -> None:
     out.print(
-        f"[bold]{escape(column.table_name)}.{escape(column.column_name)}[/]:"
-        f" {counted(column.rows, 'row')} will get the value back that they had before,"
-        f" in {counted(column.batches, 'batch')}",
+        f"[bold]{escape(column['table_name'])}.{escape(column['column_name'])}[/]:"
+        f" {counted(column['rows'], 'row')} will get the value back that they had before,"
+        f" in {counted(column['batches'], 'batch')}",
         soft_wrap=True,
     )
-    if column.values:
+    if values := column["restored"]:
         table = new_table("now", "comes back", "rows", right=(2,))
-        for value in column.values[:SHOWN]:
+        for value in values[:SHOWN]:
             table.add_row(
-                escape(visible(value.value_now)),
-                escape(visible(value.value_restored)),
-                f"{value.rows:,}",
+                escape(visible(value["value_now"])),
+                escape(visible(value["value_restored"])),
+                f"{value['rows']:,}",
             )
         out.print(table)
-        if hidden := column.values[SHOWN:]:
-            rows = sum(value.rows for value in hidden)
+        if hidden := values[SHOWN:]:
+            rows = sum(value["rows"] for value in hidden)
             out.print(f"  and {len(hidden):,} more pairs of values, {counted(rows, 'row')}")
     out.print()
 
@@ -54,11 +56,11 @@ def _show_conflicts(out: Console, made: Rollback, limit: int | None) -> None:
     shown = made.conflicts[:limit]
     for conflict in shown:
         table.add_row(
-            escape(visible(f"{conflict.table_name}.{conflict.column_name} {conflict.row_key}")),
-            escape(visible(conflict.value_before)),
-            escape(visible(conflict.value_written)),
+            escape(visible(f"{_place(conflict)} {conflict['row_key']}")),
+            escape(visible(conflict["value_before"])),
+            escape(visible(conflict["value_written"])),
             escape(_now(conflict)),
-            escape(conflict.reason),
+            escape(conflict["reason"]),
         )
     out.print(table)
     if total > len(shown):
@@ -66,7 +68,11 @@ def _show_conflicts(out: Console, made: Rollback, limit: int | None) -> None:
     out.print()
 
 
-def _now(conflict: Conflict) -> str:
-    if conflict.reason == "deleted":
+def _now(conflict: dict[str, Any]) -> str:
+    if conflict["reason"] == "deleted":
         return "no row"
-    return "NULL" if conflict.value_now is None else visible(conflict.value_now)
+    return "NULL" if conflict["value_now"] is None else visible(conflict["value_now"])
+
+
+def _place(conflict: dict[str, Any]) -> str:
+    return ".".join(filter(None, (conflict["table_name"], conflict["column_name"])))

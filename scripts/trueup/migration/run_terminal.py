@@ -20,7 +20,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trueup import findings
 from trueup.core import records
-from trueup.core.runs import ROLLBACK
 from trueup.migration import rehearsal
 from trueup.migration.engine import Event, Left, Outcome
 from trueup.migration.plan import ColumnPlan, Plan, Value
@@ -150,16 +149,16 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
         f"{outcome.seconds:.1f}",
     )
     out.print(table)
-    back = outcome.kind == ROLLBACK
-    done = "restored" if back else "changed"
+    words = outcome.record["words"]
+    done = words["done"]
     _show_lefts(out, f"were not {done} although the plan promised it", outcome.missed)
     _show_lefts(out, "were written since the plan and are not canonical", outcome.late)
-    new = "for a new rollback" if back else "for a new plan"
-    words = {
+    sentences = {
         "completed": f"Run {run} is completed: every promised row was {done}.",
         "completed_with_failures": f"Run {run} is over, and promised rows were not {done}.\n"
         "`stage_migration_failures` and `migration_quarantine` have the reasons. "
-        f"`trueup resume {run}` tries failed batches again; quarantined rows are {new}.",
+        f"`trueup resume {run}` tries failed batches again; quarantined rows are for"
+        f" {words['again']}.",
         "paused": f"Run {run} is paused; `trueup resume {run}` goes on.",
         "interrupted": f"Run {run} is interrupted {outcome.notes};"
         f" nothing is half done. `trueup resume {run}` goes on.",
@@ -167,7 +166,7 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
         "failed": f"Run {run} failed: {outcome.notes}\n"
         f"`trueup resume {run}` continues where it stopped.",
     }
-    out.print(words[outcome.status], soft_wrap=True, markup=False)
+    out.print(sentences[outcome.status], soft_wrap=True, markup=False)
     if outcome.audit_digest:
         kept = "Keep it: `trueup verify` and `trueup report` show it again."
         out.print(f"Audit digest: {outcome.audit_digest}\n{kept}", soft_wrap=True, markup=False)
@@ -259,7 +258,7 @@ def as_json(event: Event, run_id: uuid.UUID) -> str:
 def completed(outcome: Outcome) -> Event:
     """The last line of a run."""
     totals = outcome.totals
-    what = "Rollback" if outcome.kind == ROLLBACK else "Migration"
+    what = outcome.record["words"]["title"]
     return Event(
         "run_ended",
         f"{what} {outcome.status.replace('_', ' ')}",

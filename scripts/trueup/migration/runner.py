@@ -17,7 +17,6 @@ from psycopg.types.json import Jsonb
 from trueup.core import connection, ledger, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
-from trueup.core.runs import MIGRATE
 from trueup.core.settings import Settings
 from trueup.migration import brakes, engine, plan
 from trueup.migration.session import begin_scan
@@ -28,16 +27,18 @@ Report = Callable[[engine.Event], None]
 def order(settings: Settings, run: runs.Run) -> engine.Order:
     """The engine's view of a run."""
     known = plan.defaults(settings)
+    rules = run.record["rules"]
     return engine.Order(
         run_id=run.run_id,
-        kind=run.kind,
+        record=run.record,
         statuses=(*runs.PLANNED, *runs.UNFINISHED),
         statements=runs.statements(run),
         tenants=run.options["tenants"],
         batch_size=run.options["batch_size"],
         max_quarantined=run.options.get("max_quarantined", known["max_quarantined"]),
         lease_seconds=known["lease_seconds"],
-        lock_timeout_ms=known["lock_timeout_ms"],
+        lock_timeout_ms=rules["lock_timeout_ms"] or known["lock_timeout_ms"],
+        statement_timeout_ms=rules["statement_timeout_ms"],
         by_tenant=run.options["by_tenant"],
         compare_others=run.options.get("compare_others", False),
     )
@@ -46,6 +47,8 @@ def order(settings: Settings, run: runs.Run) -> engine.Order:
 def check(settings: Settings, connected: Connection, run: runs.Run) -> None:
     """TrueupError if the plan is stale or a table can no longer be migrated in place."""
     plan.check_fresh(settings, connected, run)
+    if not run.record["statements"]["facts"]:
+        return
     scope = plan.Scope(tuple(run.options["tables"]), tuple(run.options["columns"]))
     plan.examine(settings, connected, runs.statements(run), plan.entries(settings, scope))
 
@@ -71,15 +74,15 @@ def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -
         if name != table:
             continue
         parts = key.split(",", len(bound) - 1)
-        statement = own[statements.column_statement("skip_to", name, column)]
+        named = runs.named(own, run.record, "skip_to", (name, column))
         try:
             if len(parts) != len(bound):
                 raise TrueupError(
                     f"{key!r} has {len(parts)} parts; a key of {table} has {len(bound)}"
                 )
-            touched += len(
-                statement.run(connected, run_id=run.run_id, resume_from=parts).fetchall()
-            )
+            for each in named:
+                skipped = own[each].run(connected, run_id=run.run_id, resume_from=parts)
+                touched += len(skipped.fetchall())
         except psycopg.DataError as error:
             raise TrueupError(
                 f"{key!r} is no key of {table}: {error.diag.message_primary}"
@@ -109,34 +112,23 @@ def set_pace(
     run is no longer in one of the statuses, or if a cancel was requested. No other runner can take
     the run until the transaction ends.
     """
-    if compare_others and run.kind != MIGRATE:
-        raise TrueupError("--hash-others needs a migration; a rollback compares nothing")
+    if compare_others and not run.record["statements"]["compare"]:
+        noun = run.record["words"]["noun"]
+        raise TrueupError(f"--hash-others needs a migration; a {noun} compares nothing")
     runs.lock(connected, schema, run, statuses)
-    found = runs.statements(run)["other_runners"].run(connected, run_id=run.run_id)
-    engine.raise_if_held(found.fetchall())
-    control = sql.Identifier(schema, "stage_migration_control")
-    query = sql.SQL("select 1 from {} where run_id = %s and requested_status = 'cancelled'")
-    if connected.execute(query.format(control), [run.run_id]).fetchone():
+    own = runs.statements(run)
+    engine.raise_if_held(own["other_runners"].run(connected, run_id=run.run_id).fetchall())
+    pace = own["set_pace"].run(connected, run_id=run.run_id, sleep_ms=sleep_ms,
+                               target_ms=target_ms, workers=workers)  # fmt: skip
+    if any(is_to_be_cancelled for (is_to_be_cancelled,) in pace):
         raise TrueupError(
             f"a cancel was requested for run {run.short_id}, but its runner ended before it could",
             f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
         )
-    connected.execute(
-        sql.SQL(
-            "update {} set sleep_ms = coalesce(%s, sleep_ms), target_ms = coalesce(%s, target_ms),"
-            " workers = coalesce(%s, workers) where run_id = %s"
-        ).format(control),
-        [sleep_ms, target_ms, workers, run.run_id],
-    )
     asked = {"max_quarantined": max_quarantined, "compare_others": compare_others or None}
-    if changed := {name: value for name, value in asked.items() if value is not None}:
-        run.options.update(changed)
-        connected.execute(
-            sql.SQL("update {} set options = %s where run_id = %s").format(
-                sql.Identifier(schema, "migration_runs")
-            ),
-            [Jsonb(run.options), run.run_id],
-        )
+    changed = {name: value for name, value in asked.items() if value is not None}
+    run.options.update(changed)
+    own["note_options"].run(connected, run_id=run.run_id, options=Jsonb(changed))
 
 
 def close(
@@ -150,42 +142,24 @@ def close(
 
     Raises TrueupError if its status has changed, or if it was edited (it can still be cancelled).
     """
-    schema = ledger.schema(settings)
-    runs.lock(connected, schema, run, statuses)
+    runs.lock(connected, ledger.schema(settings), run, statuses)
     try:
         own = runs.statements(run)
     except TrueupError:
         if status != "cancelled":
             raise
         own = statements.statements(settings)
+    one: dict[str, Any] = {"run_id": run.run_id}
     if status == "cancelled":
-        own["close_batches"].run(connected, run_id=run.run_id)
-    connected.execute(
-        sql.SQL(
-            "update {} set status = 'pending', lease_token = null, lease_until = null"
-            " where run_id = %s and status = 'running'"
-        ).format(sql.Identifier(schema, "stage_migration_batches")),
-        [run.run_id],
-    )
-    connected.execute(
-        sql.SQL(
-            "update {} set status = %s, requested_status = null, lease_token = null,"
-            " lease_owner = null, lease_until = null, updated_at = now() where run_id = %s"
-        ).format(sql.Identifier(schema, "stage_migration_control")),
-        [status, run.run_id],
-    )
-    own["set_run_status"].run(
-        connected,
-        run_id=run.run_id,
-        lease_token=None,
-        status=status,
-        finished=status in runs.FINISHED,
-        statuses=list(statuses),
-        notes=None,
-    )
-    if status in runs.FINISHED:
+        own["close_batches"].run(connected, **one)
+    own["release"].run(connected, **one, lease_token=None, status=status)
+    finished = status in runs.FINISHED
+    own["set_run_status"].run(connected, **one, lease_token=None, status=status, finished=finished,
+                              statuses=list(statuses), notes=None)  # fmt: skip
+    if finished:
         begin_scan(own, connected)
-        own["note_audit_digest"].run(connected, run_id=run.run_id)
+        for name in runs.named(own, run.record, "digest"):
+            own[name].run(connected, **one)
 
 
 def close_empty(settings: Settings, connected: Connection, made: plan.Plan) -> None:
@@ -212,7 +186,7 @@ def work(
             report(event)
 
     with connection.connect(settings, writes=False) as connected:
-        places = columns(connected, ledger.schema(settings), run)
+        places = columns(connected, run)
         indexes = pending_indexes(connected, run, places)
         indexed = {
             place: row["canonical_values"]
@@ -255,42 +229,21 @@ class Place(NamedTuple):
     done: int
 
 
-def columns(connected: Connection, schema: str, run: runs.Run) -> list[Place]:
+def columns(connected: Connection, run: runs.Run) -> list[Place]:
     """The columns of a run, in the order in which they are worked on."""
-    query = sql.SQL(
-        """
-        select
-            control.table_name,
-            control.column_name,
-            count(batches.batch_id),
-            count(batches.batch_id) filter (where batches.status in ('completed', 'cancelled'))
-        from {} as control
-        left join {} as batches using (run_id, table_name, column_name)
-        where control.run_id = %s
-        group by control.table_name, control.column_name
-        order by min(batches.batch_id)
-        """
-    ).format(
-        sql.Identifier(schema, "stage_migration_control"),
-        sql.Identifier(schema, "stage_migration_batches"),
-    )
-    return [Place(*row) for row in connected.execute(query, [run.run_id])]
+    found = runs.statements(run)["run_places"].run(connected, run_id=run.run_id)
+    return [Place(*row) for row in found]
 
 
 def pending_indexes(
     connected: Connection, run: runs.Run, places: Collection[Place]
 ) -> dict[tuple[str, str], dict[str, Any]]:
-    """The row of the statement pending_index by table and column of a migration.
-
-    None for a rollback, which looks for canonical values: the index leaves them out.
-    """
-    if run.kind != MIGRATE:
-        return {}
+    """The row of the statement pending_index by table and column, if the kind of run uses it."""
     own = runs.statements(run)
     found = {}
     for table, column, *_ in places:
-        statement = own[statements.column_statement("pending_index", table, column)]
-        (found[table, column],) = records.rows(connected, statement, run_id=run.run_id)
+        for name in runs.named(own, run.record, "pending_index", (table, column)):
+            (found[table, column],) = records.rows(connected, own[name], run_id=run.run_id)
     return found
 
 

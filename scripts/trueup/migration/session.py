@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 
+from trueup.core import runs
 from trueup.core.errors import TrueupError, first_line
 from trueup.core.statements import Rows, Statement
 
 RECONNECT_SECONDS = 60.0  # for how long a server may be unreachable
 RETRIES = 30  # of a statement on the ledger that waits for other sessions
-TIMEOUT_SHARE = 0.8  # of deadlock_timeout, so that the application is never the deadlock's victim
+TIMEOUT_SHARE = 0.8  # of deadlock_timeout
 
 # Errors by SQLSTATE or its class (the first two characters).
 CONNECTION_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "53300")
@@ -70,24 +72,68 @@ class Stopped(Exception):
         self.notes = notes
 
 
+class Brakes(Protocol):
+    """What may hold a run: the health of the database."""
+
+    def reason(self) -> str | None:
+        """What the run must wait for; None if it may go on."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do: the plan's statements and options.
+
+    record:           what the kind of the run is, see the macro run_kind
+    statuses:         those of a run that may be worked on
+    statement_timeout_ms: of the kind of run; None = below the server's deadlock_timeout
+    tenants:          None for all, else ids as text, None among them for rows of no tenant
+    by_tenant:        batches are cut by tenant: a batch is rows of one
+    compare_others:   record the rows whose other columns change with the managed one
+    canonical_values: by (table, column), if an index of dirty rows is there
+    """
+
+    run_id: uuid.UUID
+    record: Mapping[str, Any]
+    statuses: Sequence[str]
+    statements: Mapping[str, Statement]
+    tenants: list[str | None] | None
+    batch_size: int
+    max_quarantined: int
+    lease_seconds: float
+    lock_timeout_ms: int
+    statement_timeout_ms: int | None = None
+    by_tenant: bool = False
+    compare_others: bool = False
+    brakes: Brakes | None = None
+    canonical_values: Mapping[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> Mapping[str, Any]:
+        """Those of the kind of run."""
+        return dict(self.record["rules"])
+
+    def named(self, purpose: str, place: tuple[str, ...] = ()) -> list[str]:
+        """Names of the statements for a purpose, in the order in which they run."""
+        return runs.named(self.statements, self.record, purpose, place)
+
+
 class Session:
     """One connection, opened again if it is lost."""
 
     def __init__(
         self,
         connect: Callable[[], psycopg.Connection[Any]],
-        statements: Mapping[str, Statement],
-        lock_timeout_ms: int,
+        order: Order,
         report: Callable[[Event], None],
         stop: Stop,
     ) -> None:
-        self._connect = connect
-        self.statements = statements
+        self.connect = connect
+        self.order = order
         self.report = report
         self.stop = stop
         self.connection = connect()
         self.on_reconnect: Callable[[], None] = lambda: None  # after every reconnection
-        self.lock_timeout = lock_timeout_ms
+        self.lock_timeout = order.lock_timeout_ms
         self.lock_timeout, self.statement_timeout = self._timeouts()
         stop.interrupts.append(self._interrupt)
 
@@ -98,7 +144,7 @@ class Session:
 
     def run(self, statement: str, **values: object) -> Rows:
         """Run a statement in the open transaction; values without a parameter are ignored."""
-        found = self.statements[statement]
+        found = self.order.statements[statement]
         return found.run(self.connection, **{name: values[name] for name in found.parameters})
 
     def rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
@@ -132,14 +178,16 @@ class Session:
                 else:
                     raise
 
-    def begin(self) -> None:
-        """Set the timeouts; first in the transaction of a batch."""
+    def begin(self, statements: int) -> None:
+        """Set the timeouts; first in the transaction of a batch, of so many statements."""
         self.run(
             "begin_batch",
             lock_timeout=f"{self.lock_timeout}ms",
             statement_timeout=f"{self.statement_timeout}ms",
-            transaction_timeout=f"{self.statement_timeout * 2}ms",
+            transaction_timeout=f"{self.statement_timeout * statements}ms",
         )
+        for name in self.order.named("begin"):
+            self.run(name)
 
     def kind(self, error: psycopg.Error) -> str:
         """Classify an error; rolls the transaction back.
@@ -166,7 +214,7 @@ class Session:
         pause = 0.05
         while True:
             try:
-                self.connection = self._connect()
+                self.connection = self.connect()
                 break
             except TrueupError:
                 if time.monotonic() > until or self.stop.requested:
@@ -185,7 +233,11 @@ class Session:
             self.connection.cancel_safe()
 
     def _timeouts(self) -> tuple[int, int]:
-        """Milliseconds for locks and statements, below the server's deadlock_timeout."""
+        """Milliseconds for locks and statements: below the server's deadlock_timeout, so that the
+        application is never the deadlock's victim, unless the kind of run has its own.
+        """
+        if self.order.statement_timeout_ms is not None:
+            return self.lock_timeout, self.order.statement_timeout_ms
         query = "select extract(epoch from cast(current_setting('deadlock_timeout') as interval))"
         row = self.again(lambda: self.connection.execute(query).fetchone())
         limit = int(float(row[0] if row else 1) * 1000 * TIMEOUT_SHARE)
@@ -193,18 +245,24 @@ class Session:
 
 
 def begin_scan(
-    statements: Mapping[str, Statement], connected: psycopg.Connection[Any], joins: bool = True
+    statements: Mapping[str, Statement],
+    connected: psycopg.Connection[Any],
+    begins: Sequence[str] = (),
+    joins: bool = True,
 ) -> None:
     """Switch timeouts off for a statement that reads a whole table or the audit.
 
     A timeout of the role is meant for other queries; here it would only start the read again.
-    joins: the table is joined with the ledger
+    begins: further statements that begin it, see the macro run_kind
+    joins:  the table is joined with the ledger
     """
     statements["begin_batch"].run(
         connected, lock_timeout="0", statement_timeout="0", transaction_timeout="0"
     )
     if joins:
         statements["begin_reading"].run(connected)
+    for name in begins:
+        statements[name].run(connected)
 
 
 def classify(error: psycopg.Error) -> str:

@@ -11,18 +11,18 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.adapt import PyFormat, Transformer
 
-from trueup.core import runs
-from trueup.core.errors import first_line
-from trueup.core.statements import Rows, Statement, column_statement
-from trueup.migration.session import Event, Session, Stop, Stopped
+from trueup.core.errors import TrueupError, first_line
+from trueup.core.statements import Rows
+from trueup.migration.session import Event, Order, Session, Stop, Stopped
 
 MAX_STRIPES = 64  # of a range; smaller pieces are cut by key
 RECONNECTS_BEFORE_SPLIT = 5  # in one piece, before it is cut in two
@@ -77,52 +77,6 @@ class State(NamedTuple):
     workers: int
 
 
-class Brakes(Protocol):
-    """The reasons for which a run may have to wait."""
-
-    def reason(self) -> str | None:
-        """The reason to wait; None if the run may go on."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """A run's work order: the plan's statements and options.
-
-    kind:             migrate or rollback
-    statuses:         those of a run that may be worked on
-    tenants:          None for all, else ids as text, None among them for rows of no tenant
-    by_tenant:        batches are cut by tenant: a batch is rows of one
-    compare_others:   record the rows whose other columns change with the managed one
-    canonical_values: by (table, column), if an index of dirty rows is there
-    """
-
-    run_id: uuid.UUID
-    kind: str
-    statuses: Sequence[str]
-    statements: Mapping[str, Statement]
-    tenants: list[str | None] | None
-    batch_size: int
-    max_quarantined: int
-    lease_seconds: float
-    lock_timeout_ms: int
-    by_tenant: bool = False
-    compare_others: bool = False
-    brakes: Brakes | None = None
-    canonical_values: Mapping[tuple[str, str], list[str]] = field(default_factory=dict)
-
-    @property
-    def change(self) -> str:
-        """The purpose of the statement that changes the rows of a batch."""
-        if self.kind == runs.ROLLBACK:
-            return "revert_batch"
-        return "apply_batch_comparing" if self.compare_others else "apply_batch"
-
-    @property
-    def keys(self) -> str:
-        """The purpose of the statement that lists the keys a batch would change."""
-        return "keys_to_revert" if self.kind == runs.ROLLBACK else "keys_to_change"
-
-
 class LeaseLost(Exception):
     """Another runner took over the run. Its state in the ledger is complete; this one only ends."""
 
@@ -173,9 +127,7 @@ class Worker:
         self.report = report
         self.stop = stop
         self.number = number
-        self.session = Session(
-            connect, shared.order.statements, shared.order.lock_timeout_ms, report, stop
-        )
+        self.session = Session(connect, shared.order, report, stop)
         self.pieces = 1  # of a batch; doubled if batches take too long
         self.begun = 1  # pieces of this batch at its start
         self.by_key = False  # cut by key, because more stripes did not make the pieces faster
@@ -214,6 +166,31 @@ class Worker:
         lease_seconds = self.order.lease_seconds
         if not self.session.rows("renew_lease", **self.shared.hold, lease_seconds=lease_seconds):
             raise LeaseLost
+
+    @contextmanager
+    def lease_kept_alive(self) -> Iterator[None]:
+        """Renew the lease from another thread while a long statement runs.
+
+        A longer lease would need no thread, but the next runner would wait for it after a kill.
+        """
+        self.renew()
+        is_over = threading.Event()
+        lease_seconds = self.order.lease_seconds
+
+        def keep() -> None:
+            while not is_over.wait(max(lease_seconds / 3, 0.1)):
+                # a lease that cannot be renewed is noticed at the next renewal
+                with suppress(psycopg.Error, TrueupError), self.session.connect() as connection:
+                    self.order.statements["renew_lease"].run(
+                        connection, **self.shared.hold, lease_seconds=lease_seconds
+                    )
+
+        threading.Thread(target=keep, daemon=True).start()
+        try:
+            yield
+        finally:
+            is_over.set()
+        self.renew()
 
     # ------------------------------------------------------------------------------- one batch
 
@@ -312,10 +289,15 @@ class Worker:
     def piece(self, batch: Batch, piece: Piece, is_last: bool) -> State | None:
         """One transaction in one round trip; None if the batch is not ours or not open."""
         values = self._values(batch, piece)
-        name = column_statement(self.order.change, batch.table_name, batch.column_name)
-        with self.session.connection.pipeline():
-            self.session.begin()
-            changed = self.session.run(name, lease_token=self.shared.token, **values)
+        purpose = "compare" if self.order.compare_others else "change"
+        names = self.order.named(purpose, (batch.table_name, batch.column_name))
+        is_long = self.order.statement_timeout_ms is not None
+        kept_alive = self.lease_kept_alive() if is_long else nullcontext()
+        with kept_alive, self.session.connection.pipeline():
+            self.session.begin(len(names) + 1)
+            changed = [
+                self.session.run(name, lease_token=self.shared.token, **values) for name in names
+            ]
             finished = self.session.run(
                 "finish_piece",
                 batch_id=batch.batch_id,
@@ -325,7 +307,8 @@ class Worker:
             )
             self.session.connection.commit()
         row = finished.fetchone()
-        return None if row is None or changed.fetchone() is None else State(*row)
+        held = row is not None and all(each.fetchone() is not None for each in changed)
+        return State(*row) if row and held else None
 
     def _finish(self, batch: Batch, held: list[Key]) -> State | None:
         """Close a batch that its last piece left open: done, or with rows locked elsewhere."""
@@ -345,26 +328,28 @@ class Worker:
 
     def cut(self, batch: Batch, piece: Piece, by_key: bool) -> list[Piece]:
         """Two smaller pieces, or one of a single row, or none if nothing is left to change."""
+        if self.order.rules["by_unit"]:
+            return [piece]
         if not by_key and piece.stripes < MAX_STRIPES:
             return list(halves(piece, 2))
         return self._by_key(batch, piece, 2)
 
     def _pieces(self, batch: Batch) -> list[Piece]:
         """The pieces that a batch starts with."""
+        if self.order.rules["by_unit"]:
+            return self._by_key(batch, _whole(batch), 1)
         if self.by_key and self.pieces > 1:
             return self._by_key(batch, _whole(batch), self.pieces)
         return list(halves(_whole(batch), self.pieces))
 
     def _by_key(self, batch: Batch, piece: Piece, count: int) -> list[Piece]:
-        """Pieces with about the same number of rows to change; for one row or none see `cut`."""
-        keys = [
-            key
-            for (key,) in self.session.rows(
-                column_statement(self.order.keys, batch.table_name, batch.column_name),
-                **self._values(batch, piece),
-            )
-        ]
-        if len(keys) < 2:
+        """Pieces with about the same number of rows to change; for one row or none see `cut`.
+
+        By unit: a piece for each key.
+        """
+        (name,) = self.order.named("keys", (batch.table_name, batch.column_name))
+        keys = [key for (key,) in self.session.rows(name, **self._values(batch, piece))]
+        if len(keys) < 2 or self.order.rules["by_unit"]:
             return [piece._replace(range_end=key, is_row=True) for key in keys]
         count = min(count, len(keys))
         inner = [keys[len(keys) * number // count - 1] for number in range(1, count)]
@@ -376,8 +361,9 @@ class Worker:
         ]
 
     def _quarantine(self, batch: Batch, piece: Piece, error: psycopg.Error) -> None:
+        (name,) = self.order.named("refuse", (batch.table_name, batch.column_name))
         self.session.rows(
-            column_statement("quarantine", batch.table_name, batch.column_name),
+            name,
             batch_id=batch.batch_id,
             lease_token=self.shared.token,
             range_end=piece.range_end,
@@ -487,10 +473,11 @@ class Worker:
         """Claim the open batches of a range; one worker at a time, so no two claim the same."""
         self.renew()
         with self.shared.lock:
+            (name,) = self.order.named("claim")
             claimed = [
                 Batch(*row)
                 for row in self.session.rows(
-                    "claim_range",
+                    name,
                     **self.shared.hold,
                     lease_seconds=self.order.lease_seconds,
                     held_batches=sorted(self.shared.held),
@@ -536,20 +523,15 @@ class Worker:
     def _planned(self, place: tuple[str, str]) -> dict[str, str]:
         """The planned changes of a column, as apply_batch takes them."""
         if place not in self.values:
-            rows = self.session.rows(
-                "value_map",
-                run_id=self.order.run_id,
-                table_name=place[0],
-                column_name=place[1],
-            )
-            before, after, map_ids = zip(*rows, strict=True)
-            self.values = {
-                place: {
-                    "values_before": array_text(before),
-                    "values_after": array_text(after),
-                    "map_ids": array_text(map_ids),
-                }
-            }
+            of_place = dict(zip(("table_name", "column_name"), place, strict=True))
+            rows = [
+                row
+                for name in self.order.named("values", place)
+                for row in self.session.rows(name, run_id=self.order.run_id, **of_place)
+            ]
+            parts = zip(("values_before", "values_after", "map_ids"), zip(*rows, strict=True),
+                        strict=bool(rows))  # fmt: skip
+            self.values = {place: {name: array_text(values) for name, values in parts}}
         return self.values[place]
 
 

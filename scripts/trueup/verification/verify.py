@@ -97,7 +97,7 @@ def run(
     started = time.monotonic()
     # one that was cancelled may have changed rows: if it is named, it is looked at
     statuses = (*runs.UNFINISHED, *(runs.FINISHED if wanted else ("completed",)))
-    target = runs.find(connected, schema, wanted, statuses, kind=MIGRATE)
+    target = runs.find(connected, schema, wanted, statuses, command="verify")
     if runs.is_pruned(connected, schema, target.run_id):
         raise TrueupError(
             f"run {target.short_id} cannot be verified: `trueup ledger prune` has removed the"

@@ -7,6 +7,7 @@ builtins have already (ref, source, this, is_incremental, return) is not repeate
 
 from __future__ import annotations
 
+import json as _json
 import re as _re
 from hashlib import md5 as _md5
 from pathlib import Path as _Path
@@ -91,6 +92,7 @@ builtins = _SimpleNamespace(
 this = _Relation("this")
 model = _SimpleNamespace(columns={"updated_at": {"name": "updated_at", "data_type": "timestamptz"}})
 exceptions = _SimpleNamespace(raise_compiler_error=_raise_compiler_error)
+tojson = _json.dumps
 modules = _SimpleNamespace(re=_SimpleNamespace(match=_re.match, sub=_re.sub))
 
 

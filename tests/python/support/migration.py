@@ -56,7 +56,7 @@ def take_back(
 ) -> rollback.Rollback:
     """A rollback, counted and, if it is to be kept, stored."""
     with connect(app) as connected:
-        reverted = rollback.find(connected, schema(app), str(run_id))
+        reverted = rollback.find(app.settings, connected, str(run_id), scope)
         connected.rollback()
         return rollback.make(app.settings, connected, reverted, scope, PACE, keep)
 

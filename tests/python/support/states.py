@@ -333,7 +333,7 @@ class World:
         made = None
         try:
             with migration.connect(self.app) as connected:
-                found = rollback.find(connected, LEDGER, str(run_id))
+                found = rollback.find(self.app.settings, connected, str(run_id), scope)
                 connected.rollback()
                 made = rollback.make(self.app.settings, connected, found, scope, pace, keep=True)
         except TrueupError as error:

@@ -81,5 +81,8 @@ def test_the_verdict_is_a_sentence(
         "rows_planned": planned, "rows_updated": updated, "rows_failed": 0, "batches": 3,
         "batches_completed": 3, "batches_failed": 0, **more,
     }  # fmt: skip
-    found = verdict(kind, status, totals, 0, {"status": checks, "checks": []})
+    done, promised = ("changed", "promised") if kind == "migrate" else ("restored", "restorable")
+    found = verdict(
+        {"done": done, "promised": promised}, status, totals, 0, {"status": checks, "checks": []}
+    )
     assert (found.state, found.sentence) == (state, words)

@@ -46,6 +46,7 @@ class Ledger:
     def run(self, run_id: str = RUN, **values: Any) -> None:
         self.add("migration_runs", {
             "run_id": run_id, "kind": "migrate", "status": "running", "options": "{}",
+            "record": '{"rules": {"picked_by": ["status", "report", "prune"]}}',
             "statements": "{}", "vocabulary_version": "1", "sources_sha256": "",
             "plan_sha256": "", "sql_sha256": "", **values,
         })  # fmt: skip

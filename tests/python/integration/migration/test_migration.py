@@ -94,7 +94,7 @@ def test_a_plan_is_stored_whole_or_not_at_all(built: App, monkeypatch: pytest.Mo
     def fail(*arguments: object) -> str:
         raise RuntimeError
 
-    monkeypatch.setattr(plan, "_digest", fail)
+    monkeypatch.setattr(plan, "seal", fail)
     with pytest.raises(RuntimeError):
         migration.make_plan(built)
     for table in ("migration_runs", "migration_value_map", "migration_baselines",

@@ -126,7 +126,7 @@ def test_an_index_that_batches_cannot_rely_on(odd: App, case: str) -> None:  # n
                   " where run_id = %s", made.run_id)  # fmt: skip
     with migration.connect(odd) as connected:
         run = runs.find(connected, "trueup_ledger", str(made.run_id), runs.PLANNED)
-        places = runner.columns(connected, "trueup_ledger", run)
+        places = runner.columns(connected, run)
         (found,) = runner.pending_indexes(connected, run, places).values()
     drops = [] if case == "unique" else [f"drop index concurrently public.{index};"]
     assert (found["canonical_values"], found["drop_statements"]) == (None, drops)

@@ -497,7 +497,7 @@ def test_a_dry_run_shows_everything_and_leaves_nothing(built: App) -> None:
     assert found["reasons"] == {"edited": 30}
     (column,) = found["columns"]
     assert {int(each["row_key"]) for each in column["conflicts"]} == set(keys)
-    assert sum(value["rows"] for value in column["values"]) == found["rows"]
+    assert sum(value["rows"] for value in column["restored"]) == found["rows"]
     assert standby.dump(built.url, standby.PLAIN) == before
 
 

@@ -1,0 +1,112 @@
+{#-
+    A kind of run, as a named statement that answers with its record: what the runner, the commands
+    and the pages read of it. A plan stores the record with the run. Nothing else knows the kinds.
+
+    run_kind('migrate', {'words': {...}, 'rules': {...}, 'statements': {...}, 'planning': {...}}) →
+        -- name: run_kind__migrate() ... , one row (record jsonb)
+
+    words       what people read: `title` of a log line, `noun` in a question, `done` of a row,
+                `promised` rows, and `again`: what a row that was not changed needs
+    rules       picked_by: commands that take the newest run of this kind if no RUN is given;
+                checks: what `trueup verify` looks at;
+                audit: the ledger's table that has the changes of its rows;
+                restores: it takes another run back; undone_by: the kind of run that takes it back;
+                by_unit: each key of a batch is a transaction of its own;
+                reopens_by_key: `reopen` uses the index of the key, so it runs without the planner
+                settings of a join;
+                lock_timeout_ms, statement_timeout_ms: none are those of a migration, which stay
+                below deadlock_timeout
+    statements  by purpose, in the order in which they run. A plan stores them; a name stands for
+                the statement of the run's column if that has one (purpose__table__column), and
+                `brake_*` for all that begin so:
+                claim, begin (of each transaction), change (a piece of a batch), compare (in place
+                of change, with --hash-others), keys (of a piece), refuse (a key), values (the map),
+                remaining (values at the end), reopen (batches), conflicts (stores them), missed
+                (rows), digest (of the audit), skip_to, versions (of the vocabularies), facts (about
+                tables), pending_index, books
+    planning    statements of the project that make the plan: plan, baselines, undo (what changes
+                rows in a run that takes this one back)
+
+    What is left out has the default below. Trap: a name that no statement has is found when a plan
+    is made.
+-#}
+{%- macro run_kind(name, record) -%}
+    {%- set whole = {
+        'words': {
+            'title': name, 'noun': name, 'done': 'changed', 'promised': 'promised',
+            'again': 'a new plan',
+        },
+        'rules': {
+            'picked_by': ['resume', 'pause', 'cancel', 'status', 'report', 'prune'],
+            'checks': ['batch_tracking'],
+            'audit': 'migration_audit',
+            'restores': false,
+            'undone_by': 'undo',
+            'by_unit': false,
+            'reopens_by_key': false,
+            'lock_timeout_ms': none,
+            'statement_timeout_ms': none,
+        },
+        'statements': {
+            'claim': ['claim_range'],
+            'begin': ['begin_images'],
+            'change': [],
+            'compare': [],
+            'keys': [],
+            'refuse': ['quarantine_unit'],
+            'values': [],
+            'remaining': [],
+            'reopen': [],
+            'conflicts': [],
+            'missed': [],
+            'digest': ['note_image_digest'],
+            'skip_to': [],
+            'versions': [],
+            'facts': [],
+            'pending_index': [],
+            'books': [
+                'batch_state', 'batch_totals', 'begin_batch', 'begin_reading', 'brake_*',
+                'close_batches', 'control_state', 'finish_piece', 'flush_statistics',
+                'lock_columns', 'note_brake', 'note_counters', 'note_options', 'note_progress',
+                'other_runners', 'plan_digest', 'release', 'renew_lease', 'reopen_failed',
+                'run_columns', 'run_places', 'set_pace', 'set_run_status', 'take_lease',
+                'wal_position',
+            ],
+        },
+        'planning': {'plan': [], 'baselines': [], 'undo': []},
+    } -%}
+    {%- for part, entries in record.items() -%}
+        {%- if part not in whole -%}
+            {{- trueup.raise_wrong_input('run_kind ' ~ name, 'part', part, whole.keys()) -}}
+        {%- endif -%}
+        {%- for entry in entries if entry not in whole[part] -%}
+            {{- trueup.raise_wrong_input(
+                'run_kind ' ~ name, part, entry, whole[part].keys()
+            ) -}}
+        {%- endfor -%}
+        {%- do whole[part].update(entries) -%}
+    {%- endfor -%}
+-- name: run_kind__{{ name }}()
+-- A kind of run: its words, its rules, and its statements by purpose. A plan stores the answer.
+with entries (part, name, value) as (
+    values
+    {%- for part, entries in whole.items() %}
+    {%- for entry, value in entries.items() %}
+    {%- set lines = tojson(value) | wordwrap(64, break_long_words=false) %}
+    ('{{ part }}', '{{ entry }}', {{ trueup.literal(lines) | indent(8) }}){{ ',' if not loop.last }}
+    {%- endfor %}
+    {{- ',' if not loop.last }}
+    {%- endfor %}
+),
+
+parts as (
+    select
+        entries.part,
+        jsonb_object_agg(entries.name, cast(entries.value as jsonb)) as entry_values
+    from entries
+    group by entries.part
+)
+
+select jsonb_object_agg(parts.part, parts.entry_values) as record
+from parts;
+{%- endmacro -%}

@@ -1,0 +1,80 @@
+{#-
+    The kinds of runs of an in-place migration, and the one that takes back what others have
+    written to migration_audit; run_kind() says what a record holds. Other systems have their own.
+    run_kinds() → {'migrate': {...}, 'rollback': {...}, 'undo': {...}}
+-#}
+{%- macro run_kinds() -%}
+    {%- set of_columns = {
+        'begin': [],
+        'refuse': ['quarantine'],
+        'values': ['value_map'],
+        'digest': ['note_audit_digest'],
+        'skip_to': ['skip_to'],
+        'facts': ['server__findings', 'table__findings'],
+    } -%}
+    {%- set checks = [
+        'batch_tracking', 'null_integrity', 'row_counts', 'audit_consistency',
+        'sample_inspection', 'per_fund_breakdown', 'weight_sums', 'other_columns_untouched',
+        'models_agree',
+    ] -%}
+    {%- set asked = ['resume', 'pause', 'cancel', 'status', 'report', 'prune'] -%}
+    {{- return({
+        'migrate': {
+            'words': {'title': 'Migration', 'noun': 'run'},
+            'rules': {
+                'picked_by': ['apply', 'verify'] + asked,
+                'checks': ['canonical_values'] + checks,
+                'audit': 'stage_normalization_changes',
+                'undone_by': 'rollback',
+                'reopens_by_key': true,
+            },
+            'statements': dict(
+                of_columns,
+                change=['apply_batch'],
+                compare=['apply_batch_comparing'],
+                keys=['keys_to_change'],
+                remaining=['remaining_values'],
+                reopen=['reopen_batches'],
+                missed=['missed_rows'],
+                versions=['vocabulary_versions'],
+                pending_index=['pending_index'],
+            ),
+            'planning': {'undo': ['revert_batch']},
+        },
+        'rollback': {
+            'words': {
+                'title': 'Rollback', 'noun': 'rollback', 'done': 'restored',
+                'promised': 'restorable', 'again': 'a new rollback',
+            },
+            'rules': {
+                'picked_by': asked,
+                'checks': checks,
+                'audit': 'stage_normalization_changes',
+                'restores': true,
+                'undone_by': 'rollback',
+            },
+            'statements': dict(
+                of_columns,
+                keys=['keys_to_revert'],
+                reopen=['reopen_reverts'],
+                conflicts=['store_conflicts'],
+                missed=['unrestored_rows'],
+            ),
+            'planning': {'plan': ['plan_reverts'], 'baselines': ['revert_baselines']},
+        },
+        'undo': {
+            'words': {
+                'title': 'Rollback', 'noun': 'rollback', 'done': 'restored',
+                'promised': 'restorable', 'again': 'a new rollback',
+            },
+            'rules': {'picked_by': asked, 'restores': true, 'by_unit': true},
+            'statements': {
+                'keys': ['keys_to_undo'],
+                'reopen': ['reopen_undo'],
+                'conflicts': ['store_image_conflicts'],
+                'missed': ['rows_not_undone'],
+            },
+            'planning': {'plan': ['plan_undo']},
+        },
+    }) -}}
+{%- endmacro -%}

@@ -1,0 +1,163 @@
+"""A kind of run that nobody has thought of: two tables, a transaction for each document."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from integration.conftest import App, new_app
+from support import fire, migration
+from support.fire import LEDGER
+from trueup.core import runs, statements
+from trueup.migration import plan
+
+PLACE = ("toy_documents", "body")
+TABLES = """
+create table public.toy_documents (id bigint primary key, body jsonb);
+create table public.toy_orders (
+    id bigint primary key, customer text check (customer <> 'refused'),
+    at timestamptz default '2026-01-01 01:00+00'
+);
+create table public.toy_items (
+    id text primary key, order_id bigint not null references public.toy_orders on delete restrict,
+    name text
+);
+create function public.slow() returns trigger language plpgsql as $$ begin
+    perform pg_sleep(case when tg_op <> 'INSERT' then 0.02 when new.id = 7 then 2 else 0.05 end);
+    return coalesce(new, old);
+end $$;
+create trigger slow before insert or update or delete on toy_orders
+    for each row execute function public.slow();
+insert into toy_documents select n, jsonb_build_object(
+    'customer', case n when 13 then 'refused' else 'c' || n end,
+    'items', jsonb_build_array('a', 'b')
+) from generate_series(0, 79) as n;
+insert into toy_orders values (3, 'older'), (100, 'somebody else''s');
+"""
+
+
+def contents(app: App) -> dict[str, str]:
+    """Every row of the two tables."""
+    rows = app.query(
+        "select 'order ' || id, cast(o as text) from toy_orders as o"
+        " union all select 'item ' || id, cast(i as text) from toy_items as i"
+    )
+    return dict(rows)
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Iterator[App]:
+    """The built sample with the toy's tables and statements, and with short leases."""
+    with new_app(tmp_path, "built_template", "project/.trueup") as app:
+        shutil.copy(Path(__file__).with_name("toy") / "toy.sql", app.project / "analyses")
+        path = app.project / "dbt_project.yml"
+        path.write_text(path.read_text().replace("lease_seconds: 15", "lease_seconds: 1"))
+        app.query(TABLES)
+        yield app
+
+
+def plan_toy(app: App) -> UUID:
+    with migration.connect(app) as connected:
+        found = statements.statements(app.settings)
+        record = runs.kind(connected, found, "toy")
+        own = runs.own_statements(found, record, [PLACE])
+        options = {"tables": [PLACE[0]], "columns": [PLACE[1]], "tenants": None, "batch_size": 10,
+                   "by_tenant": False}  # fmt: skip
+        run_id = plan.store_run(app.settings, connected, found, "toy", record, own, options)
+        for name in runs.named(found, record, "plan", PLACE):
+            found[name].run(connected, run_id=run_id)
+        plan.store_control(connected, found, run_id, PLACE, plan.Pace(10, 0, 50), ["79"])
+        plan.seal(connected, found, run_id)
+        connected.commit()
+    assert "apply_batch__investments__round" not in own and "toy_items" in own
+    return run_id
+
+
+def test_a_kind_that_writes_whole_rows(toy: App) -> None:
+    def done(code: int, *arguments: str) -> str:
+        ended, out, err = migration.done(toy, *arguments)
+        assert ended == code, (arguments, out, err)
+        return out if arguments[-1] == "json" else out + err
+
+    before = contents(toy)
+    run = str(plan_toy(toy))
+    assert "no plan that was not started" in done(2, "apply", "--yes")  # not by itself
+    with fire.superuser(toy) as watch:
+        process = migration.command(toy, "apply", run, "--yes", "--workers", "2")
+        fire.until(lambda: fire.one(watch, "select count(*) from toy_orders") > 12)
+        running = f"select count(*) from {LEDGER}.stage_migration_batches where status = 'running'"
+        assert fire.one(watch, running) == 2
+        slow = (
+            "select max(clock_timestamp() - xact_start) > '1.3 s' from pg_stat_activity"
+            " where application_name = 'trueup apply' and datname = current_database()"
+        )
+        fire.until(lambda: fire.one(watch, slow))  # a unit takes longer than a lease
+        assert f"process {process.pid}" in done(2, "resume", run, "--yes")
+        done(0, "pause")
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 1 and "Toy paused" in out, out + err
+        process = migration.command(toy, "resume", "--yes", "--workers", "2")
+        fire.wait_for_lease(watch, process)
+        orders = fire.one(watch, "select count(*) from toy_orders")
+        fire.until(lambda: fire.one(watch, "select count(*) from toy_orders") > orders)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        fire.let_time_pass(watch, hours=1)
+    out = done(1, "resume", "--yes")
+    assert "promised rows were not written" in out and "are for a new plan" in out
+    refused = toy.query(f"select row_key, sqlstate from {LEDGER}.migration_quarantine")
+    assert refused == [("13", "23514")]
+    written = contents(toy)
+    assert len(written) == 1 + 79 * 3 and not any("13" in key.split("-")[0] for key in written)
+    counted = toy.query(
+        f"select sum(rows_updated), (select count(*) from {LEDGER}.migration_audit) from"
+        f" {LEDGER}.stage_migration_batches"
+    )
+    assert counted == [(79 * 3, 79 * 3)]
+
+    page = toy.project / "toy.html"
+    report = json.loads(done(0, "report", "--no-verify", "--format", "json"))
+    assert report["run"]["kind"] == "toy" and report["totals"]["rows_updated"] == 79 * 3
+    assert report["audit"]["rows_audited"] == 79 * 3 and len(report["sample"]) == 12
+    done(0, "report", run, "--no-verify", "--output", str(page))
+    assert "written" in page.read_text("utf-8")
+
+    # somebody edits an item, deletes one, adds one; what these refer to stays
+    toy.query("update toy_items set name = 'edited' where id = '3-1'")
+    toy.query("delete from toy_items where id = '4-1'")
+    toy.query("insert into toy_items values ('mine', 5, 'new')")
+    done(0, "cancel", "--yes")
+    assert "has no tenant column" in done(2, "rollback", run, "--dry-run", "--tenant", "7")
+    reasons = {"edited": 1, "deleted": 1, "still referenced": 1}
+    said = json.loads(done(0, "rollback", run, "--dry-run", "--format", "json"))
+    assert said["reasons"] == reasons and said["rows"] == 79 * 3 - 3
+    edited = contents(toy)
+    with fire.superuser(toy) as watch:
+        process = migration.command(toy, "rollback", run, "--yes", "--workers", "2")
+        fire.until(lambda: fire.one(watch, "select count(*) from toy_orders") < 30)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        fire.let_time_pass(watch, hours=1)
+    out = done(0, "resume", "--yes")
+    assert "Rollback completed" in out and "3 rows were left alone" in out
+    kept = {key: edited[key] for key in ("item 3-1", "item mine", "order 5")}
+    assert contents(toy) == before | kept
+    left = f"select reason, count(*) from {LEDGER}.migration_conflicts group by reason"
+    assert dict(toy.query(left)) == reasons
+
+    # it is kept as long as it may be needed: the rollback is rolled back
+    toy.query(
+        f"update {LEDGER}.migration_runs set planned_at = planned_at - interval '100 days',"
+        " finished_at = finished_at - interval '100 days'"
+    )
+    migration.make_plan(toy, plan.Scope(("investments",)))
+    done(0, "ledger", "prune", "--older-than", "90d", "--yes")
+    ((back,),) = toy.query(f"select run_id from {LEDGER}.migration_runs where kind = 'undo'")
+    done(0, "rollback", str(back), "--yes")
+    assert contents(toy) == edited
