@@ -866,3 +866,332 @@ order by
     conflicts.column_name,
     conflicts.row_key
 limit cast($2 as bigint);
+
+-- name: report__judgement(run_id, columns, conflicts, sample, audit, checks, standbys)
+-- One row: the verdict, the counters of the server, and the list to sign off. columns: the rows of
+-- report__columns; conflicts, sample: numbers of rows; audit: the row of report__audit; checks:
+-- {status, summary_text, failed: names}; standbys: {state, evidence}. All jsonb but the numbers.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+given as (
+    select
+        runs.plan_sha256,
+        runs.planned_at,
+        runs.operator,
+        replace(runs.status, '_', ' ') as status_text,
+        runs.status,
+        coalesce(runs.record #>> '{words,done}', 'changed') as done,
+        coalesce(runs.record #>> '{words,promised}', 'promised') as promised,
+        cast($3 as bigint) as conflicts,
+        cast($4 as bigint) as sample,
+        cast($5 as jsonb) as audit,
+        cast($6 as jsonb) as checks,
+        cast($7 as jsonb) as standbys
+    from runs
+    where runs.run_id = $1
+),
+
+run_columns as (
+    select
+        entries.entry ->> 'table_name' as table_name,
+        entries.place,
+        cast(entries.entry ->> 'rows_planned' as bigint) as rows_planned,
+        cast(entries.entry ->> 'rows_updated' as bigint) as rows_updated,
+        cast(entries.entry ->> 'rows_failed' as bigint) as rows_failed,
+        cast(entries.entry ->> 'rows_left' as bigint) as rows_left,
+        cast(entries.entry ->> 'batches' as bigint) as batches,
+        cast(entries.entry ->> 'batches_completed' as bigint) as batches_completed,
+        cast(entries.entry ->> 'batches_failed' as bigint) as batches_failed,
+        cast(entries.entry ->> 'batches_cancelled' as bigint) as batches_cancelled,
+        entries.entry #> '{measured,before}' as counters_before,
+        entries.entry #> '{measured,after}' as counters_after
+    from jsonb_array_elements(cast($2 as jsonb)) with ordinality as entries (entry, place)
+),
+
+totals as (
+    select
+        coalesce(sum(run_columns.rows_planned), 0) as rows_planned,
+        coalesce(sum(run_columns.rows_updated), 0) as rows_updated,
+        coalesce(sum(run_columns.rows_failed), 0) as rows_failed,
+        coalesce(sum(run_columns.rows_left), 0) as rows_left,
+        coalesce(sum(run_columns.batches), 0) as batches,
+        coalesce(sum(run_columns.batches_completed), 0) as batches_completed,
+        coalesce(sum(run_columns.batches_failed), 0) as batches_failed,
+        coalesce(sum(run_columns.batches_cancelled), 0) as batches_cancelled
+    from run_columns
+),
+
+-- Columns of one table were counted together, and the log is one for the whole server. A counter
+-- that fell was reset meanwhile, and is not recorded then.
+counters as (
+    select
+        run_columns.table_name,
+        run_columns.place,
+        {%- for name in ('n_tup_upd', 'n_tup_hot_upd', 'wal_bytes') %}
+        {%- for moment in ('before', 'after') %}
+        case
+            when jsonb_typeof(run_columns.counters_{{ moment }} -> '{{ name }}') = 'number'
+                then cast(run_columns.counters_{{ moment }} ->> '{{ name }}' as numeric)
+        end as {{ name }}_{{ moment }}{{ ',' if not (loop.last and name == 'wal_bytes') }}
+        {%- endfor %}
+        {%- endfor %}
+    from run_columns
+),
+
+first_counters as (
+    select
+        counters.table_name,
+        min(counters.place) as place
+    from counters
+    group by counters.table_name
+),
+
+updates as (
+    select
+        counters.table_name,
+        counters.place,
+        counters.n_tup_upd_after - counters.n_tup_upd_before as updates,
+        counters.n_tup_hot_upd_after - counters.n_tup_hot_upd_before as hot_updates
+    from counters
+    inner join first_counters
+        on
+            counters.table_name = first_counters.table_name
+            and counters.place = first_counters.place
+),
+
+log_ends as (
+    select max(counters.wal_bytes_after) - min(counters.wal_bytes_before) as wal_bytes
+    from counters
+    where
+        counters.wal_bytes_before is not null
+        and counters.wal_bytes_after is not null
+),
+
+work as (
+    select
+        jsonb_build_object(
+            'tables', coalesce(
+                jsonb_agg(
+                    jsonb_build_object(
+                        'table_name', updates.table_name,
+                        'updates', updates.updates,
+                        'hot_updates', updates.hot_updates
+                    )
+                    order by updates.place
+                ) filter (where updates.updates > 0 and updates.hot_updates >= 0),
+                '[]'
+            ),
+            'wal_bytes', max(case when log_ends.wal_bytes >= 0 then log_ends.wal_bytes end)
+        ) as server_work
+    from log_ends
+    left join updates on true
+),
+
+told as (
+    select
+        given.*,
+        totals.*,
+        to_char(totals.rows_updated, 'FM999,999,999,999,990') || ' of '
+        || {{ counted('totals.rows_planned', none, "given.promised || ' row'") | indent(8) }}
+        || case when totals.rows_updated = 1 then ' was ' else ' were ' end
+        || given.done as part,
+        {{ counted('totals.rows_updated', 'row') | indent(8) }}
+        || case when totals.rows_updated = 1 then ' was ' else ' were ' end
+        || given.done as all_done,
+        totals.batches - totals.batches_completed as batches_left,
+        array(
+            select names.name
+            from jsonb_array_elements_text(given.checks -> 'failed') as names (name)
+        ) as failed_checks
+    from given
+    cross join totals
+),
+
+verdicts as (
+    select
+        told.*,
+        case
+            when told.status = 'completed'
+                then
+                    case
+                        when told.rows_planned = 0 and told.rows_updated = 0
+                            then 'Nothing was to be ' || told.done
+                        when told.rows_updated = told.rows_planned
+                            then told.all_done || ', as many as the plan promised'
+                        when told.rows_updated < told.rows_planned
+                            then
+                                told.part
+                                || '; the other rows had already changed since the plan was made'
+                        else
+                            told.all_done || ': '
+                            || to_char(told.rows_planned, 'FM999,999,999,999,990')
+                            || ' as promised, and '
+                            || to_char(
+                                told.rows_updated - told.rows_planned, 'FM999,999,999,999,990'
+                            )
+                            || ' written since the plan'
+                    end
+                    || case
+                        when told.conflicts > 0
+                            then
+                                '; ' || {{ counted('told.conflicts', 'row') | indent(32) }}
+                                || ' edited or deleted since left alone'
+                        else ''
+                    end
+            when told.status = 'completed_with_failures'
+                then
+                    told.part || '; '
+                    || coalesce(
+                        nullif(
+                            concat_ws(
+                                ', ',
+                                case
+                                    when told.rows_failed > 0
+                                        then
+                                            {{ counted('told.rows_failed', 'row') | indent(44) }}
+                                            || ' refused by the database'
+                                end,
+                                case
+                                    when told.batches_failed > 0
+                                        then
+                                            {{ counted('told.batches_failed', 'batch')
+                                                | indent(44) }}
+                                            || ' failed'
+                                end
+                            ),
+                            ''
+                        ),
+                        'some were missed'
+                    )
+            else
+                'The run is ' || told.status_text || ': ' || told.part || ', '
+                || {{ counted('told.batches_left', 'batch') | indent(16) }} || ' not done'
+        end
+        || case
+            when told.checks ->> 'status' = 'failed'
+                then '; verification failed: ' || array_to_string(told.failed_checks, ', ')
+            else ''
+        end as sentence,
+        case
+            when told.status = 'completed_with_failures' or told.checks ->> 'status' = 'failed'
+                then 'failed'
+            when told.status = 'completed' and told.checks ->> 'status' = 'passed'
+                then 'passed'
+            else 'open'
+        end as state,
+        cast(told.audit ->> 'rows_audited' as bigint) as rows_audited,
+        cast(told.audit ->> 'rows_counted' as bigint) as rows_counted
+    from told
+),
+
+-- what the ledger knows is filled in, the rest is for a person
+signed as (
+    select
+        verdicts.sentence,
+        lines.place,
+        lines.id,
+        lines.title,
+        lines.state,
+        lines.evidence
+    from verdicts
+    cross join
+        lateral (
+            values
+            (
+                1, 'plan_reviewed', 'Plan reviewed', 'open',
+                {{ counted('verdicts.rows_planned', 'row') | indent(16) }}
+                || ' promised by plan ' || left(verdicts.plan_sha256, 12) || ', made '
+                || to_char(verdicts.planned_at, 'YYYY-MM-DD HH24:MI TZ') || ' by '
+                || verdicts.operator
+            ),
+            (
+                2, 'no_failed_batch', 'No failed batch',
+                case
+                    when verdicts.batches_left = 0 and verdicts.rows_failed = 0 then 'met'
+                    else 'not met'
+                end,
+                to_char(verdicts.batches_completed, 'FM999,999,999,999,990') || ' of '
+                || {{ counted('verdicts.batches', 'batch') | indent(16) }} || ' completed, '
+                || to_char(verdicts.batches_failed, 'FM999,999,999,999,990') || ' failed'
+                || case
+                    when verdicts.rows_failed > 0
+                        then
+                            '; ' || {{ counted('verdicts.rows_failed', 'row') | indent(28) }}
+                            || ' in quarantine'
+                    else ''
+                end
+            ),
+            (
+                3, 'verification_passed', 'Verification passed',
+                case verdicts.checks ->> 'status'
+                    when 'passed' then 'met'
+                    when 'failed' then 'not met'
+                    else 'open'
+                end,
+                verdicts.checks ->> 'summary_text'
+            ),
+            (
+                4, 'sample_read', 'Sample read', 'open',
+                case
+                    when verdicts.sample > 0
+                        then
+                            {{ counted('verdicts.sample', 'changed row') | indent(28) }}
+                            || ' to read above'
+                    else 'no changed row'
+                end
+            ),
+            (
+                5, 'application_spot_checked', 'Application spot-checked', 'open',
+                'a few of these rows, looked at in the application itself'
+            ),
+            (
+                6, 'replica_lag_normal', 'Replica lag back to normal',
+                verdicts.standbys ->> 'state', verdicts.standbys ->> 'evidence'
+            ),
+            (
+                7, 'report_archived', 'Report archived', 'open',
+                'this file, where it will be found'
+            ),
+            (
+                8, 'tracking_kept', 'Tracking and audit kept',
+                case
+                    when verdicts.rows_audited = verdicts.rows_counted then 'met'
+                    else 'not met'
+                end,
+                {{ counted('verdicts.batches', 'batch') | indent(16) }} || ', '
+                || {{ counted('verdicts.rows_audited', 'audited row') | indent(16) }}
+                || ' in the ledger'
+                || case
+                    when verdicts.rows_audited = verdicts.rows_counted then ''
+                    else
+                        ', but batches counted '
+                        || to_char(verdicts.rows_counted, 'FM999,999,999,999,990')
+                end
+            )
+        ) as lines (place, id, title, state, evidence)
+),
+
+sign_off as (
+    select
+        jsonb_agg(
+            jsonb_build_object(
+                'id', signed.id,
+                'title', signed.title,
+                'state', signed.state,
+                'evidence', signed.evidence
+            )
+            order by signed.place
+        ) as entries
+    from signed
+)
+
+select
+    jsonb_build_object('state', verdicts.state, 'sentence', verdicts.sentence) as verdict,
+    work.server_work,
+    sign_off.entries as sign_off,
+    (select to_jsonb(totals) as entry from totals) as totals
+from verdicts
+cross join work
+cross join sign_off;

@@ -59,7 +59,7 @@ def report(run: str | None, outputs: tuple[Path, ...], no_verify: bool, form: st
         made = job.make(settings, connected, run, verified)
     if not outputs and form == "text":
         settings.state.mkdir(parents=True, exist_ok=True)
-        outputs = (settings.state / f"run-{made.run['short_id']}.html",)
+        outputs = (settings.state / f"run-{made['run']['short_id']}.html",)
     for output in outputs:
         text = report_page.build(made) if output.suffix == ".html" else job.as_json(made) + "\n"
         page.write(output, text)
@@ -71,6 +71,10 @@ def report(run: str | None, outputs: tuple[Path, ...], no_verify: bool, form: st
         click.echo(f"written: {output}", err=form == "json")
 
 
+COUNTS = ("rows_planned", "rows_updated", "rows_failed", "rows_left",
+          "batches", "batches_completed", "batches_failed")  # fmt: skip
+
+
 def _show(made: Any) -> None:
     """Verdict, totals, and the sign-off list."""
     from rich.markup import escape
@@ -78,17 +82,20 @@ def _show(made: Any) -> None:
     from trueup.show import terminal
 
     out = terminal.console()
-    out.print(f"run {made.run['short_id']}: {made.verdict.sentence}", markup=False, soft_wrap=True)
+    out.print(
+        f"run {made['run']['short_id']}: {made['verdict']['sentence']}",
+        markup=False,
+        soft_wrap=True,
+    )
     headings = ("column", "promised", "changed", "refused", "stay", "batches", "done", "failed")
     table = terminal.new_table(*headings, right=range(1, 8))
-    for column in made.columns:
-        counts = (column.rows_planned, column.rows_updated, column.rows_failed, column.rows_left,
-                  column.batches, column.batches_completed, column.batches_failed)  # fmt: skip
-        table.add_row(escape(column.name), *(f"{count:,}" for count in counts))
+    for column in made["columns"]:
+        name = f"{column['table_name']}.{column['column_name']}"
+        table.add_row(escape(name), *(f"{column[count]:,}" for count in COUNTS))
     out.print(table)
     marks = {"met": "✓", "not met": "✗"}
-    for line in made.sign_off:
-        out.print(f"{marks.get(line.state, '☐')} {line.title}: {line.evidence}",
+    for line in made["sign_off"]:
+        out.print(f"{marks.get(line['state'], '☐')} {line['title']}: {line['evidence']}",
                   markup=False, soft_wrap=True)  # fmt: skip
 
 

@@ -1,37 +1,26 @@
 """`trueup report`: the ledger's records of a run, as one document. Changes nothing.
 
-`make` reads the ledger, `as_dict` is the document for machines (docs/schemas/run-report.schema.json
-describes it), report_page turns it into a page.
+docs/schemas/run-report.schema.json describes the document, report_page turns it into a page.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from psycopg import IsolationLevel
+from psycopg.types.json import Jsonb
 
-from trueup import __version__, findings
+from trueup import __version__
 from trueup.core import config, connection, ledger, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement
+from trueup.findings import FAILED, failed
 from trueup.migration import tables
-from trueup.migration.report_judgement import server_work, sign_off, verdict
-from trueup.migration.report_records import (
-    MET,
-    NOT_MET,
-    OPEN,
-    Audit,
-    Column,
-    Durations,
-    Listed,
-    Report,
-)
 
 BREAK_SECONDS = 60.0  # without a batch: not drawn as time that was worked
 POINTS = 1500  # batches that stand in a report one by one
@@ -41,15 +30,13 @@ SAMPLE = 12  # changed rows for a person to read
 STANDBYS = "server__standby_"  # how codes of findings about standbys begin
 UNJUDGED = {"server__standby_unseen", "server__standby_unlimited"}
 
-Record = TypeVar("Record")
-
 
 def make(
     settings: Settings,
     connected: Connection,
     wanted: str | None,
     verified: Callable[[runs.Run], dict[str, Any]],
-) -> Report:
+) -> dict[str, Any]:
     """Read a run, or the newest started one. The connection must not be in autocommit mode.
 
     verified: run → its checks as they are now, see verification.verify.summary.
@@ -65,10 +52,10 @@ def make(
     target = _find(connected, found, schema, wanted)
     one = {"run_id": target.run_id}
     (more,) = records.rows(connected, found["report__run"], **one)
-    columns = _records(Column, connected, found["report__columns"], **one)
+    columns = records.rows(connected, found["report__columns"], **one)
     worked = {**one, "break_seconds": BREAK_SECONDS}
-    (durations,) = _records(Durations, connected, found["report__durations"], **worked)
-    (audit,) = _records(Audit, connected, found["report__audit"], **one)
+    (durations,) = records.rows(connected, found["report__durations"], **worked)
+    (audit,) = records.rows(connected, found["report__audit"], **one)
     read: dict[str, Any] = {
         "targets": records.rows(connected, found["report__targets"], **one),
         "values": records.rows(connected, found["report__values"], **one, most=LISTED),
@@ -80,57 +67,54 @@ def make(
         "conflicts": _listed(connected, found["report__conflicts"], **one, most=LISTED),
         "sample": records.rows(connected, found["report__sample"], **one, most=SAMPLE),
     }
-    totals = _totals(columns)
-    work = server_work(columns)
-    predictions = records.rows(
-        connected, found["report__predictions"], **one, rows_updated=totals["rows_updated"],
-        wal_bytes=work.wal_bytes, seconds=durations.worked_seconds,
-    )  # fmt: skip
     connected.rollback()
     checks = verified(target)
     connected.rollback()
-    standbys = _standbys(settings, connected)
+    (judged,) = records.rows(
+        connected, found["report__judgement"], **one,
+        columns=Jsonb(columns), audit=Jsonb(audit), conflicts=read["conflicts"]["total"],
+        sample=len(read["sample"]), standbys=Jsonb(_standbys(settings, connected, found)),
+        checks=Jsonb({
+            "status": checks["status"], "summary_text": checks["summary_text"],
+            "failed": [each["name"] for each in checks["checks"] if each["status"] in FAILED],
+        }),
+    )  # fmt: skip
+    predictions = records.rows(
+        connected, found["report__predictions"], **one,
+        rows_updated=judged["totals"]["rows_updated"], seconds=durations["worked_seconds"],
+        wal_bytes=judged["server_work"]["wal_bytes"],
+    )  # fmt: skip
     address = connection.describe(connected, settings)
     connected.rollback()
-    return Report(
-        made_at=more["made_at"],
-        tenant_label=config.tenant_label(
+    standbys = next(each for each in judged["sign_off"] if each["id"] == "replica_lag_normal")
+    return {
+        "made_at": more["made_at"],
+        "tenant_label": config.tenant_label(
             config.managed_columns(settings),
-            [(each.table_name, each.column_name) for each in columns],
+            [(each["table_name"], each["column_name"]) for each in columns],
         ),
-        trueup_version=__version__,
-        verdict=verdict(
-            target.record["words"], target.status, totals, read["conflicts"].total, checks
-        ),
-        run=_run(target, more),
-        database={
+        "trueup_version": __version__,
+        "run": _run(target, more),
+        "database": {
             "name": more["database_name"],
             "role": more["role_name"],
             "postgres_version": more["postgres_version"],
             "address": address,
-            "standbys": standbys[1],
+            "standbys": standbys["evidence"],
         },
-        totals=totals,
-        columns=columns,
-        durations=durations,
-        server_work=work,
-        predictions=predictions,
-        audit=audit,
-        verification=checks,
-        sign_off=sign_off(target, totals, audit, checks, len(read["sample"]), standbys),
+        "columns": columns,
+        "durations": durations,
+        "predictions": predictions,
+        "audit": audit,
+        "verification": checks,
+        **judged,
         **read,
-    )
+    }
 
 
-def as_dict(report: Report) -> dict[str, Any]:
-    """The document, ready for JSON: times as ISO 8601."""
-    found = json.loads(json.dumps(dataclasses.asdict(report), default=_plain))
-    return dict(found)
-
-
-def as_json(report: Report) -> str:
-    """The document as text."""
-    return records.as_json(as_dict(report))
+def as_json(report: Mapping[str, Any]) -> str:
+    """The document as text: times as ISO 8601."""
+    return records.as_json(json.loads(json.dumps(report, default=_plain)))
 
 
 def _find(
@@ -176,37 +160,26 @@ def _run(run: runs.Run, more: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _totals(columns: Iterable[Column]) -> dict[str, int]:
-    names = ("rows_planned", "rows_updated", "rows_failed", "rows_left", "batches",
-             "batches_completed", "batches_failed", "batches_cancelled")  # fmt: skip
-    found = list(columns)
-    return {name: sum(getattr(column, name) for column in found) for name in names}
-
-
-def _standbys(settings: Settings, connected: Connection) -> tuple[str, str]:
+def _standbys(settings: Settings, connected: Connection, named: Mapping[str, Statement]) -> Any:
     """Whether standbys have caught up, as far as it can be seen now: state and evidence.
 
     The marks of the brakes decide; if these are switched off, a person must.
     """
-    named = statements.statements(settings)
     found = [each for each in tables.server(settings, connected, named, writes=False)
              if each.code.startswith(STANDBYS)]  # fmt: skip
-    text = "; ".join(each.message for each in found) + " when this report was made"
+    state = "not met" if failed(found, is_strict=True) else "met"
     if not found or UNJUDGED & {each.code for each in found}:
-        return OPEN, text
-    return (NOT_MET if findings.failed(found, is_strict=True) else MET), text
+        state = "open"
+    text = "; ".join(each.message for each in found) + " when this report was made"
+    return {"state": state, "evidence": text}
 
 
-def _records(
-    kind: type[Record], connected: Connection, statement: Statement, **values: object
-) -> list[Record]:
-    return [kind(**row) for row in records.rows(connected, statement, **values)]
-
-
-def _listed(connected: Connection, statement: Statement, **values: object) -> Listed:
+def _listed(connected: Connection, statement: Statement, **values: object) -> dict[str, Any]:
+    """A number of rows, with the first of them in full."""
     rows = records.rows(connected, statement, **values)
     total = rows[0]["total"] if rows else 0
-    return Listed(total, [{name: row[name] for name in row if name != "total"} for row in rows])
+    shown = [{name: row[name] for name in row if name != "total"} for row in rows]
+    return {"total": total, "rows": shown}
 
 
 def _plain(value: Any) -> str:

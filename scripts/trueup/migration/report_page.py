@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
-from trueup.migration.report_records import Report
 from trueup.show import figures, flows, page
 from trueup.show.figures import Part, Plot, Row
 from trueup.show.terminal import bytes_text, duration
@@ -15,57 +13,63 @@ from trueup.show.words import LEFT
 INTERNAL = ("planned_xid",)  # options that tell people nothing
 
 
-def build(report: Report) -> str:
+def build(report: Row) -> str:
     """The page as HTML."""
-    columns = [asdict(column) for column in report.columns]
+    columns, totals, work = report["columns"], report["totals"], report["server_work"]
+    is_rollback = report["run"]["restores"]
     pictures = [
-        flows.picture(column, report.targets, report.values, report.is_rollback)
+        flows.picture(column, report["targets"], report["values"], is_rollback)
         for column in columns
     ]
-    strips = figures.strips(report.tenants, lambda row: _tenant_parts(row, report.is_rollback))
-    seconds = report.durations.worked_seconds
+    strips = figures.strips(report["tenants"], lambda row: _tenant_parts(row, is_rollback))
+    seconds = report["durations"]["worked_seconds"]
     return page.render(
         "run.html.j2",
         report=report,
-        run=report.run,
-        totals=report.totals,
-        version=report.trueup_version,
-        is_rollback=report.is_rollback,
+        run=report["run"],
+        totals=totals,
+        version=report["trueup_version"],
+        is_rollback=is_rollback,
+        place=flows.place,
         parts=_parts(report, columns),
         pictures=[picture for picture in pictures if picture.flow],
         strips=strips,
-        tenant_label=report.tenant_label,
+        tenant_label=report["tenant_label"],
         legend=figures.legend(strips),
         plot=_plot(report),
         rates=[_rate(row["rows_updated"], row["to_seconds"] - row["from_seconds"]) or 0
-               for row in report.rates],
-        rate=_rate(report.totals["rows_updated"], seconds),
+               for row in report["rates"]],
+        rate=_rate(totals["rows_updated"], seconds),
         breaks=_breaks(report),
         updates=[
-            (each, [Part("HOT", each.hot_updates, "now"),
-                    Part("with new index entries", each.updates - each.hot_updates, "change")])
-            for each in report.server_work.tables
+            (each, [Part("HOT", each["hot_updates"], "now"), Part(
+                "with new index entries", each["updates"] - each["hot_updates"], "change"
+            )])
+            for each in work["tables"]
         ],
-        wal_per_row=_rate(report.server_work.wal_bytes, report.totals["rows_updated"]),
-        predictions=[_compared(each) for each in report.predictions],
+        wal_per_row=_rate(work["wal_bytes"], totals["rows_updated"]),
+        predictions=[_compared(each) for each in report["predictions"]],
         reasons=_reasons(report),
         options=[
             (name, _as_text(value))
-            for name, value in report.run["options"].items()
+            for name, value in report["run"]["options"].items()
             if name not in INTERNAL and value not in (None, [], {})
         ],
     )  # fmt: skip
 
 
-def _parts(report: Report, columns: list[dict[str, Any]]) -> list[Part]:
+def _parts(report: Row, columns: list[Row]) -> list[Part]:
     """All rows of the run's columns, by outcome."""
-    if not report.is_rollback:
+    if not report["run"]["restores"]:
         return figures.summed(map(flows.parts, columns))
-    done = report.totals["rows_updated"]
+    done = report["totals"]["rows_updated"]
+    left = max(report["totals"]["rows_planned"] - done, 0)
     return [
         Part("restored", done, "change"),
-        Part("edited or deleted since", report.conflicts.total, "stays"),
-        Part("restorable, not restored", max(report.totals["rows_planned"] - done, 0), "unknown"),
+        Part("edited or deleted since", report["conflicts"]["total"], "stays"),
+        Part(
+            "restorable, not restored", max(report["totals"]["rows_planned"] - done, 0), "unknown"
+        ),
     ]
 
 
@@ -80,26 +84,26 @@ def _tenant_parts(row: Row, is_rollback: bool) -> list[Part]:
     return flows.parts({**row, **none})[:-1]
 
 
-def _plot(report: Report) -> Plot | None:
+def _plot(report: Row) -> Plot | None:
     """Each batch by the time it ended, with the usual, the slow and the target duration."""
-    found = report.durations
-    wanted = [column.target_ms for column in report.columns if column.batches]
+    found = report["durations"]
+    wanted = [column["target_ms"] for column in report["columns"] if column["batches"]]
     dots = [
         (point["worked_seconds"], point["duration_ms"],
          "unknown" if point["status"] == "failed" else "change")
-        for point in report.points
+        for point in report["points"]
     ]  # fmt: skip
-    levels = {"p50": found.p50_ms, "p95": found.p95_ms, "target": min(wanted, default=None)}
-    return figures.plot(dots, levels, found.worked_seconds or 0) if dots else None
+    levels = {"p50": found["p50_ms"], "p95": found["p95_ms"], "target": min(wanted, default=None)}
+    return figures.plot(dots, levels, found["worked_seconds"] or 0) if dots else None
 
 
-def _breaks(report: Report) -> list[tuple[float, float]]:
+def _breaks(report: Row) -> list[tuple[float, float]]:
     """Breaks of the run: after how many % of the working time, and for how many seconds."""
-    seconds = report.durations.worked_seconds
+    seconds = report["durations"]["worked_seconds"]
     return [
         (100 * max(row["worked_seconds"] - row["duration_ms"] / 1000, 0) / seconds,
          row["break_seconds"])
-        for row in report.points if row["break_seconds"] and seconds
+        for row in report["points"] if row["break_seconds"] and seconds
     ]  # fmt: skip
 
 
@@ -107,13 +111,13 @@ def _rate(count: float | None, whole: float | None) -> float | None:
     return count / whole if count is not None and whole else None
 
 
-def _reasons(report: Report) -> list[dict[str, Any]]:
+def _reasons(report: Row) -> list[dict[str, Any]]:
     """Values left alone and why, over all columns; empty values are not listed."""
     found = []
     for because, (title, meaning) in LEFT.items():
-        targets = [row for row in report.targets if row["left_because"] == because]
-        if targets and because not in flows.EMPTY and not report.is_rollback:
-            values = [row for row in report.values if row["left_because"] == because]
+        targets = [row for row in report["targets"] if row["left_because"] == because]
+        if targets and because not in flows.EMPTY and not report["run"]["restores"]:
+            values = [row for row in report["values"] if row["left_because"] == because]
             values.sort(key=lambda row: -row["rows_planned"])
             found.append({
                 "title": title,
