@@ -67,9 +67,7 @@ def _parts(report: Row, columns: list[Row]) -> list[Part]:
     return [
         Part("restored", done, "change"),
         Part("edited or deleted since", report["conflicts"]["total"], "stays"),
-        Part(
-            "restorable, not restored", max(report["totals"]["rows_planned"] - done, 0), "unknown"
-        ),
+        Part("restorable, not restored", left, "unknown"),
     ]
 
 

@@ -33,7 +33,8 @@ def judge(shared_built: App) -> Iterator[Judge]:
         with migration.connect(shared_built) as connected:
             ((record,),) = named[f"run_kind__{kind}"].run(connected)
             connected.execute(
-                "update trueup_ledger.migration_runs set status = %s, record = %s where run_id = %s",
+                "update trueup_ledger.migration_runs set status = %s, record = %s"
+                " where run_id = %s",
                 [status, Jsonb(record), made.run_id],
             )
             (row,) = records.rows(
