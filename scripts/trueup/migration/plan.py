@@ -345,8 +345,10 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
     reason = None
     if run.status in runs.PLANNED and old:
         reason = f"it is older than {hours} hours"
-    elif run.sources_sha256 != statements.digest(settings):
-        reason = "managed columns, statements or macros have changed since"
+    elif run.status in runs.PLANNED and run.sources_sha256 != _compiled_digest(
+        statements.statements(settings), own
+    ):
+        reason = "its statements would be compiled otherwise now"
     # a kind of run that looks no values up has none
     for name in [] if reason else runs.named(own, run.record, "versions"):
         vocabularies = {each.split(" ")[0] for each in run.vocabulary_version.split(", ")}
@@ -485,6 +487,11 @@ def _own_statements(
     return own
 
 
+def _compiled_digest(found: Mapping[str, Statement], own: Iterable[str]) -> str:
+    """SHA-256 of these statements as the project compiles them, whatever else it compiles."""
+    return runs.statements_digest(runs.stored({name: found[name] for name in own if name in found}))
+
+
 def _versions(connected: Connection, statement: Statement, vocabularies: Collection[str]) -> str:
     """The versions the models were built with: "stage 3f…"."""
     rows = statement.run(connected, vocabularies=sorted(vocabularies)).fetchall()
@@ -522,7 +529,7 @@ def store_run(
         options=Jsonb(options),
         statements=Jsonb(stored),
         vocabulary_version=versions,
-        sources_sha256=statements.digest(settings),
+        sources_sha256=_compiled_digest(found, own),
         sql_sha256=runs.statements_digest(stored),
         git_commit=_git_commit(settings.project),
         operator=f"{getpass.getuser()} as {connected.info.user}",

@@ -238,7 +238,7 @@ STALE = [
     (f"update {LEDGER}.migration_runs set planned_at = now() - interval '25 hours'",
      "older than 24 hours"),
     ("update trueup.dim_vocabularies set vocabulary_version = 'other'", "vocabulary has chang"),
-    (f"update {LEDGER}.migration_runs set sources_sha256 = 'x'", "have changed since"),
+    (f"update {LEDGER}.migration_runs set sources_sha256 = 'x'", "compiled otherwise now"),
     (f"update {LEDGER}.migration_runs set statements ="
      " jsonb_set(statements, '{begin_batch,sql}', '\"select 1\"')",
      "differ from its plan"),
@@ -687,6 +687,30 @@ def test_statements_are_compiled_anew_by_content_not_by_time(
     made.write_text(made.read_text().replace("The very first", "Somebody's"))
     with pytest.raises(TrueupError, match="compiled anew"):
         statements.statements(built.settings)
+
+
+def test_only_what_a_run_is_made_of_makes_its_plan_stale(built: App) -> None:
+    """And once it has begun, nothing does: it carries its statements."""
+    made = migration.make_plan(built, DEALS)
+    other = built.project / "macros/verification/check_models.sql"
+    other.write_text(other.read_text().replace("{%- macro check", "-- changed\n{%- macro check", 1))
+    verification = built.project / "analyses/verification.sql"
+    verification.write_text(verification.read_text() + "\n-- changed")
+    mine = built.project / "analyses/migration/batch.sql"
+    text = mine.read_text()
+    assert "-- name: " in text
+    mine.write_text(text.replace("\nwith ", "\n-- changed\nwith "))
+    short = str(made.run_id)[:8]
+    code, _, err = migration.done(built, "apply", short, "--yes")
+    assert code == 2 and "would be compiled otherwise now" in err
+    mine.write_text(text)
+    with migration.connect(built) as connected:  # as if it had been killed after its start
+        connected.execute(f"update {LEDGER}.migration_runs set status = 'running'".encode())
+    mine.write_text(text.replace("\nwith ", "\n-- changed\nwith "))
+    migration.printed(built, "resume", short, "--yes")
+    other_plan = migration.make_plan(built, plan.Scope(("investments",)))
+    other.write_text(other.read_text().replace("-- changed", "-- changed again"))
+    migration.printed(built, "apply", str(other_plan.run_id), "--yes")
 
 
 def test_the_version_is_that_of_what_a_plan_reads(built: App) -> None:
