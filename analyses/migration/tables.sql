@@ -200,8 +200,10 @@ longest_value as (
 
 partition_keys as (
     select count(*) > 0 as has_column
-    from members
-    cross join lateral pg_partition_ancestors(members.oid) as ancestors
+    from managed
+    left join members on true
+    cross join
+        lateral pg_partition_ancestors(coalesce(members.oid, managed.oid)) as ancestors
     inner join pg_catalog.pg_partitioned_table on ancestors.relid = pg_partitioned_table.partrelid
     inner join pg_catalog.pg_attribute on ancestors.relid = pg_attribute.attrelid
     where

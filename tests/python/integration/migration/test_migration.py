@@ -298,6 +298,21 @@ def test_resume_prefers_what_is_not_over(built: App) -> None:
         assert code == 0 and f"Run {str(made.run_id)[:8]} is completed" in out, err
 
 
+def test_a_new_plan_names_runs_that_wait_to_be_resumed(built: App) -> None:
+    other = migration.make_plan(built, DEALS)
+    for status, lease, named in (
+        ("planned", "null", False), ("running", "now() + interval '1 min'", False),
+        ("running", "now() - interval '1 min'", True), ("paused", "null", True),
+        ("failed", "null", True), ("completed", "null", False), ("cancelled", "null", False),
+    ):  # fmt: skip
+        built.query(f"update {LEDGER}.migration_runs set status = %s where run_id = %s",
+                    status, other.run_id)  # fmt: skip
+        built.query(f"update {LEDGER}.stage_migration_control set lease_until = {lease}")
+        made = migration.make_plan(built, DEALS)
+        codes = [each.code for each in made.findings]
+        assert ("table__run_unfinished" in codes) == named, status
+
+
 def test_a_key_to_resume_from(built: App) -> None:
     """Batches below it are cancelled, even those that a killed runner left running."""
     pace = plan.Pace(batch_size=50, sleep_ms=0, target_ms=1000, stripes=1)

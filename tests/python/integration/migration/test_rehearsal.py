@@ -83,6 +83,13 @@ def test_everything_is_left_as_it_was_and_nothing_of_a_dry_run_is_kept(built: Ap
         "select rehearsal from trueup_ledger.migration_runs where run_id = %s", shown["run_id"]
     )
     assert stored == shown["rehearsal"] and len(stored["columns"]) == 4
+    waiting = [each for each in shown["findings"] if each["code"] == "table__run_unfinished"]
+    assert [each["subject"] for each in waiting] == [
+        "portfoliocompanies.stage", "portfoliocompanies.current_stage"
+    ]  # fmt: skip
+    short = str(other.run_id)[:8]
+    commands = [f"trueup resume {short}", f"trueup cancel {short}"]
+    assert [each["remedy"].split("\n")[1:] for each in waiting] == [commands, commands]
     for column in stored["columns"]:
         assert column["prediction"]["rows_planned"] > 0 and not column["tryout"]["refusals"]
     states = built.query(

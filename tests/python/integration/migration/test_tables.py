@@ -1,7 +1,8 @@
-"""What `trueup.tables` sees of tables and servers, and what it makes of it: on both servers.
+"""Findings about tables and servers: what is judged, on both servers.
 
-Each fact is made in a schema of a test's own, with a hostile name; each judgement is compared with
-what the server really does where that can be tried (a refused update, a remedy that is executed).
+The cases of table_findings.yml and server_findings.yml are made in a schema of a test's own, with a
+hostile name. A judgement is compared with what the server really does if that can be tried: a
+refused update, a remedy that is executed.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,25 +27,40 @@ from integration.conftest import ADDRESS, App
 from support import PROOFS, data, fire, proxies, standby
 from support.command import trueup
 from support.system_server import system_server  # noqa: F401  a fixture
-from trueup.core import ledger, statements
-from trueup.findings import FAIL, OK, WARN, Finding
+from trueup.core import config, ledger, statements
+from trueup.core.errors import TrueupError
+from trueup.core.settings import Settings
+from trueup.findings import ERROR, FAIL, GOOD, OK, WARN, Finding
 from trueup.local import server
-from trueup.migration import tables
-from trueup.migration.brakes import Mark
-from trueup.migration.tables import ServerFacts, TableFacts
+from trueup.migration import plan, tables
 
-LONGEST = 8
-ENTRY: dict[str, Any] = {"table": "deals", "column": "stage", "key": {"id": "bigint"}}
+ENTRY: dict[str, Any] = {
+    "table": "deals", "column": "stage", "key": {"id": "bigint"}, "vocabulary": "stage"
+}  # fmt: skip
 TABLE = (
     "create table deals (id bigint primary key, fund_id int, stage text, updated_at timestamptz)"
 )
-MARKS = {
-    "replica_bytes": Mark(64 * 1024**2, 0),
-    "replica_seconds": Mark(10, 0),
-    "slot_bytes": Mark(1024**3, 0),
-    "snapshot_seconds": Mark(0.05, 0),
-}
+FUNCTIONS = """
+    create function f() returns trigger language plpgsql as 'begin return new; end';
+    create function touch() returns trigger language plpgsql as $$
+    begin
+        new.updated_at := now();
+        if new.fund_id = 7 then return new; end if;
+        return new;
+    end $$
+"""
+MARKS = {"replica_bytes": 64 * 1024**2, "replica_seconds": 10, "slot_bytes": 1024**3,
+         "snapshot_seconds": 60}  # fmt: skip
 NAMES = ['Sel"ect', "user", "we.ird %s $1", "ünï 'x'", "N" * 63]
+CATALOGS = {  # where the server's statement looks, and the columns of the rows that stand there
+    "holders": ("from holders", "holders (kind, name, pid, state, age_seconds, age_transactions,"
+                                " is_active, is_remote)"),
+    "senders": ("from pg_catalog.pg_stat_replication as senders",
+                "senders (pid, state, application_name, replay_lsn, flush_lsn, replay_lag,"
+                " flush_lag)"),
+    "slots": ("from pg_catalog.pg_replication_slots as slots",
+              "slots (slot_name, active, restart_lsn, active_pid, xmin)"),
+}  # fmt: skip
 
 
 @dataclasses.dataclass
@@ -53,20 +70,21 @@ class Place:
     connection: psycopg.Connection[Any]
     conninfo: str
     schema: str
+    settings: Settings
     named: tables.Named
     roles: list[str] = dataclasses.field(default_factory=list)
 
-    def do(self, *statements: str) -> None:
-        for statement in statements:
-            self.connection.execute(statement)
+    def do(self, *texts: str) -> None:
+        for text in texts:
+            self.connection.execute(text.encode())
 
     def role(self, *grants: str) -> str:
-        """A role that may use the schema; grants hold {role}."""
+        """A role that may use the schema; grants hold {role} and {schema}."""
         name = f"r_{uuid.uuid4().hex[:12]}"
         self.do(f"create role {name}")
         self.roles.append(name)
         self.do(f"grant usage on schema {self.quoted} to {name}")
-        self.do(*(grant.format(role=name) for grant in grants))
+        self.do(*(grant.format(role=name, schema=self.quoted) for grant in grants))
         return name
 
     @contextmanager
@@ -79,19 +97,47 @@ class Place:
             if role:
                 self.do("reset role")
 
-    def facts(self, role: str | None = None, **entry: Any) -> TableFacts:
-        with self.acting_as(role):
-            return tables.facts(self.named, self.connection, self.schema, {**ENTRY, **entry})
-
-    def server(self, role: str | None = None, **arguments: Any) -> ServerFacts:
-        with self.acting_as(role):
-            return tables.server_facts(self.named, self.connection, **arguments)
-
     def judge(
-        self, role: str | None = None, writes: bool = True, entry: Any = None, **options: Any
+        self, role: str | None = None, writes: bool = True, entry: Any = None, **more: bool
     ) -> list[Finding]:
-        found = self.facts(role, **(entry or {}))
-        return tables.judge(found, self.server(role), LONGEST, writes=writes, **options)
+        """Findings about the managed column; a role that asks has no right to change settings."""
+        values = {"writes": writes, "is_document": False, "is_built": False, **more}
+        asked = {**ENTRY, **(entry or {})}
+        with self.acting_as(role):
+            return tables.column(self.settings, self.connection, self.named, asked, **values)
+
+    def server(
+        self,
+        role: str | None = None,
+        writes: bool = True,
+        marks: Mapping[str, float | None] = {},
+        plant: Mapping[str, str] = {},
+    ) -> list[Finding]:
+        """Findings about the server, with other marks, or another text of the statement."""
+        known = config.project_variables(self.settings)["migration"]
+        own = {name: None if mark is None else {"stop": mark, "start": 0}
+               for name, mark in {**MARKS, **marks}.items()}  # fmt: skip
+        settings = config.with_variables(
+            self.settings, migration={**known, "brakes": {**known["brakes"], **own}}
+        )
+        statement = self.named["server__findings"]
+        for old, new in plant.items():
+            assert old in statement.sql
+            statement = statement._replace(sql=statement.sql.replace(old, new))
+        named = {**self.named, statement.name: statement}
+        with self.acting_as(role):
+            return tables.server(settings, self.connection, named, writes=writes, builds=True)
+
+    def facts(self, role: str | None = None, **entry: Any) -> dict[str, Any]:
+        with self.acting_as(role):
+            return tables.facts(self.settings, self.connection, self.named, {**ENTRY, **entry})
+
+    def fix(self, finding: Finding) -> None:
+        """Execute the commands of a remedy."""
+        assert finding.remedy
+        _, *commands = finding.remedy.split("\n")
+        assert commands
+        self.do(*commands)
 
     @property
     def quoted(self) -> str:
@@ -125,94 +171,104 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def place(database: str, shared_built: App) -> Iterator[Place]:
     schema = f'S "{uuid.uuid4().hex[:8]}'
+    named = statements.statements(shared_built.settings)
+    settings = config.with_variables(shared_built.settings, app_schema=schema, ledger_schema=schema)
     with psycopg.connect(database, autocommit=True) as connection:
-        made = Place(connection, database, schema, statements.statements(shared_built.settings))
-        made.do(f"create schema {made.quoted}", f"set search_path to {made.quoted}")
+        made = Place(connection, database, schema, settings, named)
+        made.do(f"create schema {made.quoted}", f"set search_path to {made.quoted}", FUNCTIONS)
         yield made
-        made.do(f"drop schema {made.quoted} cascade")
+        made.do(f"drop schema {made.quoted} cascade", "drop publication if exists p")
         for role in made.roles:
             made.do(f"drop owned by {role} cascade", f"drop role {role}")
 
 
-def matching(findings: list[Finding], words: str) -> Finding:
-    """The one finding that says so."""
-    (found,) = (finding for finding in findings if words in finding.found)
+def troubles(findings: Sequence[Finding]) -> dict[str, str]:
+    """Statuses by code of what is not ok."""
+    return {each.code: each.status for each in findings if each.status not in GOOD}
+
+
+def one(findings: Sequence[Finding], code: str) -> Finding:
+    (found,) = (each for each in findings if each.code == code)
     return found
 
 
-def troubles(findings: list[Finding]) -> list[tuple[str, str]]:
-    return [(each.status, each.found) for each in findings if each.status != OK]
+# ------------------------------------------------------------------------------ tables
 
 
-def both(place: Place, words: str, role: str | None = None, entry: Any = None) -> Finding:
-    """A finding that forbids writing and only warns who reads."""
-    reading = place.judge(role, writes=False, entry=entry)
-    assert matching(reading, words).status == WARN
-    assert not [each for each in reading if each.status == FAIL]
-    found = matching(place.judge(role, entry=entry), words)
-    assert found.status == FAIL
-    return found
+TABLES: dict[str, dict[str, Any]] = data("table_findings.yml")
+SERVERS: dict[str, dict[str, Any]] = data("server_findings.yml")
 
 
-CASES: dict[str, dict[str, Any]] = data("table_findings.yml")
-
-
-# ------------------------------------------------------------------------------ shape
+@pytest.mark.parametrize("case", TABLES.values(), ids=TABLES)
+def test_what_is_found_about_a_table(place: Place, case: dict[str, Any]) -> None:
+    setup, entry, code = case.get("setup", "select"), case.get("entry"), case.get("code")
+    if case.get("since", 0) > place.version:
+        pytest.skip("the server is too old for it")
+    if not re.search(r"create (foreign table|table|(materialized )?view) deals ", setup):
+        place.do(TABLE)
+    try:
+        place.do(setup)
+    except psycopg.errors.FeatureNotSupported as missing:
+        pytest.skip(str(missing))  # no ICU, or no citext
+    role = None
+    if "grants" in case:
+        role = place.role(*(f"grant {each} on deals to {{role}}" for each in case["grants"]))
+    more = case.get("more", {})
+    for writes, status in (
+        (False, case.get("reading", WARN)), (True, case.get("writing", FAIL))
+    ):  # fmt: skip
+        findings = place.judge(role, writes, entry)
+        assert troubles(findings) == ({code: status} if code else {}) | more
+        # table and column have one finding that is ok, or one that forbids
+        for subject in {each.subject for each in findings}:
+            own = [each.status for each in findings if each.subject == subject]
+            assert own.count(OK) == (FAIL not in own), findings
+    if code:
+        found = one(findings, code)
+        assert found.subject == case.get("subject", "deals.stage")
+        assert case.get("says", "") in found.message
+        if "refused" in case:
+            with pytest.raises(psycopg.Error):
+                place.do(case["refused"])
+        if case.get("fixes"):
+            place.fix(found)
+            place.do(case.get("refused", "select"))
+            assert troubles(place.judge(role, entry=entry)) == more
 
 
 def test_a_sound_table(place: Place) -> None:
-    place.do(TABLE, "insert into deals select n, n % 3, 'x' from generate_series(1, 1000) as n",
-             "create view board as select stage from deals", "analyze deals")  # fmt: skip
-    found = place.facts(tenant="fund_id", updated_at="updated_at")
-    assert found.exists and found.kind == "table"
-    assert found.primary_key == ("id",)
-    assert found.needed == ("stage", "id", "fund_id", "updated_at")
-    assert found.estimated_rows == 1000
-    assert found.bytes >= 2 * 8192
-    assert found.last_analyze is not None
-    assert found.fillfactor == 100
-    assert found.replica_identities == ("default",)
-    assert [view.rpartition(".")[2] for view in found.views] == ["board"]
-    assert found.column is not None
-    assert (found.column.type, found.column.base) == ("text", "text")
-    assert [index.role("id") for index in found.indexes] == ["key"]
-    findings = place.judge()
-    assert [(each.subject, each.status) for each in findings] == [
-        ("deals.stage", OK), ("deals", OK)
-    ]  # fmt: skip
-    assert findings[0].found == "text, key id bigint"
-    assert "about 1,000 rows" in findings[1].found and "board" in findings[1].found
+    place.do(
+        TABLE,
+        "insert into deals select n, n % 3, 'x' from generate_series(1, 1000) as n",
+        "create view board as select stage from deals",
+        "analyze deals",
+        "create index on deals (fund_id)",
+        "alter table deals add kept int, add shown text generated always as (stage) stored",
+    )
+    column, table = place.judge()[:1], one(place.judge(), "table__size")
+    assert column[0].message == "text, key id bigint"
+    assert "about 1,000 rows" in table.message and "board" in table.message
+    found = place.facts(tenant="fund_id", updated_at="updated_at", kept_by_triggers=["kept"])
+    assert found["compared_columns"] == "application.id, application.fund_id"
+    assert (found["estimated_rows"], found["deadlock_timeout_ms"]) == (1000, 1000)
+    assert found["bytes"] >= 3 * 8192
+    assert found["is_hot_possible"] and found["stripes_pay"]
+    assert "deals_fund_id_idx" in found["tenant_why"]
+    assert "no index leads with stage" in place.facts(tenant="stage")["tenant_why"]
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_what_is_found(place: Place, case: dict[str, Any]) -> None:
-    try:
-        place.do(case["setup"])
-    except psycopg.errors.FeatureNotSupported as missing:
-        pytest.skip(str(missing))  # no ICU, or no citext
-    entry, words = case.get("entry"), case["words"]
-    found = matching(place.judge(writes=False, entry=entry), words)
-    assert found.status == case.get("reading", WARN)
-    found = matching(place.judge(entry=entry), words)
-    assert found.status == case.get("writing", FAIL)
-    if case.get("mends"):
-        place.do(found.remedy)
-        assert not troubles(place.judge(entry=entry))
-
-
-def test_what_is_sound(place: Place) -> None:
-    for columns in (
-        f"(id bigint primary key, stage varchar({LONGEST}))",  # just long enough
-        "(id bigint primary key, stage text) partition by range (id)",
-    ):
-        place.do("drop table if exists deals", f"create table deals {columns}")
-        assert not troubles(place.judge())
-    place.do("drop table deals", "create table deals (id bigint primary key, stage jsonb)")
-    (finding,) = place.judge(document=True)
-    assert (finding.status, finding.found) == (OK, "jsonb, key id bigint")
-    place.do("alter table deals alter stage type json using null")
-    (finding,) = place.judge(document=True)
-    assert (finding.status, finding.found) == (FAIL, "is json; a document is jsonb")
+def test_documents(place: Place) -> None:
+    place.do("create table deals (id bigint primary key, stage jsonb)")
+    outcomes = {"jsonb": ("table__column", OK), "json": ("table__no_document", FAIL)}
+    for kind, outcome in outcomes.items():
+        place.do(f"alter table deals alter stage type {kind} using null")
+        (finding,) = place.judge(is_document=True)
+        assert (finding.code, finding.status) == outcome
+    place.do("alter table deals alter stage type jsonb using null",
+             "alter table deals enable row level security")  # fmt: skip
+    for built, status in ((False, FAIL), (True, WARN)):
+        found = troubles(place.judge(place.role(), is_document=True, is_built=built))
+        assert found == {"table__select_forbidden": status, "table__rows_hidden": WARN}
 
 
 def test_hostile_names(place: Place) -> None:
@@ -220,48 +276,54 @@ def test_hostile_names(place: Place) -> None:
         key, column = f"k{name}"[:63], name[::-1]
         parts = {"table": sql.Identifier(name), "column": sql.Identifier(column),
                  "key": sql.Identifier(key)}  # fmt: skip
-        for statement in ("create table {table} ({key} uuid primary key, {column} text)",
-                          "create index on {table} ({column})"):  # fmt: skip
-            place.connection.execute(sql.SQL(statement).format(**parts))
+        for text in ("create table {table} ({key} uuid primary key, {column} text)",
+                     "create index on {table} ({column})"):  # fmt: skip
+            place.connection.execute(sql.SQL(text).format(**parts))
         role = place.role()
-        entry = {"table": name, "column": column, "key": {key: "uuid"}}
-        found = place.facts(role, **entry)
-        assert found.exists and found.primary_key == (key,)
-        assert found.column is not None and found.column.name == column
-        assert [index.role(column) for index in found.indexes].count("key") == 1
-        assert len(found.missing_select) == 2 and found.column.quoted in found.missing_select
-        # The remedies are commands: executed, they mend it.
+        entry = {"table": name, "column": column, "key": {key: "uuid"}, "vocabulary": "stage"}
+        forbidden = {"table__select_forbidden": FAIL, "table__update_forbidden": FAIL}
         findings = place.judge(role, entry=entry)
-        for words in ("may not read", "may not update"):
-            remedy = matching(findings, words).remedy
-            assert remedy.startswith("grant ")
-            place.connection.execute(remedy.encode())
-        assert not [each for each in place.judge(role, entry=entry) if each.status == FAIL]
+        assert troubles(findings) == {**forbidden, "table__index": WARN}
+        for code in troubles(findings):
+            place.fix(one(findings, code))
+        assert troubles(place.judge(role, entry=entry)) == {}
 
 
-def test_a_name_is_not_cut_to_63_bytes(place: Place) -> None:
-    name = "n" * 63
-    place.do(f"create table {name} (id bigint primary key, stage text)")
-    assert place.facts(table=name).exists
-    assert not place.facts(table=name + "n").exists
-    assert not place.facts(table="N" * 63).exists
+def test_the_schema_must_be_usable(place: Place) -> None:
+    place.do(TABLE)
+    role = place.role("grant select, update (stage) on deals to {role}")
+    place.do(f"revoke usage on schema {place.quoted} from {role}")
+    findings = place.judge(role, writes=False)
+    assert troubles(findings) == {"table__schema_forbidden": FAIL}
+    place.fix(findings[0])
+    place.connection.read_only = True
+    with place.connection.transaction():
+        assert troubles(place.judge(role)) == {}
+    place.connection.read_only = None
 
 
-def test_keys(place: Place) -> None:
-    place.do("create table deals (a integer, b text, stage text, id bigint, primary key (b, a))")
-    right: dict[str, Any] = {"key": {"b": "text", "a": "integer"}}
-    assert place.facts(**right).primary_key == ("b", "a")
-    assert not troubles(place.judge(entry=right))
-    for wrong in ({"a": "integer", "b": "text"}, {"b": "text"}, {"id": "bigint"}):
-        finding = matching(place.judge(writes=False, entry={"key": wrong}), "the primary key of")
-        assert finding.status == FAIL and "is (b, a), not (" in finding.found
-    typed = place.judge(entry={"key": {"b": "text", "a": "bigint"}})
-    assert matching(typed, "key a is integer, not bigint").status == FAIL
-    place.do("alter table deals drop constraint deals_pkey")
-    finding = matching(place.judge(entry=right), "is (missing), not (b, a)")
-    assert finding.status == FAIL
-    place.do(finding.remedy.partition(", or ")[2])  # the remedy is a command too
-    assert not troubles(place.judge(entry=right))
+def test_more_rights_than_needed(place: Place) -> None:
+    place.do(TABLE)
+    role = place.role("grant select, insert, update, delete, truncate on deals to {role}")
+    assert troubles(place.judge(role)) == {}
+    place.settings = dataclasses.replace(place.settings, environment="production")
+    found = one(place.judge(role), "table__more_rights")
+    for right in ("update of 3 other columns", "insert", "delete", "truncate"):
+        assert right in found.message
+    assert found.status == WARN
+    assert troubles(place.judge()) == {"table__owner_rights": WARN}
+    enough = place.role("grant select, update (stage) on deals to {role}")
+    assert troubles(place.judge(enough)) == {}
+
+
+def test_row_level_security_of_an_owner(place: Place) -> None:
+    owner = place.role(f"grant create on schema {place.quoted} to {{role}}")
+    with place.acting_as(owner):
+        place.do(TABLE, "alter table deals enable row level security",
+                 "create policy mine on deals using (fund_id = 1)")  # fmt: skip
+    assert troubles(place.judge(owner)) == {}
+    place.do("alter table deals force row level security")
+    assert troubles(place.judge(owner)) == {"table__rows_hidden": FAIL}
 
 
 def test_a_partitioned_table(place: Place) -> None:
@@ -272,82 +334,75 @@ def test_a_partitioned_table(place: Place) -> None:
         "alter table odd drop column waste",
         "alter table deals attach partition odd for values from (500) to (2000)",
         "create index odd_stage on odd (stage)",
-        "create function same() returns trigger language plpgsql as 'begin return new; end'",
-        "create trigger of_all before update on deals for each row execute function same()",
-        "create trigger of_one before update of stage on odd for each row execute function same()",
+        "create trigger of_all before update on deals for each row execute function f()",
+        "create trigger of_one before update of stage on odd for each row execute function f()",
         "insert into deals select n, 'x' from generate_series(1, 1000) as n",
     )
-    found = place.facts()
-    assert (found.kind, found.partitions) == ("partitioned table", 2)
-    assert found.primary_key == ("id",)
-    assert not found.is_partition_key
-    assert {trigger.name for trigger in found.triggers if trigger.fires} == {"of_all", "of_one"}
-    assert len(found.triggers) == 2  # not once per copy
-    blockers = tables.hot_blockers(found, place.server())
-    assert [each.index.qualified.rpartition(".")[2] for each in blockers] == ["odd_stage"]
-    assert len(found.never_analyzed) == 2
+    findings = place.judge()
+    assert troubles(findings) == dict.fromkeys(
+        ("table__trigger_before", "table__index", "table__never_analyzed"), WARN
+    )
+    # not once per copy
+    assert [each.code for each in findings].count("table__trigger_before") == 2
+    assert "odd_stage" in one(findings, "table__index").message
+    assert "2 partitions" in one(findings, "table__size_unknown").message
+    assert place.facts()["estimated_rows"] is None
     place.do("analyze low", "analyze odd")
-    analyzed = place.facts()
-    assert (analyzed.never_analyzed, analyzed.estimated_rows) == ((), 1000)
+    assert "table__never_analyzed" not in troubles(place.judge())
+    assert place.facts()["estimated_rows"] == 1000
 
 
-def test_columns_generated_from_it(place: Place) -> None:
-    kinds = ["stored", "virtual"] if place.version >= 18 else ["stored"]
-    place.do(TABLE)
-    for kind in kinds:
-        place.do(f"alter table deals add of_{kind} text generated always as (stage || '!') {kind}")
-    place.do("alter table deals add unrelated int generated always as (fund_id + 1) stored")
-    found = place.facts()
-    assert found.computed_columns == tuple(f"of_{kind}" for kind in kinds)
-    assert tables.stripes_possible(found, place.server())[0]
-    place.do("create index of_generated on deals (of_stored)")
-    (blocker,) = tables.hot_blockers(place.facts(), place.server())
-    assert "has of_stored, which is generated from it, in its key" in blocker.words
-    assert not blocker.by_trigger
+def test_rows_are_estimated_by_pages(place: Place) -> None:
+    place.do("create table deals (id bigint primary key, stage text)"
+             " with (autovacuum_enabled = false)",
+             "insert into deals select n, 'x' from generate_series(1, 500) as n",
+             "analyze deals",
+             "insert into deals select n, 'x' from generate_series(501, 5000) as n")  # fmt: skip
+    assert 4000 < place.facts()["estimated_rows"] < 6000
 
 
 # ------------------------------------------------------------------------------ what costs HOT
 
 
 INDEXES = {
-    "create index i on deals (stage)": "key",
-    "create index i on deals using hash (stage)": "key",
-    "create unique index i on deals (fund_id, stage)": "key",
-    "create index i on deals (fund_id) include (stage)": "include",
-    "create index i on deals (lower(stage))": "expression",
-    "create index i on deals ((deals is null))": "expression",
-    "create index i on deals (fund_id) where stage = 'x'": "predicate",
+    "create index i on deals (stage)": "table__index",
+    "create index i on deals using hash (stage)": "table__index",
+    "create unique index i on deals (fund_id, stage)": "table__index_rule",
+    "create index i on deals (fund_id) include (stage)": "table__index",
+    "create index i on deals (lower(stage))": "table__index",
+    "create index i on deals ((deals is null))": "table__index",
+    "create index i on deals (fund_id) where stage = 'x'": "table__index",
     "create index i on deals (fund_id) where updated_at is null": "",
     "create index i on deals (fund_id, (fund_id + 1)) include (updated_at)": "",
+    "alter table deals add shown text generated always as (lower(stage)) stored;"
+    " create index i on deals (shown)": "table__index_generated",
+    "create trigger touch before update on deals for each row execute function touch();"
+    " create index i on deals (fund_id)": "",
+    "create trigger touch before update on deals for each row execute function touch();"
+    " create index i on deals (updated_at)": "table__index_by_trigger",
 }
 
 
-def test_indexes_that_contain_the_column(place: Place) -> None:
-    for statement, role in INDEXES.items():
-        place.do("drop table if exists deals", TABLE, statement)
+def test_indexes_that_cost_hot_updates(place: Place) -> None:
+    for setup, code in INDEXES.items():
+        place.do("drop table if exists deals", TABLE, setup)
+        findings = [each for each in place.judge() if each.name == "index"]
+        assert [(each.code, each.status) for each in findings] == ([(code, WARN)] if code else [])
         found = place.facts()
-        contains = [index for index in found.indexes if index.role("stage")]
-        possible, why = tables.stripes_possible(found, place.server())
-        if not role:
-            assert (contains, possible, troubles(place.judge())) == ([], True, [])
-            continue
-        (index,) = contains
-        assert index.role("stage") == role
-        assert index.bytes > 0 or "hash" not in statement
-        assert (possible, "rules out HOT updates" in why) == (False, True)
-        finding = matching(place.judge(), f"has the column, in its {role}")
-        assert finding.status == WARN
+        assert (found["is_hot_possible"], found["stripes_pay"]) == (not code, not code)
         # The server agrees: an update of the column is HOT exactly without this index.
-        assert hot_updates(place) == 0
-        if "unique" in statement:  # a rule of the application: nobody is told to drop it
-            assert "drop" not in finding.remedy
-            continue
-        place.do(finding.remedy.partition(" for the run")[0].replace(" concurrently", ""))
-        assert hot_updates(place) == 1
+        assert hot_updates(place) == (not code)
+        if code:
+            (finding,) = findings
+            assert found["stripes_why"].startswith(finding.message.split(":")[0])
+            assert finding.subject == ("deals" if "trigger" in code else "deals.stage")
+        if code == "table__index":
+            place.fix(finding)
+            assert hot_updates(place) == 1
 
 
 def hot_updates(place: Place) -> int:
-    """1 where an update of the column writes to no index."""
+    """1 if an update of the column writes to no index."""
     place.do("truncate deals", "insert into deals values (1, 1, 'a')",
              "select pg_stat_force_next_flush()")  # fmt: skip
     ask = "select n_tup_hot_upd from pg_stat_all_tables where relid = 'deals'::regclass"
@@ -359,331 +414,140 @@ def hot_updates(place: Place) -> int:
 
 def test_brin_is_in_the_way_up_to_15(place: Place) -> None:
     place.do(TABLE, "create index i on deals using brin (stage)")
-    possible, _ = tables.stripes_possible(place.facts(), place.server())
+    possible = place.facts()["is_hot_possible"]
     assert possible == (place.version >= 16) == (hot_updates(place) == 1)
-
-
-TOUCH = """
-    create function touch() returns trigger language plpgsql as $$
-    begin
-        new.updated_at := now();
-        if new.fund_id = 7 then return new; end if;
-        return new;
-    end $$;
-    create trigger touch before update on deals for each row execute function touch()
-"""
-
-
-def test_an_index_on_what_a_trigger_sets(place: Place) -> None:
-    place.do(TABLE, TOUCH, "create index on deals (fund_id)")
-    (trigger,) = place.facts().triggers
-    assert trigger.sets_columns == ("updated_at",)  # fund_id is compared, not set
-    assert tables.stripes_possible(place.facts(), place.server())[0]
-    assert hot_updates(place) == 1
-    place.do("create index on deals (updated_at)")
-    possible, why = tables.stripes_possible(place.facts(), place.server())
-    assert (possible, "has updated_at, which trigger touch sets" in why) == (False, True)
-    assert matching(place.judge(), "no HOT update").subject == "deals"
-    assert hot_updates(place) == 0
-
-
-def test_triggers(place: Place) -> None:
-    place.do(
-        TABLE,
-        "create function f() returns trigger language plpgsql as 'begin return new; end'",
-        "create trigger b before insert or update on deals for each row execute function f()",
-        "create trigger c after update on deals for each row execute function f()",
-        "create trigger d after update on deals for each statement execute function f()",
-        "create trigger other before update of fund_id on deals for each row execute function f()",
-        "create trigger off before update on deals for each row execute function f()",
-        "alter table deals disable trigger off",
-        "create trigger copy before update on deals for each row execute function f()",
-        "alter table deals enable replica trigger copy",
-        "create trigger gone after delete on deals for each row execute function f()",
-    )
-    found = {trigger.name: trigger for trigger in place.facts().triggers}
-    assert {name for name, trigger in found.items() if trigger.fires} == {"b", "c", "d"}
-    assert {name for name, trigger in found.items() if not trigger.is_enabled} == {"off", "copy"}
-    assert (found["b"].timing, found["b"].events, found["b"].is_row) == (
-        "before", "insert or update", True
-    )  # fmt: skip
-    findings = place.judge()
-    assert matching(findings, "trigger b (").found.endswith("may change other columns")
-    assert matching(findings, "trigger c (").found.endswith("after update, once per row")
-    assert matching(findings, "trigger d (").found.endswith("after update, once per batch")
-    assert {each.status for each in findings} == {OK, WARN}
-    assert len(troubles(findings)) == 3
-
-
-# ------------------------------------------------------------------------------ what refuses
-
-
-def test_constraints_on_the_column(place: Place) -> None:
-    place.do("create table stages (name text primary key)",
-             TABLE.replace("stage text", "stage text unique check (stage <> '')"
-                           " references stages (name)"),
-             "alter table deals add check (fund_id > 0)",
-             "create table notes (deal_stage text references deals (stage))")  # fmt: skip
-    kinds = {each.kind: each.name for each in place.facts().constraints}
-    assert kinds == {
-        "check": "deals_stage_check",
-        "foreign key": "deals_stage_fkey",
-        "referenced by": "notes_deal_stage_fkey",
-        "unique": "deals_stage_key",
-    }
-    for words in ("check deals_stage_check", "foreign key deals_stage_fkey",
-                  "referenced by notes_deal_stage_fkey"):  # fmt: skip
-        assert matching(place.judge(), words).status == WARN
-    assert matching(place.judge(), "no HOT update").remedy == "expect more WAL and growth"
-
-
-def test_row_level_security(place: Place) -> None:
-    owner = place.role(f"grant create on schema {place.quoted} to {{role}}")
-    with place.acting_as(owner):
-        place.do(TABLE, "alter table deals enable row level security",
-                 "create policy mine on deals using (fund_id = 1)")  # fmt: skip
-    role = place.role("grant select, update (stage) on deals to {role}")
-    assert not place.facts().row_security_active  # a superuser sees all
-    assert not place.facts(owner).row_security_active
-    assert place.facts(role).row_security_active
-    found = both(place, "row-level security may hide rows", role)
-    place.do(found.remedy)
-    assert not [each for each in place.judge(role) if each.status == FAIL]
-    place.do("alter table deals force row level security")
-    assert place.facts(owner).row_security_active
-
-
-def test_replica_identity(place: Place) -> None:
-    place.do(TABLE, "insert into deals values (1, 1, 'a')", "analyze deals",
-             "create publication inserts for table deals with (publish = 'insert')")  # fmt: skip
-    assert place.facts().publications == ()
-    place.do("drop publication inserts")
-    for identity in ("nothing", "full"):
-        place.do(f"alter table deals replica identity {identity}")
-        assert place.facts().replica_identities == (identity,)
-        assert not troubles(place.judge())
-        place.do("create publication p for table deals")
-        assert place.facts().publications == ("p",)
-        if identity == "nothing":
-            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
-                place.do("update deals set stage = 'b'")
-            found = both(place, "without a replica identity: updates are refused")
-        else:
-            found = matching(place.judge(), "whole rows go to the log")
-            assert found.status == WARN
-        place.do(found.remedy, "update deals set stage = 'b'", "drop publication p")
-    place.do("create publication every for all tables")
-    assert place.facts().publications == ("every",)
-    place.do("drop publication every")
-
-
-# ------------------------------------------------------------------------------ rights, statistics
-
-
-def test_rights(place: Place) -> None:
-    place.do(TABLE)
-    operator = place.role("grant select (id, stage), update (stage) on deals to {role}")
-    found = place.facts(operator)
-    assert (found.missing_select, found.may_update, found.more_rights) == ((), True, ())
-    assert not troubles(place.judge(operator, production=True))
-    missing = place.judge(operator, entry={"tenant": "fund_id"})
-    assert matching(missing, f"role {operator} may not read fund_id").status == FAIL
-    reader = place.role("grant select on deals to {role}")
-    place.do(both(place, f"role {reader} may not update it", reader).remedy)
-    assert not troubles(place.judge(reader))
-    nobody = place.role()
-    place.connection.read_only = True
-    with place.connection.transaction():
-        assert place.facts(nobody).exists
-        assert place.server(nobody).role == nobody
-    place.connection.read_only = None
-    place.do(f"revoke usage on schema {place.quoted} from {nobody}")
-    findings = place.judge(nobody, writes=False)
-    for words in ("may not use schema", "may not read id, stage"):
-        finding = matching(findings, words)
-        assert finding.status == FAIL
-        place.do(finding.remedy)
-    assert FAIL not in {each.status for each in place.judge(nobody, writes=False)}
-    owner = place.role("grant select, insert, update, delete, truncate on deals to {role}")
-    wanted = ("update of 3 other columns", "insert", "delete", "truncate")
-    assert place.facts(owner).more_rights == wanted
-    assert not troubles(place.judge(owner))
-    more = matching(place.judge(owner, production=True), "may do more than a migration needs")
-    assert more.status == WARN and all(right in more.found for right in wanted)
-
-
-def test_statistics_and_fillfactor(place: Place) -> None:
-    place.do("create table deals (id bigint primary key, stage text)"
-             " with (fillfactor = 70, autovacuum_enabled = false)")  # fmt: skip
-    assert (place.facts().fillfactor, place.facts().never_analyzed) == (70, ())  # empty
-    place.do("insert into deals select n, 'x' from generate_series(1, 500) as n")
-    assert len(place.facts().never_analyzed) == 1
-    assert place.facts().estimated_rows is None
-    finding = matching(place.judge(), "never analyzed")
-    assert finding.status == WARN
-    place.do(finding.remedy)
-    assert place.facts().estimated_rows == 500
-    assert not troubles(place.judge())
-    place.do("insert into deals select n, 'x' from generate_series(501, 5000) as n")
-    rows = place.facts().estimated_rows
-    assert rows is not None and 4000 < rows < 6000  # by its pages, not by the last analyze
 
 
 # ------------------------------------------------------------------------------ the server
 
 
-def finding_of(server_facts: ServerFacts, subject: str, writes: bool = True) -> Finding:
-    (found,) = (
-        each
-        for each in tables.judge_server(server_facts, writes=writes, marks=MARKS)
-        if each.subject == subject
+@pytest.mark.parametrize("case", SERVERS.values(), ids=SERVERS)
+def test_what_is_found_about_a_server(place: Place, case: dict[str, Any]) -> None:
+    if case.get("ledger"):
+        place.do(*(f"create table {name} ()" for name in ledger.RELATIONS))
+    place.do(case.get("setup", "select"))
+    plant = dict(case.get("plant", {}))
+    for name, (text, columns) in CATALOGS.items():
+        if name in case:
+            plant[text] = f"from {rows_of(name, case[name])} as {columns}"
+    if "senders" in case or "slots" in case:
+        plant["pg_current_wal_lsn()"] = "cast('F/0' as pg_lsn)"
+    role = (
+        place.role(*(f"grant {each} to {{role}}" for each in case["grants"]))
+        if "grants" in case
+        else None
     )
-    return found
+    for writes in (True, False):
+        findings = place.server(role, writes, case.get("marks", {}), plant)
+        for code, status in case["codes"].items():
+            for_run, for_reader = status if isinstance(status, list) else (status, status)
+            assert {each.status for each in findings if each.code == code} == {
+                for_run if writes else for_reader
+            }, code
+        assert case.get("not") not in {each.code for each in findings}
+    first = next(each for each in findings if each.code == next(iter(case["codes"])))
+    assert case.get("says", "") in first.message
+    if "fixes" in case:
+        place.fix(first)
+        assert one(place.server(role), case["fixes"]).status == OK
 
 
-def test_the_server(place: Place) -> None:
-    # at the same time another test may have a receiver of the log on this server
-    found = dataclasses.replace(place.server(), replicas=(), slots=())
-    assert (found.version, found.is_standby, found.behind_pooler) == (place.version, False, False)
-    assert (found.deadlock_timeout_ms, found.lock_timeout_ms) == (1000, 0)
-    assert found.wal_level == "replica"
-    assert found.sees_activity  # a superuser
-    for subject in ("version", "standby", "pooler", "pg_monitor", "timeouts", "replicas", "slots"):
-        assert finding_of(found, subject).status == OK, subject
-    for change in ({"version": 14}, {"is_standby": True}):
-        judged = tables.judge_server(
-            dataclasses.replace(found, **change), writes=False, marks=MARKS
-        )
-        assert FAIL in {each.status for each in judged}
-
-    for setting, status in (
-        ("deadlock_timeout = '100ms'", WARN),
-        ("deadlock_timeout = '250ms'", OK),
-        ("statement_timeout = '30s'", WARN),
-    ):
-        place.do(f"set {setting}")
-        assert finding_of(place.server(), "timeouts").status == status
-    role = place.role()
-    finding = finding_of(place.server(role), "pg_monitor")
-    assert finding.status == WARN
-    place.do(finding.remedy)
-    assert finding_of(place.server(role), "pg_monitor").status == OK
+def rows_of(name: str, rows: Sequence[Sequence[Any]]) -> str:
+    """VALUES in place of a catalog; no row at all is a selection of none."""
+    forms = {
+        "holders": "{}, {}, cast({} as int), cast({} as text), cast({} as numeric), {}, {}, {}",
+        "senders": "{}, cast({} as text), null, cast(null as pg_lsn), cast('F/0' as pg_lsn)"
+                   " - cast({} as numeric), cast(null as interval), {} * interval '1 s'",
+        "slots": "cast('a' as name), {}, cast('F/0' as pg_lsn) - cast({} as numeric),"
+                 " cast(null as int), cast(null as xid)",
+    }  # fmt: skip
+    texts = [forms[name].format(*each) for each in rows or [[1, "null", "null", 0]]]
+    values = f"(values {', '.join(f'({text})' for text in texts)})"
+    return values if rows else f"(select * from {values} as v where false)"
 
 
-def test_an_old_snapshot(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sound_server(place: Place) -> None:
+    findings = place.server()
+    codes = {each.code for each in findings}
+    assert {"server__version", "server__writable", "server__direct", "server__monitor",
+            "server__timeouts", "server__encoding"} <= codes  # fmt: skip
+    with proxies.pooler(place.conninfo) as pool:
+        conninfo = psycopg.conninfo.make_conninfo(place.conninfo, port=pool.port)
+        with psycopg.connect(conninfo) as connection:
+            found = tables.server(place.settings, connection, place.named, writes=True)
+    assert one(found, "server__pooled").status == OK
+
+
+def test_what_cannot_be_read_is_an_error_that_forbids_a_run(place: Place) -> None:
+    place.do(TABLE)
+    broken = place.named["table__findings"]._replace(sql="select 1 / 0", parameters=())
+    with place.connection.transaction():
+        assert place.judge()  # also in the transaction of a caller, which goes on
+        named = {**place.named, "table__findings": broken}
+        values = {"writes": True, "is_document": False, "is_built": True}
+        for known, reason in ((named, "division by zero"), ({}, "no statement")):
+            (found,) = tables.column(place.settings, place.connection, known, ENTRY, **values)
+            assert (found.code, found.status) == ("table__unread", ERROR)
+            assert reason in found.message
+        with pytest.raises(TrueupError, match="division by zero"):
+            plan.examine(place.settings, place.connection, named, [ENTRY])
+
+
+def test_an_old_snapshot(place: Place) -> None:
     place.do(TABLE)
     role = place.role()
     elsewhere = psycopg.conninfo.make_conninfo(place.conninfo, dbname="template1")
     with (
         psycopg.connect(place.conninfo, application_name="a report") as other,
-        psycopg.connect(elsewhere) as far,
+        psycopg.connect(elsewhere, application_name="elsewhere") as far,
     ):
         for each in (other, far):
             each.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             each.execute("select")
         pid = other.info.backend_pid
-        assert far.info.backend_pid not in [each.pid for each in place.server().snapshots]
 
-        def seen(role: str | None = None) -> tables.Snapshot:
-            (found,) = (each for each in place.server(role).snapshots if each.pid == pid)
-            return found
+        def seen(role: str | None = None, plant: Mapping[str, str] = {}) -> list[str]:
+            found = place.server(role, plant=plant)
+            assert "elsewhere" not in str(found)  # a session of another database
+            return [each.code for each in found if str(pid) in each.message]
 
-        assert (seen().kind, seen().name, seen().state) == (
-            "session", "a report", "idle in transaction"
-        )  # fmt: skip
-        assert not seen().is_old
-        # Who may not see how old it is must not take it for young.
-        assert seen(role).age_seconds is None and seen(role).is_old
-        possible, why = tables.stripes_possible(place.facts(), place.server(role))
-        assert (possible, "of an age that this role cannot see" in why) == (False, True)
-        monkeypatch.setattr(tables, "OLD_SECONDS", 0.05)
+        assert seen() == []
+        # A role that may not see how old it is must not take it for young.
+        assert seen(role) == ["server__transaction_unseen"]
+        assert not place.facts(role)["stripes_pay"]
         time.sleep(0.1)
-        assert seen().is_old
-        possible, why = tables.stripes_possible(place.facts(), place.server())
-        assert (possible, f"process {pid}" in why) == (False, True)
-        warned = [
-            each for each in tables.judge_server(place.server(), writes=True, marks=MARKS)
-            if each.subject == "snapshots" and str(pid) in each.remedy
-        ]  # fmt: skip
-        assert [(each.status, "a run waits" in each.found) for each in warned] == [(WARN, True)]
+        assert seen(plant={"age_seconds > 60": "age_seconds > 0.05"}) == ["server__transaction_old"]
+        place.named = {name: each._replace(sql=each.sql.replace("> 60\n", "> 0.05\n"))
+                       for name, each in place.named.items()}  # fmt: skip
+        found = place.facts()
+        assert (found["is_hot_possible"], found["stripes_pay"]) == (True, False)
+        assert f"process {pid}" in found["stripes_why"]
         other.rollback()
-        assert pid not in [each.pid for each in place.server().snapshots]
+        assert place.facts()["stripes_pay"]
 
 
-def test_which_snapshots_are_old() -> None:
-    for snapshot, is_old in {
-        ("session", "a", 1, "active", 59.0, 10**6, True, False): False,
-        ("session", "a", 1, "active", 61.0, 0, True, False): True,
-        ("session", "a", 1, None, None, 0, True, False): True,
-        ("prepared transaction", "a", None, "prepared", 61.0, 0, True, False): True,
-        ("session", "walreceiver", 1, "active", None, 5, True, True): False,
-        ("session", "walreceiver", 1, "active", None, 10**5, True, True): True,
-        ("replication slot", "a", None, "inactive", None, 5, False, True): True,
-    }.items():
-        assert tables.Snapshot(*snapshot).is_old == is_old, snapshot
-        assert tables.Snapshot(*snapshot).label.startswith(f"{snapshot[0]} {snapshot[1]}")
-
-
-def test_replicas_and_slots(place: Place, tmp_path: Path) -> None:
+def test_a_real_receiver_and_its_slot(place: Place, tmp_path: Path) -> None:
     """pg_receivewal stands for a standby: it receives the log by a slot and says how far it is."""
     slot = f"slot_{uuid.uuid4().hex[:8]}"
-    role = place.role()
     place.do(f"select pg_create_physical_replication_slot('{slot}', true)")
     receiver = subprocess.Popen(
         [standby.BINARIES / "pg_receivewal", "-D", tmp_path, "-S", slot, "-d", place.conninfo,
          "--no-password", "--synchronous"],
     )  # fmt: skip
+
+    def codes(role: str | None = None, **marks: float) -> set[str]:
+        return {each.code for each in place.server(role, marks=marks)}
+
     try:
-        fire.until(lambda: [each.state for each in place.server().replicas] == ["streaming"])
-        found = place.server()
-        (replica,) = found.replicas
-        assert replica.lag_bytes is not None and replica.lag_bytes < MARKS["replica_bytes"].stop
-        assert finding_of(found, "replicas").status == OK
-        (kept,) = (each for each in found.slots if each.name == slot)
-        assert kept.is_active and kept.kept_bytes is not None
-        blind = finding_of(place.server(role), "replicas")
-        assert (blind.status, "cannot be seen" in blind.found) == (WARN, True)
-        behind = dataclasses.replace(
-            found, replicas=(dataclasses.replace(replica, lag_bytes=10**9),),
-            slots=(dataclasses.replace(kept, kept_bytes=2 * 1024**3),),
-        )  # fmt: skip
-        assert "954 MB" in finding_of(behind, "replicas").found
-        assert finding_of(behind, "replicas").status == WARN
-        assert "keeps 2048 MB of log" in finding_of(behind, "slots").found
+        fire.until(lambda: "server__standby_follows" in codes())
+        assert "server__standby_unseen" in codes(place.role())
+        place.do("select pg_logical_emit_message(false, 'x', repeat('x', 100000))")
+        assert "server__slot_behind" in codes(slot_bytes=0)
     finally:
         receiver.terminate()
         receiver.wait(60)
-        fire.until(lambda: not any(each.is_active for each in place.server().slots))
+        fire.until(lambda: "server__slot_behind" not in codes(slot_bytes=0))
         place.do(f"select pg_drop_replication_slot('{slot}')")
-
-
-def test_a_pooler(place: Place) -> None:
-    with proxies.pooler(place.conninfo) as pool:
-        conninfo = psycopg.conninfo.make_conninfo(place.conninfo, port=pool.port)
-        with psycopg.connect(conninfo) as connection:
-            found = tables.server_facts(place.named, connection)
-    assert found.behind_pooler
-    assert finding_of(found, "pooler").found.startswith("a pooler is in between")
-
-
-def test_the_ledger(place: Place) -> None:
-    found = place.server(ledger_schema=place.schema)
-    assert found.ledger.is_absent
-    assert finding_of(found, "ledger", writes=False).status == WARN
-    finding = finding_of(found, "ledger")
-    assert (finding.status, finding.found.startswith("no ledger in schema")) == (FAIL, True)
-    assert "trueup ledger init" in finding.remedy
-    for name in ledger.RELATIONS[1:]:
-        place.do(f"create table {name} ()")
-    finding = finding_of(place.server(ledger_schema=place.schema), "ledger")
-    assert (finding.status, f"lacks {ledger.RELATIONS[0]}" in finding.found) == (FAIL, True)
-    place.do(f"create table {ledger.RELATIONS[0]} ()")
-    assert finding_of(place.server(ledger_schema=place.schema), "ledger").status == OK
-    role = place.role(f"grant select, insert on all tables in schema {place.quoted} to {{role}}")
-    rights = place.server(role, ledger_schema=place.schema).ledger.missing_rights
-    assert rights == tuple(f"update on {name}" for name in tables.UPDATED_LEDGER)
-    finding = finding_of(place.server(role, ledger_schema=place.schema), "ledger")
-    assert (finding.status, "update on migration_runs" in finding.found) == (FAIL, True)
 
 
 # ------------------------------------------------------------------------------ doctor
@@ -699,11 +563,12 @@ def test_doctor_is_content_with_a_role_that_may_only_read(app: App) -> None:
             environment = {**app.environment, "PGUSER": role, "PGPASSWORD": "reader"}
             done = trueup(app.project, "doctor", **environment)
             assert (done.returncode, done.stderr) == (0, ""), done.stdout
-            update = f"grant update (stage) on public.portfoliocompanies to {role}"
+            update = f"    grant update (stage) on public.portfoliocompanies to {role};"
             lines = done.stdout.splitlines()
-            (line,) = (line for line in lines if line.endswith(update))
-            assert line.startswith("! portfoliocompanies.stage ")
-            assert len(lines) == len(set(lines))  # what concerns a table is said once
+            before = lines[lines.index(update) - 1]
+            assert before.startswith("! portfoliocompanies.stage ")
+            found = [line for line in lines if line[0] != " "]
+            assert len(found) == len(set(found))  # what concerns a table is said once
         finally:
             connection.execute(f"drop owned by {role} cascade")
             connection.execute(f"drop role {role}")
