@@ -277,7 +277,8 @@ where
 returning control.table_name, control.column_name;
 
 -- name: renew_lease(run_id, lease_token, lease_seconds)
--- No row: the lease is lost, another runner works on the run. It does not wait for open batches.
+-- No row: the lease is lost, another runner works on the run. It does not wait for open batches, so
+-- a long one does not cost the lease.
 update {{ ref('stage_migration_control') }} as control
 set
     lease_until = now() + make_interval(secs => $3),
@@ -286,6 +287,17 @@ where
     control.run_id = $1
     and control.lease_token = $2
 returning control.table_name;
+
+-- name: await_batches(run_id, lease_token)
+-- After a lost connection: waits for the transactions whose answer was lost.
+select batches.batch_id
+from {{ ref('stage_migration_batches') }} as batches
+where
+    batches.run_id = $1
+    and batches.lease_token = $2
+    and batches.status = 'running'
+order by batches.batch_id
+for no key update;
 
 -- name: claim_range(run_id, lease_token, lease_seconds, held_batches)
 -- The next key range with its open batches, for a worker of the runner that holds the run. Running

@@ -65,8 +65,8 @@
             'facts': [],
             'pending_index': [],
             'books': [
-                'batch_state', 'batch_totals', 'begin_batch', 'begin_reading', 'brake_*',
-                'close_batches', 'control_state', 'finish_piece', 'flush_statistics',
+                'await_batches', 'batch_state', 'batch_totals', 'begin_batch', 'begin_reading',
+                'brake_*', 'close_batches', 'control_state', 'finish_piece', 'flush_statistics',
                 'lock_columns', 'note_brake', 'note_counters', 'note_options', 'note_progress',
                 'other_runners', 'plan_digest', 'release', 'renew_lease', 'reopen_failed',
                 'run_columns', 'run_places', 'set_pace', 'set_run_status', 'take_lease',

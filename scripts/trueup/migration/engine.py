@@ -331,8 +331,12 @@ class Runner:
         return worker
 
     def _renew_after_reconnect(self, worker: Worker) -> None:
-        """After a lost connection another runner may hold the lease; raises LeaseLost then."""
+        """After a lost connection another runner may hold the lease; raises LeaseLost then.
+
+        Waits for the transactions whose answer was lost, so that they are seen from here on.
+        """
         if self.holds_lease:
+            worker.session.rows("await_batches", **self.shared.hold)
             worker.renew(at_once=True)
 
     def _measure(self, when: str) -> None:

@@ -179,7 +179,7 @@ def nothing(settings: Settings, connected: Connection, made: Rollback) -> str:
     if not made.reasons:
         return f"Run {short} has changed no row."
     listed = ", ".join(f"{rows:,} {reason}" for reason, rows in sorted(made.reasons.items()))
-    told = f"Of run {short} no row can be restored: {listed}."
+    told = f"No row of run {short} can be restored: {listed}."
     earlier = statements.statement(settings, "rollback__earlier")
     for (other,) in earlier.run(connected, run_id=made.reverted.run_id):
         told += f"\nIt was rolled back by run {other}; `trueup rollback {other}` undoes that."

@@ -197,7 +197,7 @@ def test_the_command_makes_it_and_says_what_is_missing(app: App) -> None:
         assert done.returncode == 0, done.stderr
         head, ready = done.stdout.splitlines()
         assert f"database {app.database}" in head
-        assert ready == "The ledger is ready: 14 tables and views in schema books."
+        assert ready == "The ledger is ready: 15 tables and views in schema books."
         ledger.check(connection, "books", settings(app))
         assert app.query(schemas) == sorted([*before, ("books",)])
 

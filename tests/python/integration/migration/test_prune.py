@@ -23,7 +23,7 @@ PRUNE = ("ledger", "prune", "--older-than", "90d")
 THINNED = ("migration_baselines", "migration_value_map")
 TABLES = (*THINNED, "migration_runs", "stage_migration_batches", "stage_migration_control",
           "verification_runs", "verification_results", "stage_normalization_changes",
-          "migration_quarantine", "migration_conflicts")  # fmt: skip
+          "migration_audit", "migration_quarantine", "migration_conflicts")  # fmt: skip
 LOG = f"select * from {LEDGER}.stage_normalization_log order by run_at, batch_id, row_id"
 
 
