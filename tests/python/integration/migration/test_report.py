@@ -51,7 +51,8 @@ Cells = dict[tuple[str, int], tuple[str | None, str | None]]
 class Document(dict[str, Any]):
     """A report; its keys are attributes, too."""
 
-    __getattr__ = dict.__getitem__
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
 
 
 @dataclass
@@ -625,10 +626,10 @@ def test_a_rollback_is_shown_in_its_own_direction(built: App) -> None:
     assert {(t["gathered_value"], t["spellings"]) for t in one.targets} == {
         (t["gathered_value"], t["spellings"]) for t in first.targets if t["left_because"] is None
     }
-    restored = {(v["value_after"], v["value_before"]): v["rows_changed"] for v in one.values}
+    restored = {(v["value_after"], v["value_before"]): v["rows_changed"] for v in one["values"]}
     changed = {
         (v["value_before"], v["value_after"]): v["rows_changed"]
-        for v in first.values
+        for v in first["values"]
         if v["is_planned"]
     }
     assert restored.keys() == changed.keys()
