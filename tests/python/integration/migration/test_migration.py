@@ -114,7 +114,7 @@ def test_only_the_tenants_that_were_asked_for(built: App) -> None:
         assert outcome.status == "completed" and outcome.totals["rows_updated"] > 0
         assert built.query(f"{outside} order by id") == before
         assert migration.make_plan(built, scope).rows_planned == 0
-    with pytest.raises(TrueupError, match="--tenant 03, x: no row"):
+    with pytest.raises(TrueupError, match="--tenant 03, x: the tables in scope have no such row"):
         migration.make_plan(built, plan.Scope(tenants=("3", "03", "x")))
     assert len(run_statuses(built)) == 4
     built.query("delete from investments where fund_id is null")  # this is no mistake
