@@ -14,32 +14,21 @@ from typing import Any, TypeVar
 
 from psycopg import IsolationLevel
 
-from trueup import __version__, findings
+from trueup import __version__
 from trueup.core import config, connection, ledger, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement
 from trueup.migration import tables
-from trueup.migration.report_judgement import server_work, sign_off, verdict
-from trueup.migration.report_records import (
-    MET,
-    NOT_MET,
-    OPEN,
-    Audit,
-    Column,
-    Durations,
-    Listed,
-    Report,
-)
+from trueup.migration.report_judgement import server_work, sign_off, standbys, verdict
+from trueup.migration.report_records import Audit, Column, Durations, Listed, Report
 
 BREAK_SECONDS = 60.0  # without a batch: not drawn as time that was worked
 POINTS = 1500  # batches that stand in a report one by one
 PARTS = 80  # of the time that was worked, for rows over time
 LISTED = 1000  # values of a column that change, and that stay; tenants of a column; rows of a list
 SAMPLE = 12  # changed rows for a person to read
-STANDBYS = "server__standby_"  # how codes of findings about standbys begin
-UNJUDGED = {"server__standby_unseen", "server__standby_unlimited"}
 
 Record = TypeVar("Record")
 
@@ -89,7 +78,7 @@ def make(
     connected.rollback()
     checks = verified(target)
     connected.rollback()
-    standbys = _standbys(settings, connected)
+    followers = standbys(tables.server(settings, connected, found, writes=False))
     address = connection.describe(connected, settings)
     connected.rollback()
     return Report(
@@ -106,7 +95,7 @@ def make(
             "role": more["role_name"],
             "postgres_version": more["postgres_version"],
             "address": address,
-            "standbys": standbys[1],
+            "standbys": followers[1],
         },
         totals=totals,
         columns=columns,
@@ -115,7 +104,7 @@ def make(
         predictions=predictions,
         audit=audit,
         verification=checks,
-        sign_off=sign_off(target, totals, audit, checks, len(read["sample"]), standbys),
+        sign_off=sign_off(target, totals, audit, checks, len(read["sample"]), followers),
         **read,
     )
 
@@ -177,20 +166,6 @@ def _totals(columns: Iterable[Column]) -> dict[str, int]:
              "batches_completed", "batches_failed", "batches_cancelled")  # fmt: skip
     found = list(columns)
     return {name: sum(getattr(column, name) for column in found) for name in names}
-
-
-def _standbys(settings: Settings, connected: Connection) -> tuple[str, str]:
-    """Whether standbys have caught up, as far as it can be seen now: state and evidence.
-
-    The marks of the brakes decide; if these are switched off, a person must.
-    """
-    named = statements.statements(settings)
-    found = [each for each in tables.server(settings, connected, named, writes=False)
-             if each.code.startswith(STANDBYS)]  # fmt: skip
-    text = "; ".join(each.message for each in found) + " when this report was made"
-    if not found or UNJUDGED & {each.code for each in found}:
-        return OPEN, text
-    return (NOT_MET if findings.failed(found, is_strict=True) else MET), text
 
 
 def _records(

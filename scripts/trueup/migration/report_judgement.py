@@ -7,6 +7,8 @@ from typing import Any
 
 from trueup.core import runs
 from trueup.core.runs import ROLLBACK
+from trueup.findings import Finding
+from trueup.findings import failed as has_failed
 from trueup.migration.report_records import (
     FAILED,
     MET,
@@ -23,6 +25,8 @@ from trueup.migration.report_records import (
 from trueup.show.terminal import counted
 
 UNMET = ("fail", "error")  # statuses of a check
+STANDBYS = "server__standby_"  # how codes of findings about standbys begin
+UNJUDGED = {"server__standby_unseen", "server__standby_unlimited"}
 
 
 def verdict(
@@ -102,6 +106,18 @@ def server_work(columns: Iterable[Column]) -> ServerWork:
             found.append(Updates(table, updates, hot))
     written = max(end for _, end in log) - min(start for start, _ in log) if log else -1
     return ServerWork(found, written if written >= 0 else None)
+
+
+def standbys(findings: Iterable[Finding]) -> tuple[str, str]:
+    """Whether standbys have caught up, as far as it can be seen now: state and evidence.
+
+    The marks of the brakes decide; if these are switched off, or nothing was read, a person must.
+    """
+    found = [each for each in findings if each.code.startswith(STANDBYS)]
+    text = "; ".join(each.message for each in found) + " when this report was made"
+    if not found or UNJUDGED & {each.code for each in found}:
+        return OPEN, text
+    return (NOT_MET if has_failed(found, is_strict=True) else MET), text
 
 
 def sign_off(

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from trueup.migration.report_judgement import server_work, verdict
-from trueup.migration.report_records import Column
+from trueup.findings import Finding
+from trueup.migration.report_judgement import server_work, standbys, verdict
+from trueup.migration.report_records import MET, NOT_MET, OPEN, Column
 
 COLUMN = Column(
     table_name="t", column_name="c", status="completed", notes=None, brake=None, target_ms=50,
@@ -33,6 +34,23 @@ def test_counters_of_a_table_are_not_added_up_over_its_columns() -> None:
         ("t", 100, 80), ("u", 100, 80)
     ]  # fmt: skip
     assert found.wal_bytes == 8000
+
+
+@pytest.mark.parametrize(
+    ("state", "findings"),
+    [
+        (MET, {"standby_none": "ok", "slot_behind": "warn"}),
+        (MET, {"standby_follows": "ok", "standby_starting": "ok"}),
+        (NOT_MET, {"standby_follows": "ok", "standby_behind": "warn"}),
+        (OPEN, {"standby_behind": "warn", "standby_unseen": "warn"}),
+        (OPEN, {"standby_unlimited": "info"}),
+        (OPEN, {"unread": "error"}),
+    ],
+)
+def test_whether_standbys_have_caught_up(state: str, findings: dict[str, str]) -> None:
+    found = [Finding("server", f"server__{code}", "replicas", "", status, "so far")
+             for code, status in findings.items()]  # fmt: skip
+    assert standbys(found)[0] == state
 
 
 @pytest.mark.parametrize(
