@@ -3,8 +3,8 @@
 
 -- name: store_run(run_id, kind, record, options, statements, vocabulary_version, sources_sha256,
 --     sql_sha256, git_commit, operator, environment, reverts_run_id)
--- A run that nobody has begun; seal_run completes it. What was written by the transaction
--- planned_xid or a later one is not in the plan's snapshot.
+-- A run that nobody has begun; seal_run completes it. planned_snapshot says which transactions the
+-- plan has seen.
 insert into {{ ref('migration_runs') }} (
     run_id, kind, status, record, options, statements, vocabulary_version, sources_sha256,
     plan_sha256, sql_sha256, git_commit, operator, environment, reverts_run_id
@@ -15,7 +15,7 @@ select
     'planned' as status,
     cast($3 as jsonb) as record,
     cast($4 as jsonb) || jsonb_build_object(
-        'planned_xid', cast(pg_snapshot_xmin(pg_current_snapshot()) as text)
+        'planned_snapshot', cast(pg_current_snapshot() as text)
     ) as options,
     cast($5 as jsonb) as statements,
     $6 as vocabulary_version,

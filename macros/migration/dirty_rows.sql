@@ -5,13 +5,15 @@
     dirty_rows(entry, condition, run_id='$1') expects CTEs runs and batches (all of the ledger's
     models), a condition on `application`, and the run's id as SQL. It defines, last,
     dirty_rows(row_key, raw_value, is_missed). A row is missed if the plan saw it and the run never
-    changed it. A row that was written after the plan is not missed: the transaction that wrote it
-    is younger than the plan. Transactions of this run for another column do not count; the audit
+    changed it. A row that was written after the plan is not missed: the plan's snapshot does not
+    see the transaction that wrote it. Transactions of this run for another column do not count; the audit
     identifies them, because an entry is written in the transaction of its rows.
 -#}
 {%- macro dirty_rows(entry, condition, run_id='$1') -%}
 planned_runs as (
-    select age(cast(cast(runs.options ->> 'planned_xid' as xid8) as xid)) as age_of_plan
+    select
+        cast(runs.options ->> 'planned_snapshot' as pg_snapshot) as planned_snapshot,
+        cast(cast(pg_snapshot_xmax(pg_current_snapshot()) as text) as bigint) as next_xid
     from runs
     where runs.run_id = {{ run_id }}
 ),

@@ -10,7 +10,7 @@ from trueup.show.figures import Part, Plot, Row
 from trueup.show.terminal import bytes_text, duration
 from trueup.show.words import LEFT
 
-INTERNAL = ("planned_xid",)  # options that tell people nothing
+INTERNAL = ("planned_snapshot",)  # options that tell people nothing
 
 
 def build(report: Row) -> str:

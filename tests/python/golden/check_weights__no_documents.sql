@@ -1,11 +1,11 @@
 results as (
     select
-        'weight_sums' as check_id,
-        'pass' as status,
+        'weight_sums' as code,
+        'ok' as status,
         'weights of every document sum to 1' as expected,
-        'no document is managed' as actual,
-        cast('[]' as jsonb) as offenders,
-        cast(0 as bigint) as offender_count
+        'no document is managed' as found,
+        cast('[]' as jsonb) as sample,
+        cast(0 as bigint) as rows
     from request
 )
 

@@ -1,5 +1,7 @@
 planned_runs as (
-    select age(cast(cast(runs.options ->> 'planned_xid' as xid8) as xid)) as age_of_plan
+    select
+        cast(runs.options ->> 'planned_snapshot' as pg_snapshot) as planned_snapshot,
+        cast(cast(pg_snapshot_xmax(pg_current_snapshot()) as text) as bigint) as next_xid
     from runs
     where runs.run_id = $1
 ),
@@ -22,7 +24,23 @@ application_rows as (
             from audit_entries
         )
         or not coalesce(
-            age(application.xmin) between 0 and (select planned_runs.age_of_plan from planned_runs),
+            (
+                ((select planned_runs.next_xid from planned_runs) - cast(cast(application.xmin as text) as bigint)) & 4294967295
+            ) < 2147483648
+            and not pg_visible_in_snapshot(
+                cast(
+                    cast(
+                        greatest(
+                            (select planned_runs.next_xid from planned_runs)
+                            - (
+                                ((select planned_runs.next_xid from planned_runs) - cast(cast(application.xmin as text) as bigint)) & 4294967295
+                            ),
+                            3
+                        ) as text
+                    ) as xid8
+                ),
+                (select planned_runs.planned_snapshot from planned_runs)
+            ),
             false
         ) as is_suspect
     from public.deals as application

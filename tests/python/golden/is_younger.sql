@@ -1,4 +1,20 @@
 coalesce(
-    age(deals.xmin) between 0 and (select planned_runs.age_of_plan from planned_runs),
+    (
+        ((select planned_runs.next_xid from planned_runs) - cast(cast(deals.xmin as text) as bigint)) & 4294967295
+    ) < 2147483648
+    and not pg_visible_in_snapshot(
+        cast(
+            cast(
+                greatest(
+                    (select planned_runs.next_xid from planned_runs)
+                    - (
+                        ((select planned_runs.next_xid from planned_runs) - cast(cast(deals.xmin as text) as bigint)) & 4294967295
+                    ),
+                    3
+                ) as text
+            ) as xid8
+        ),
+        (select planned_runs.planned_snapshot from planned_runs)
+    ),
     false
 )

@@ -50,8 +50,9 @@ def insert(run: Run, key: int, value: str | None) -> None:
 def forget_the_past(run: Run) -> None:
     """As if all that was written by now had been there when the plan was made."""
     run.query(
-        "update trueup_ledger.migration_runs set options = jsonb_set(options, '{planned_xid}',"
-        " to_jsonb(cast(cast(cast(pg_current_xact_id() as text) as bigint) + 1 as text)))"
+        "with later as (select cast(cast(pg_current_xact_id() as text) as bigint) + 1 as xid)"
+        " update trueup_ledger.migration_runs set options = jsonb_set(options,"
+        " '{planned_snapshot}', to_jsonb(format('%1$s:%1$s:', (select xid from later))))"
     )
 
 
