@@ -158,17 +158,18 @@ held as (
 )
 
 insert into {{ ref('migration_quarantine') }} (
-    run_id, batch_id, table_name, column_name, row_key, value_before, sqlstate, error_message
+    run_id, batch_id, schema_name, table_name, column_name, row_key, value_before, sqlstate, reason
 )
 select
     held.run_id,
     held.batch_id,
+    {{ app_schema() }} as schema_name,
     {{ table_text }} as table_name,
     {{ column_text }} as column_name,
     held.row_key,
     held.value_before,
     $4 as sqlstate,
-    $5 as error_message
+    $5 as reason
 from held
 returning row_key;
 

@@ -126,10 +126,11 @@ counted_tenants as {{ computed_once() }} (
 )
 
 insert into {{ ref('migration_baselines') }} (
-    run_id, table_name, column_name, tenant, rows, nulls, blanks, row_counts
+    run_id, schema_name, table_name, column_name, tenant, rows, nulls, blanks, row_counts
 )
 select
     cast($1 as uuid) as run_id,
+    {{ app_schema() }} as schema_name,
     {{ literal(entry.table) }} as table_name,
     {{ literal(entry.column) }} as column_name,
     counted_tenants.tenant,
@@ -313,11 +314,12 @@ stripe_numbers as (
 )
 
 insert into {{ ref('stage_migration_batches') }} (
-    run_id, table_name, column_name, range_no, fund_id, range_start, range_end, stripe, stripes,
-    hashed, dense, rows_in_batch, rows_planned
+    run_id, schema_name, table_name, column_name, range_no, fund_id, range_start, range_end, stripe,
+    stripes, hashed, dense, rows_in_batch, rows_planned
 )
 select
     cast($1 as uuid) as run_id,
+    {{ app_schema() }} as schema_name,
     {{ literal(entry.table) }} as table_name,
     {{ literal(entry.column) }} as column_name,
     ranges.place as range_no,

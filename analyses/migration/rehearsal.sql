@@ -30,16 +30,16 @@ limit 1;
 -- one of the plan's batches; these are not touched, and may be done already (a dry run).
 with control as (
     insert into {{ ref('stage_migration_control') }} (
-        run_id, table_name, column_name, target_ms, sleep_ms, workers
+        run_id, schema_name, table_name, column_name, target_ms, sleep_ms, workers
     )
-    values ($2, $3, $4, 0, 0, 1)
+    values ($2, {{ app_schema() }}, $3, $4, 0, 0, 1)
 )
 
 insert into {{ ref('stage_migration_batches') }} (
-    batch_id, run_id, table_name, column_name, range_no, range_end, status, lease_token
+    batch_id, run_id, schema_name, table_name, column_name, range_no, range_end, status, lease_token
 )
 overriding system value
-values ($1, $2, $3, $4, 0, '{}', 'running', $5);
+values ($1, $2, {{ app_schema() }}, $3, $4, 0, '{}', 'running', $5);
 
 -- name: rehearsal__writes(relation)
 -- The rows that this connection has written since its statistics were last sent, by table: the

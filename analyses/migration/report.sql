@@ -770,7 +770,7 @@ select
     quarantine.row_key,
     quarantine.value_before,
     quarantine.sqlstate,
-    quarantine.error_message,
+    quarantine.reason,
     quarantine.at,
     count(*) over () as total
 from quarantine

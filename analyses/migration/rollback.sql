@@ -401,11 +401,12 @@ all_values as (
 
 stored_values as (
     insert into {{ ref('migration_value_map') }} (
-        run_id, table_name, column_name, map_id, value_before, value_after, match_type,
+        run_id, schema_name, table_name, column_name, map_id, value_before, value_after, match_type,
         rows_planned
     )
     select
         cast($1 as uuid) as run_id,
+        {{ app_schema() }} as schema_name,
         {{ table_text }} as table_name,
         {{ column_text }} as column_name,
         cast(all_values.map_id as smallint) as map_id,
@@ -429,11 +430,12 @@ counted_batches as (
 
 stored_batches as (
     insert into {{ ref('stage_migration_batches') }} (
-        run_id, table_name, column_name, range_no, fund_id, range_start, range_end, stripe,
-        stripes, hashed, rows_in_batch, rows_planned, reverts_batch_id, shared_batch_ids
+        run_id, schema_name, table_name, column_name, range_no, fund_id, range_start, range_end,
+        stripe, stripes, hashed, rows_in_batch, rows_planned, reverts_batch_id, shared_batch_ids
     )
     select
         cast($1 as uuid) as run_id,
+        {{ app_schema() }} as schema_name,
         {{ table_text }} as table_name,
         {{ column_text }} as column_name,
         batches.range_no,
@@ -504,10 +506,11 @@ with counted_values as (
 )
 
 insert into {{ ref('migration_baselines') }} (
-    run_id, table_name, column_name, tenant, rows, nulls, blanks, row_counts
+    run_id, schema_name, table_name, column_name, tenant, rows, nulls, blanks, row_counts
 )
 select
     cast($1 as uuid) as run_id,
+    {{ app_schema() }} as schema_name,
     {{ table_text }} as table_name,
     {{ column_text }} as column_name,
     counted_values.tenant,
@@ -649,12 +652,13 @@ known_conflicts as (
 {{ judged_reverts(entry, '$1', '$2') }}
 
 insert into {{ ref('migration_conflicts') }} (
-    run_id, batch_id, table_name, column_name, row_key, tenant, value_before, value_written,
-    value_now, reason
+    run_id, batch_id, schema_name, table_name, column_name, row_key, tenant, value_before,
+    value_written, value_now, reason
 )
 select
     cast($1 as uuid) as run_id,
     batches.batch_id,
+    {{ app_schema() }} as schema_name,
     {{ table_text }} as table_name,
     {{ column_text }} as column_name,
     judged_rows.row_key,

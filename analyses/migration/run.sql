@@ -30,9 +30,9 @@ select
 -- name: store_control(run_id, table_name, column_name, range_end, target_ms, sleep_ms, workers)
 -- How a column of the run is steered. range_end: the frozen bound; NULL for an empty table.
 insert into {{ ref('stage_migration_control') }} (
-    run_id, table_name, column_name, range_end, target_ms, sleep_ms, workers
+    run_id, schema_name, table_name, column_name, range_end, target_ms, sleep_ms, workers
 )
-values ($1, $2, $3, $4, $5, $6, $7);
+values ($1, {{ app_schema() }}, $2, $3, $4, $5, $6, $7);
 
 -- name: plan_digest(run_id)
 -- Of what was decided, as the ledger has it: compared with the plan before rows are changed.
@@ -110,10 +110,12 @@ order by vocabularies.vocabulary;
 --     match_types, rows_planned)
 -- The decisions of a plan: the new value of every value that is not canonical.
 insert into {{ ref('migration_value_map') }} (
-    run_id, table_name, column_name, map_id, value_before, value_after, match_type, rows_planned
+    run_id, schema_name, table_name, column_name, map_id, value_before, value_after, match_type,
+    rows_planned
 )
 select
     cast($1 as uuid) as run_id,
+    {{ app_schema() }} as schema_name,
     $2 as table_name,
     $3 as column_name,
     decisions.map_id,
@@ -441,22 +443,24 @@ held as (
     returning
         batches.run_id,
         batches.batch_id,
+        batches.schema_name,
         batches.table_name,
         batches.column_name,
         new_refusals.row_key
 )
 
 insert into {{ ref('migration_quarantine') }} (
-    run_id, batch_id, table_name, column_name, row_key, sqlstate, error_message
+    run_id, batch_id, schema_name, table_name, column_name, row_key, sqlstate, reason
 )
 select
     held.run_id,
     held.batch_id,
+    held.schema_name,
     held.table_name,
     held.column_name,
     held.row_key,
     $4 as sqlstate,
-    $5 as error_message
+    $5 as reason
 from held
 returning row_key;
 

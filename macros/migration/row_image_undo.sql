@@ -198,11 +198,12 @@ counted_batches as (
 
 stored_batches as (
     insert into {{ ref('stage_migration_batches') }} (
-        run_id, table_name, column_name, range_no, range_end, rows_in_batch, rows_planned,
-        reverts_batch_id
+        run_id, schema_name, table_name, column_name, range_no, range_end, rows_in_batch,
+        rows_planned, reverts_batch_id
     )
     select
         cast($1 as uuid) as run_id,
+        batches.schema_name,
         batches.table_name,
         batches.column_name,
         batches.range_no,
@@ -288,11 +289,12 @@ returning reopened.batch_id;
 with {{ of_undo }}
 
 insert into {{ ref('migration_conflicts') }} (
-    run_id, batch_id, table_name, row_key, value_before, value_now, reason
+    run_id, batch_id, schema_name, table_name, row_key, value_before, value_now, reason
 )
 select
     cast($1 as uuid) as run_id,
     batches.batch_id,
+    batches.schema_name,
     judged_rows.table_name,
     judged_rows.row_key,
     cast(judged_rows.before_image as text) as value_before,

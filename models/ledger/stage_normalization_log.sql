@@ -63,7 +63,7 @@ quarantined_rows as (
         quarantine.run_id,
         quarantine.batch_id,
         'quarantine' as action,
-        quarantine.error_message
+        quarantine.reason as error_message
     from quarantine
     -- a refusal is shown even where its run should be missing
     left join runs

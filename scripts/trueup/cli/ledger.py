@@ -32,8 +32,9 @@ def ledger_init() -> None:
         click.echo(connection.describe(connected, settings))
         ledger.init(settings)
         schema = ledger.schema(settings)
-        ledger.check(connected, schema)
-    click.echo(f"The ledger is ready: {len(ledger.RELATIONS)} tables and views in schema {schema}.")
+        ledger.check(connected, schema, settings)
+    count = len(ledger.relations(settings))
+    click.echo(f"The ledger is ready: {count} tables and views in schema {schema}.")
 
 
 @ledger_.command("prune")

@@ -231,6 +231,7 @@ def status(watch: bool, form: str) -> None:
     schema = ledger.schema(settings)
     with connection.connect(settings, writes=False, autocommit=True) as connected:
         click.echo(connection.describe(connected, settings), err=form == "json")
+        ledger.check(connected, schema, settings)
         while True:
             found = runner.status(connected, schema)
             if found is None:

@@ -15,23 +15,6 @@ from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 
 DEFAULT_SCHEMA = "trueup_ledger"  # as in the macro generate_schema_name
-RELATIONS = (
-    "migration_audit",
-    "migration_baselines",
-    "migration_conflicts",
-    "migration_quarantine",
-    "migration_runs",
-    "migration_value_map",
-    "stage_migration_batches",
-    "stage_migration_control",
-    "stage_migration_failures",
-    "stage_migration_progress",
-    "stage_migration_progress_by_fund",
-    "stage_normalization_changes",
-    "stage_normalization_log",
-    "verification_results",
-    "verification_runs",
-)
 REMEDY = "`trueup ledger init` makes it"
 
 
@@ -55,13 +38,18 @@ def schema(settings: Settings) -> str:
     return str(config.project_variables(settings).get("ledger_schema", DEFAULT_SCHEMA))
 
 
-def check(
-    connected: psycopg.Connection[Any], schema: str, settings: Settings | None = None
-) -> None:
-    """TrueupError if the ledger, or a table or view of it, does not exist.
+def relations(settings: Settings) -> dict[str, list[str]]:
+    """The columns of each table and view, as its model's YAML below models/ledger lists them."""
+    return {
+        model["name"]: [column["name"] for column in model["columns"]]
+        for path in sorted((settings.project / "models" / "ledger").rglob("*.yml"))
+        for model in yaml.load(path.read_text("utf-8"), config.LOADER)["models"]
+    }
 
-    settings: whose models say which columns there must be; None = only relations are looked for.
-    """
+
+def check(connected: psycopg.Connection[Any], schema: str, settings: Settings) -> None:
+    """TrueupError if the ledger, or a table, view or column of it, does not exist."""
+    wanted = relations(settings)
     found = {
         name: set(columns)
         for name, columns in connected.execute(
@@ -76,17 +64,17 @@ def check(
             inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
             where n.nspname = %s and c.relname = any(%s)
             """,
-            (schema, list(RELATIONS)),
+            (schema, list(wanted)),
         )
     }
     database = connected.info.dbname
-    missing = sorted(set(RELATIONS) - found.keys())
+    missing = sorted(wanted.keys() - found.keys())
     if missing:
         what = f"its schema {schema} lacks {', '.join(missing)}" if found else f"no schema {schema}"
         raise TrueupError(f"there is no ledger in database {database}: {what}", REMEDY)
     lacking = [
         f"{name}.{column}"
-        for name, columns in (_columns(settings) if settings else {}).items()
+        for name, columns in wanted.items()
         for column in columns
         if column not in found[name]
     ]
@@ -96,13 +84,3 @@ def check(
             f"its schema {schema} lacks {', '.join(lacking)}",
             "`trueup ledger init` adds it",
         )
-
-
-def _columns(settings: Settings) -> dict[str, list[str]]:
-    """The columns of each table and view, as its model's YAML lists them."""
-    folder = settings.project / "models" / "ledger"
-    return {
-        model["name"]: [column["name"] for column in model["columns"]]
-        for name in RELATIONS
-        for model in yaml.load((folder / f"{name}.yml").read_text("utf-8"), config.LOADER)["models"]
-    }

@@ -275,7 +275,6 @@ def status(
 
     is_held, of a control row: its lease is live, by the database's clock.
     """
-    ledger.check(connected, schema)
     with connected.cursor(row_factory=dict_row) as cursor:
         view = sql.Identifier(schema, "stage_migration_progress")
         found = cursor.execute(sql.SQL("select * from {}").format(view)).fetchone()

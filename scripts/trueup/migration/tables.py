@@ -64,7 +64,7 @@ def server(
     values |= {
         "client_pid": connected.info.backend_pid,
         "ledger_schema": ledger.schema(settings),
-        "ledger_names": list(ledger.RELATIONS),
+        "ledger_names": list(ledger.relations(settings)),
         "updated_names": list(UPDATED_LEDGER),
         "writes": writes,
         "builds": builds,

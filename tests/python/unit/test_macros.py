@@ -154,6 +154,7 @@ TEXTS: dict[str, tuple[Any, ...] | Callable[[], str]] = {
         render("quoted", name) for name in ("stage", "Stage", "order", 'My "x"', "2nd", "a$1")
     ),
     "literal": ("it's",),
+    "app_schema": (),
     "application_table": ({"table": "My Deals"},),
     "statement_name": lambda: "\n".join(
         render("statement_name", "apply_batch", {"table": table, "column": column})

@@ -244,8 +244,9 @@ STALE = [
      "differ from its plan"),
     (f"update {LEDGER}.migration_value_map set value_after = 'exit' where map_id = 1",
      "the decisions of run"),
-    (f"insert into {LEDGER}.migration_value_map (run_id, table_name, column_name, map_id,"
-     " value_before, value_after, match_type, rows_planned) select run_id, 'investments',"
+    (f"insert into {LEDGER}.migration_value_map (run_id, schema_name, table_name, column_name,"
+     " map_id, value_before, value_after, match_type, rows_planned)"
+     " select run_id, 'public', 'investments',"
      f" 'round', 9999, 'seed', 'exit', 'exact', 1 from {LEDGER}.migration_runs"
      " where status = 'planned'", "the decisions of run"),
     (f"update {LEDGER}.migration_runs set options = jsonb_set(options, '{{tenants}}', '[\"3\"]')",
@@ -600,9 +601,9 @@ def test_dirty_batches_are_found_in_one_walk(built: App) -> None:
         connected.rollback()
         # what is quarantined stays closed
         connected.execute(
-            f"insert into {LEDGER}.migration_quarantine (run_id, batch_id, table_name, column_name,"
-            " row_key, sqlstate, error_message) select %s, 1, 'portfoliocompanies', 'stage',"
-            " cast(id as text), '', '' from portfoliocompanies where id > 20", [made.run_id],
+            f"insert into {LEDGER}.migration_quarantine (run_id, batch_id, schema_name, table_name,"
+            " column_name, row_key, sqlstate, reason)"
+            " select %s, 1, 'public', 'portfoliocompanies', 'stage', cast(id as text), '', '' from portfoliocompanies where id > 20", [made.run_id],
         )  # fmt: skip
         assert 0 < len(statement.run(connected, **values).fetchall()) <= 4
         connected.rollback()

@@ -67,7 +67,7 @@ def keep(app: App, condition: str) -> None:
 
 def quarantined(app: App, made: plan.Plan) -> list[tuple[Any, ...]]:
     return app.query(
-        "select row_key, value_before, sqlstate, error_message"
+        "select row_key, value_before, sqlstate, reason"
         " from trueup_ledger.migration_quarantine where run_id = %s order by 1", made.run_id,
     )  # fmt: skip
 
@@ -90,7 +90,7 @@ def test_one_poison_row_stops_nobody_else(built: App, rows: Sample) -> None:
     out = migration.printed(built, "apply", "--yes", "--sleep-ms", "0", code=1)
     assert f"Row {key} of {TABLE} cannot be changed" in out
     assert rows.now() == rows.without(key)
-    found = built.query("select row_key, value_before, sqlstate, error_message"
+    found = built.query("select row_key, value_before, sqlstate, reason"
                         " from trueup_ledger.migration_quarantine")  # fmt: skip
     ((row_key, value, state, message),) = found
     assert (row_key, value, state) == (str(key), rows.before[key], "23514")

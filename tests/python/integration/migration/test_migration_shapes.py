@@ -595,7 +595,7 @@ FORBIDDEN = (
     "alter table public.investments disable trigger all",
     "delete from trueup_ledger.stage_normalization_changes",
     "update trueup_ledger.stage_normalization_changes set row_keys = '{}'",
-    "update trueup_ledger.migration_quarantine set error_message = ''",
+    "update trueup_ledger.migration_quarantine set reason = ''",
     "update trueup_ledger.migration_value_map set value_after = 'x'",
     "delete from trueup_ledger.migration_runs",
     "drop table trueup_ledger.migration_runs",

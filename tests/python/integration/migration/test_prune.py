@@ -132,7 +132,7 @@ def test_which_runs_are_old(empty: Ledger, shared_built: App) -> None:  # noqa: 
     add("empty, cancelled", "cancelled")
     add("empty, completed")
     refused = {**add("refused a row"), "batch_id": 1, "row_key": "1"}
-    empty.add("migration_quarantine", {**refused, "sqlstate": "22000", "error_message": "no"})
+    empty.add("migration_quarantine", {**refused, "sqlstate": "22000", "reason": "no"})
     empty.add("migration_conflicts", {**add("left a conflict", kind="rollback"), "batch_id": 1,
                                      "row_key": "1", "value_before": "x", "value_written": "y",
                                      "reason": "edited"})  # fmt: skip

@@ -127,10 +127,11 @@ def seen(shared_built: App) -> Seen:
 
 def reported(app: App, wanted: str | None = None, verifies: bool = True) -> Document:
     with migration.connect(app) as connected:
-        return as_document(report.make(
+        made: Document = as_document(report.make(
             app.settings, connected, wanted,
             lambda run: verify.summary(app.settings, connected, run, verifies),
         ))  # fmt: skip
+    return made
 
 
 def as_document(found: Any) -> Any:
@@ -286,7 +287,7 @@ def test_a_refused_row_and_a_failed_batch_are_named(seen: Seen) -> None:
     (row,), (batch,) = seen.report.quarantine.rows, seen.report.failures.rows
     value = seen.before["portfoliocompanies.stage", seen.refused][1]
     assert (row["row_key"], row["value_before"]) == (str(seen.refused), value)
-    assert row["error_message"] == REFUSED
+    assert row["reason"] == REFUSED
     assert seen.page.tables["Quarantine"][1] == [
         "portfoliocompanies.stage", str(seen.refused), value, "P0001", REFUSED
     ]  # fmt: skip
@@ -579,9 +580,9 @@ def test_many_batches_are_thinned_but_not_the_slow_and_the_failed(built: App) ->
     made = migration.make_plan(built, plan.Scope(("investments",)))
     migration.apply(built, made)
     built.query(
-        f"insert into {LEDGER}.stage_migration_batches (run_id, table_name, column_name, range_no,"
-        " range_end, status, completed_at, duration_ms, rows_updated)"
-        " select %s, 'investments', 'round', n, '{{1}}',"
+        f"insert into {LEDGER}.stage_migration_batches (run_id, schema_name, table_name,"
+        " column_name, range_no, range_end, status, completed_at, duration_ms, rows_updated)"
+        " select %s, 'public', 'investments', 'round', n, '{{1}}',"
         " case when n = 1234 then 'failed' else 'completed' end, now() + n * interval '1 s',"
         " case when n = 4321 then 9999 else 5 + n %% 7 end, 1"
         " from generate_series(1, 20000) as n".replace("{{", "{").replace("}}", "}"),

@@ -424,7 +424,7 @@ def test_brin_is_in_the_way_up_to_15(place: Place) -> None:
 @pytest.mark.parametrize("case", SERVERS.values(), ids=SERVERS)
 def test_what_is_found_about_a_server(place: Place, case: dict[str, Any]) -> None:
     if case.get("ledger"):
-        place.do(*(f"create table {name} ()" for name in ledger.RELATIONS))
+        place.do(*(f"create table {name} ()" for name in ledger.relations(place.settings)))
     place.do(case.get("setup", "select"))
     plant = dict(case.get("plant", {}))
     for name, (text, columns) in CATALOGS.items():

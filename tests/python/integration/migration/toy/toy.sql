@@ -11,9 +11,9 @@
 
 -- name: toy_plan(run_id)
 insert into {{ ref('stage_migration_batches') }} (
-    run_id, table_name, column_name, range_no, range_end, rows_in_batch, rows_planned
+    run_id, schema_name, table_name, column_name, range_no, range_end, rows_in_batch, rows_planned
 )
-select $1, 'toy_documents', 'body', id / 10, array[cast(max(id) as text)], count(*),
+select $1, 'public', 'toy_documents', 'body', id / 10, array[cast(max(id) as text)], count(*),
     sum(1 + jsonb_array_length(body -> 'items'))
 from public.toy_documents group by id / 10 order by 4;
 
