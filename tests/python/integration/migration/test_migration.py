@@ -603,7 +603,8 @@ def test_dirty_batches_are_found_in_one_walk(built: App) -> None:
         connected.execute(
             f"insert into {LEDGER}.migration_quarantine (run_id, batch_id, schema_name, table_name,"
             " column_name, row_key, sqlstate, reason)"
-            " select %s, 1, 'public', 'portfoliocompanies', 'stage', cast(id as text), '', '' from portfoliocompanies where id > 20", [made.run_id],
+            " select %s, 1, 'public', 'portfoliocompanies', 'stage', cast(id as text), '', ''"
+            " from portfoliocompanies where id > 20", [made.run_id],
         )  # fmt: skip
         assert 0 < len(statement.run(connected, **values).fetchall()) <= 4
         connected.rollback()
