@@ -144,7 +144,9 @@ new_refusals as (
 
 held as (
     update {{ ref('stage_migration_batches') }} as batches
-    set rows_failed = batches.rows_failed + 1
+    set
+        rows_failed = batches.rows_failed + 1,
+        updated_at = now()
     from new_refusals
     where
         batches.batch_id = $1
@@ -314,7 +316,8 @@ set
     lease_token = null,
     lease_until = null,
     completed_at = null,
-    error_message = null
+    error_message = null,
+    updated_at = now()
 from open_stripes
 where
     batches.run_id = $1
@@ -386,7 +389,8 @@ set
         when ({{ key_values(entry.key, 'batches.range_end') }}) <= ({{ resume_from }})
             then batches.range_start
         else cast($2 as text[])
-    end
+    end,
+    updated_at = now()
 from resume_key
 where
     batches.run_id = $1

@@ -581,7 +581,8 @@ set
     lease_token = null,
     lease_until = null,
     completed_at = null,
-    error_message = null
+    error_message = null,
+    updated_at = now()
 from open_batches
 where
     reopened.run_id = $1

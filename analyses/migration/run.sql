@@ -545,7 +545,8 @@ set
     lease_token = null,
     lease_until = null,
     completed_at = null,
-    error_message = null
+    error_message = null,
+    updated_at = now()
 where
     batches.run_id = $1
     and batches.status = 'failed'
@@ -559,7 +560,8 @@ with released as (
     set
         status = 'pending',
         lease_token = null,
-        lease_until = null
+        lease_until = null,
+        updated_at = now()
     where
         batches.run_id = $1
         and (
@@ -648,7 +650,9 @@ value_map as (
 
 noted_batches as (
     update {{ ref('stage_migration_batches') }} as noted
-    set audit_digest = batch_digests.audit_digest
+    set
+        audit_digest = batch_digests.audit_digest,
+        updated_at = now()
     from batch_digests
     where
         noted.run_id = $1
@@ -704,7 +708,9 @@ batch_digests as {{ computed_once() }} (
 
 noted_batches as (
     update {{ ref('stage_migration_batches') }} as noted
-    set audit_digest = batch_digests.audit_digest
+    set
+        audit_digest = batch_digests.audit_digest,
+        updated_at = now()
     from batch_digests
     where
         noted.run_id = $1
@@ -737,7 +743,8 @@ update {{ ref('stage_migration_batches') }} as batches
 set
     status = 'cancelled',
     lease_token = null,
-    lease_until = null
+    lease_until = null,
+    updated_at = now()
 where
     batches.run_id = $1
     and batches.status in ('pending', 'running', 'failed');

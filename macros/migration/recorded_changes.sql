@@ -39,7 +39,9 @@ recorded as (
 )
 
 update {{ batches }} as batches
-set rows_updated = batches.rows_updated + coalesce(recorded.rows_changed, 0)
+set
+    rows_updated = batches.rows_updated + coalesce(recorded.rows_changed, 0),
+    updated_at = now()
 from fence
 left join recorded on true
 where batches.batch_id = fence.batch_id

@@ -706,6 +706,18 @@ def test_statements_are_compiled_anew_by_content_not_by_time(
         statements.statements(built.settings)
 
 
+def test_every_change_of_a_batch_moves_its_updated_at(built: App) -> None:
+    built.query(
+        "create function stamped() returns trigger language plpgsql as $$begin"
+        " if new.updated_at <> now() then raise 'not stamped'; end if; return new; end$$;"
+        " create trigger stamped before update on trueup_ledger.stage_migration_batches"
+        " for each row execute function stamped()"
+    )
+    made = migration.make_plan(built, DEALS)
+    assert migration.apply(built, made).status == "completed"
+    migration.printed(built, "rollback", str(made.run_id), "--yes")
+
+
 def test_what_the_plan_saw_is_promised_however_old_an_open_transaction_is(built: App) -> None:
     """Rows that were committed before the plan, but after an idle session had got its number."""
     with migration.connect(built) as idle:
