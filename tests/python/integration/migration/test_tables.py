@@ -226,7 +226,7 @@ def test_what_is_found_about_a_table(place: Place, case: dict[str, Any]) -> None
     if code:
         found = one(findings, code)
         assert found.subject == case.get("subject", "deals.stage")
-        assert case.get("says", "") in found.message
+        assert all(fact in found.message for fact in case.get("says", []))
         if "refused" in case:
             with pytest.raises(psycopg.Error):
                 place.do(case["refused"])
@@ -245,9 +245,10 @@ def test_a_sound_table(place: Place) -> None:
         "create index on deals (fund_id)",
         "alter table deals add kept int, add shown text generated always as (stage) stored",
     )
-    column, table = place.judge()[:1], one(place.judge(), "table__size")
-    assert column[0].message == "text, key id bigint"
-    assert "about 1,000 rows" in table.message and "board" in table.message
+    for code, facts in {"table__column": ["text", "id bigint"],
+                        "table__size": ["table", "1,000", "board"]}.items():  # fmt: skip
+        message = one(place.judge(), code).message
+        assert all(fact in message for fact in facts)
     found = place.facts(tenant="fund_id", updated_at="updated_at", kept_by_triggers=["kept"])
     assert found["compared_columns"] == "application.id, application.fund_id"
     assert (found["estimated_rows"], found["deadlock_timeout_ms"]) == (1000, 1000)
@@ -345,7 +346,7 @@ def test_a_partitioned_table(place: Place) -> None:
     # not once per copy
     assert [each.code for each in findings].count("table__trigger_before") == 2
     assert "odd_stage" in one(findings, "table__index").message
-    assert "2 partitions" in one(findings, "table__size_unknown").message
+    assert " 2 " in one(findings, "table__size_unknown").message
     assert place.facts()["estimated_rows"] is None
     place.do("analyze low", "analyze odd")
     assert "table__never_analyzed" not in troubles(place.judge())
@@ -446,7 +447,7 @@ def test_what_is_found_about_a_server(place: Place, case: dict[str, Any]) -> Non
             }, code
         assert case.get("not") not in {each.code for each in findings}
     first = next(each for each in findings if each.code == next(iter(case["codes"])))
-    assert case.get("says", "") in first.message
+    assert all(fact in first.message for fact in case.get("says", []))
     if "fixes" in case:
         place.fix(first)
         assert one(place.server(role), case["fixes"]).status == OK
