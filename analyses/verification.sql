@@ -122,8 +122,8 @@ with {{ verification_request() }},
 {%- endfor %}
 
 -- name: verification__conclude(run_id, parts, columns, of_all, tenant_label)
--- One finding per check of what its statements said of the run and of each of its columns: the worst
--- status of its parts, one sentence, what to do, and the rows that were found, worst first.
+-- One finding per check of what its statements said of the run and of each of its columns: the
+-- worst status of its parts, one sentence, what to do, and the rows that were found, worst first.
 -- parts, columns: jsonb, the rows of the statements above and those of report__columns. of_all: all
 -- tenants were read, so what the columns count is what was looked at.
 with runs as (
@@ -182,7 +182,7 @@ parts as (
         listed.part ->> 'found' as found,
         listed.part -> 'sample' as sample,
         weights.weight,
-        cast(listed.part ->> 'rows' as bigint) as rows,
+        cast(listed.part ->> 'rows' as bigint) as row_count,
         cast(listed.part ->> 'duration_ms' as double precision) as duration_ms
     from jsonb_array_elements(cast($2 as jsonb)) with ordinality as listed (part, place)
     inner join weights on listed.part ->> 'status' = weights.status
@@ -190,12 +190,11 @@ parts as (
 
 run_columns as (
     select
-        columns.place,
-        columns.entry ->> 'table_name' as table_name,
-        cast(columns.entry ->> 'row_total' as bigint) as row_total,
-        cast(columns.entry ->> 'batches' as bigint) as batches,
-        cast(columns.entry ->> 'rows_updated' as bigint) as rows_updated
-    from jsonb_array_elements(cast($3 as jsonb)) with ordinality as columns (entry, place)
+        listed.entry ->> 'table_name' as table_name,
+        cast(listed.entry ->> 'row_total' as bigint) as row_total,
+        cast(listed.entry ->> 'batches' as bigint) as batches,
+        cast(listed.entry ->> 'rows_updated' as bigint) as rows_updated
+    from jsonb_array_elements(cast($3 as jsonb)) as listed (entry)
 ),
 
 -- columns of one table have the same rows
@@ -209,14 +208,14 @@ run_tables as (
 
 table_totals as (
     select
-        count(*) as tables,
+        count(*) as table_count,
         coalesce(sum(run_tables.row_total), 0) as row_total
     from run_tables
 ),
 
 totals as (
     select
-        count(*) as columns,
+        count(*) as column_count,
         coalesce(sum(run_columns.row_total), 0) as cells,
         coalesce(sum(run_columns.batches), 0) as batches,
         coalesce(sum(run_columns.rows_updated), 0) as rows_updated
@@ -230,14 +229,16 @@ offenders as (
         listed.offender ->> 'status' as status,
         listed.offender ->> 'message' as message,
         listed.offender ->> 'tenant' as tenant,
+        concat_ws('.', listed.offender ->> 'table_name', listed.offender ->> 'column_name')
+            as column_name,
         row_number() over (
             partition by parts.code
             order by
                 weights.weight desc,
                 -- rows that can be looked at come first
-                listed.offender ->> 'row_key' is null,
-                parts.place,
-                listed.place
+                listed.offender ->> 'row_key' is null asc,
+                parts.place asc,
+                listed.place asc
         ) as place
     from parts
     cross join
@@ -253,11 +254,9 @@ gathered as (
         count(*) filter (where offenders.status = 'info') as notes,
         min(offenders.place) filter (where offenders.status <> 'info') as first_fault,
         min(offenders.place) filter (where offenders.status = 'info') as first_note,
-        count(distinct offenders.tenant) as tenants,
-        bool_or(offenders.tenant is null) as has_no_tenant,
-        count(
-            distinct (offenders.offender ->> 'table_name', offenders.offender ->> 'column_name')
-        ) as columns
+        count(distinct offenders.tenant) as tenant_count,
+        count(distinct offenders.column_name) as column_count,
+        bool_or(offenders.tenant is null) as has_no_tenant
     from offenders
     group by offenders.code
 ),
@@ -268,7 +267,7 @@ grouped as (
         max(parts.weight) as weight,
         string_agg(parts.expected, e'\n' order by parts.place) as expected,
         string_agg(parts.found, e'\n' order by parts.place) as found,
-        coalesce(sum(parts.rows), 0) as rows,
+        coalesce(sum(parts.row_count), 0) as row_count,
         cast(round(cast(sum(parts.duration_ms) as numeric), 1) as double precision)
             as duration_ms
     from parts
@@ -281,19 +280,18 @@ checks as (
         words.*,
         grouped.expected,
         grouped.found,
-        gathered.tenants,
+        gathered.tenant_count,
+        gathered.column_count,
         gathered.has_no_tenant,
-        gathered.columns,
         faults.message as fault,
         notes.message as note,
         coalesce(weights.status, 'info') as status,
-        coalesce(grouped.rows, 0) as rows,
+        coalesce(grouped.row_count, 0) as row_count,
         coalesce(grouped.duration_ms, 0) as duration_ms,
         coalesce(gathered.sample, '[]') as sample,
         coalesce(gathered.listed, 0) as listed,
         coalesce(gathered.notes, 0) as note_count,
-        replace(coalesce(grouped.found, ''), e'\n', '; ') as found_line,
-        words.code in ('sample_inspection', 'per_fund_breakdown') as is_to_read
+        replace(coalesce(grouped.found, ''), e'\n', '; ') as found_line
     from words
     cross join targets
     left join grouped on words.code = grouped.code
@@ -308,34 +306,57 @@ checks as (
         or targets.judges_values
 ),
 
+-- what was read, as texts; of some tenants nothing is said that counts them all
 scopes as (
     select
-        {{ counted('totals.columns', 'column') | indent(8) }} as columns_read,
-        {{ counted('totals.columns', 'column') | indent(8) }}
-        || case
-            when targets.of_all
-                then ', ' || to_char(totals.cells, 'FM999,999,999,999,990') || ' cells'
-            else ' of the ' || targets.tenant_label || ' asked for'
-        end as cells_read,
-        case
-            when targets.of_all
-                then {{ counted('table_totals.tables', 'table') | indent(16) }} || ', '
-                    || {{ counted('table_totals.row_total', 'row') | indent(20) }}
-            else
-                {{ counted('totals.columns', 'column') | indent(16) }}
-                || ' of the ' || targets.tenant_label || ' asked for'
-        end as rows_read,
-        to_char(totals.batches, 'FM999,999,999,999,990') as batches,
-        case
-            when targets.of_all
-                then to_char(totals.rows_updated, 'FM999,999,999,999,990') || ' rows changed'
-            else
-                {{ counted('totals.columns', 'column') | indent(16) }}
-                || ' of the ' || targets.tenant_label || ' asked for'
-        end as changed
+        {{ counted('totals.column_count', 'column') | indent(8) }} as columns_read,
+        {{ counted('totals.column_count', 'column') | indent(8) }}
+        || ', ' || {{ grouped_digits('totals.cells') }} || ' cells' as cells_read,
+        {{ counted('table_totals.table_count', 'table') | indent(8) }}
+        || ', ' || {{ counted('table_totals.row_total', 'row') | indent(8) }} as rows_read,
+        {{ grouped_digits('totals.rows_updated') }} || ' rows changed' as changed,
+        {{ counted('totals.rows_updated', 'changed row') | indent(8) }} as changed_rows,
+        {{ grouped_digits('totals.batches') }} as batches,
+        {{ counted('totals.column_count', 'column') | indent(8) }}
+        || ' of the ' || targets.tenant_label || ' asked for' as part_read
     from totals
     cross join table_totals
     cross join targets
+),
+
+-- what people read is no fault
+to_read as (
+    select
+        checks.code,
+        case
+            when checks.code = 'sample_inspection' and targets.of_all
+                then {{ grouped_digits('checks.listed') }} || ' of ' || scopes.changed_rows
+            when checks.code = 'sample_inspection'
+                then {{ counted('checks.listed', 'changed row') | indent(16) }}
+        end || ' to read' as sample_text,
+        case
+            when checks.tenant_count > 0
+                then {{ counted('checks.tenant_count', none, 'targets.tenant_label')
+                    | indent(16) }}
+        end as tenants_text,
+        case
+            when checks.has_no_tenant then 'rows without a ' || targets.tenant_label
+        end as no_tenant_text,
+        ', in ' || {{ counted('checks.column_count', 'column') | indent(8) }} as columns_text,
+        case
+            when checks.row_count > checks.listed
+                then
+                    '; ' || {{ grouped_digits('checks.row_count - checks.listed') }}
+                    || ' rows were not read'
+            else ''
+        end as hidden_text
+    from checks
+    cross join targets
+    cross join scopes
+    where
+        checks.status in ('ok', 'info')
+        and checks.code in ('sample_inspection', 'per_fund_breakdown')
+        and checks.listed > 0
 ),
 
 -- offenders that were not listed are taken for faults
@@ -343,53 +364,22 @@ worded as (
     select
         checks.*,
         case
-            when checks.status in ('ok', 'info') and checks.is_to_read and checks.listed > 0
+            when to_read.code is not null
                 then
-                    case
-                        when checks.code = 'sample_inspection' and targets.of_all
-                            then
-                                to_char(checks.listed, 'FM999,999,999,999,990') || ' of '
-                                || {{ counted('totals.rows_updated', 'changed row') | indent(32) }}
-                                || ' to read'
-                        when checks.code = 'sample_inspection'
-                            then
-                                {{ counted('checks.listed', 'changed row') | indent(32) }}
-                                || ' to read'
-                        else
-                            concat_ws(
-                                ' and ',
-                                case
-                                    when checks.tenants > 0
-                                        then
-                                            {{ counted('checks.tenants', none, 'targets.tenant_label')
-                                                | indent(44) }}
-                                end,
-                                case
-                                    when checks.has_no_tenant
-                                        then 'rows without a ' || targets.tenant_label
-                                end
-                            )
-                            || ', in ' || {{ counted('checks.columns', 'column') | indent(28) }}
-                            || case
-                                when checks.rows > checks.listed
-                                    then
-                                        '; '
-                                        || to_char(
-                                            checks.rows - checks.listed, 'FM999,999,999,999,990'
-                                        )
-                                        || ' rows were not read'
-                                else ''
-                            end
-                    end
+                    coalesce(
+                        to_read.sample_text,
+                        concat_ws(' and ', to_read.tenants_text, to_read.no_tenant_text)
+                        || to_read.columns_text || to_read.hidden_text
+                    )
             when checks.status = 'ok'
                 then
                     format(
                         checks.met,
                         scopes.columns_read,
-                        scopes.cells_read,
-                        scopes.rows_read,
+                        case when targets.of_all then scopes.cells_read else scopes.part_read end,
+                        case when targets.of_all then scopes.rows_read else scopes.part_read end,
                         scopes.batches,
-                        scopes.changed,
+                        case when targets.of_all then scopes.changed else scopes.part_read end,
                         checks.found_line
                     )
                     || coalesce('; but ' || checks.note, '')
@@ -406,20 +396,18 @@ worded as (
                 case when checks.status = 'error' then 'Could not be read' else checks.unmet end
                 || ': ' || checks.fault
                 || case
-                    when checks.rows - checks.note_count > 1
+                    when checks.row_count - checks.note_count > 1
                         then
                             '; and '
-                            || to_char(
-                                checks.rows - checks.note_count - 1, 'FM999,999,999,999,990'
-                            )
+                            || {{ grouped_digits('checks.row_count - checks.note_count - 1') }}
                             || ' more'
                     else ''
                 end
         end as message
     from checks
     cross join targets
-    cross join totals
     cross join scopes
+    left join to_read on checks.code = to_read.code
 ),
 
 reasons as (
@@ -521,7 +509,7 @@ final as (
         worded.expected,
         worded.found,
         advice.remedy,
-        worded.rows,
+        worded.row_count as rows,
         worded.sample,
         worded.duration_ms
     from worded

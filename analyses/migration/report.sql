@@ -883,7 +883,7 @@ given as (
         replace(runs.status, '_', ' ') as status_text,
         runs.status,
         coalesce(runs.record #>> '{words,done}', 'changed') as done,
-        coalesce(runs.record #>> '{words,promised}', 'promised') as promised,
+        coalesce(runs.record #>> '{words,promised}', 'promised') || ' row' as promised_row,
         cast($3 as bigint) as conflicts,
         cast($4 as bigint) as sample,
         cast($5 as jsonb) as audit,
@@ -993,8 +993,8 @@ told as (
     select
         given.*,
         totals.*,
-        to_char(totals.rows_updated, 'FM999,999,999,999,990') || ' of '
-        || {{ counted('totals.rows_planned', none, "given.promised || ' row'") | indent(8) }}
+        {{ grouped_digits('totals.rows_updated') }} || ' of '
+        || {{ counted('totals.rows_planned', none, 'given.promised_row') | indent(8) }}
         || case when totals.rows_updated = 1 then ' was ' else ' were ' end
         || given.done as part,
         {{ counted('totals.rows_updated', 'row') | indent(8) }}
@@ -1026,11 +1026,9 @@ verdicts as (
                                 || '; the other rows had already changed since the plan was made'
                         else
                             told.all_done || ': '
-                            || to_char(told.rows_planned, 'FM999,999,999,999,990')
+                            || {{ grouped_digits('told.rows_planned') }}
                             || ' as promised, and '
-                            || to_char(
-                                told.rows_updated - told.rows_planned, 'FM999,999,999,999,990'
-                            )
+                            || {{ grouped_digits('told.rows_updated - told.rows_planned') }}
                             || ' written since the plan'
                     end
                     || case
@@ -1112,9 +1110,9 @@ signed as (
                     when verdicts.batches_left = 0 and verdicts.rows_failed = 0 then 'met'
                     else 'not met'
                 end,
-                to_char(verdicts.batches_completed, 'FM999,999,999,999,990') || ' of '
+                {{ grouped_digits('verdicts.batches_completed') }} || ' of '
                 || {{ counted('verdicts.batches', 'batch') | indent(16) }} || ' completed, '
-                || to_char(verdicts.batches_failed, 'FM999,999,999,999,990') || ' failed'
+                || {{ grouped_digits('verdicts.batches_failed') }} || ' failed'
                 || case
                     when verdicts.rows_failed > 0
                         then
@@ -1167,7 +1165,7 @@ signed as (
                     when verdicts.rows_audited = verdicts.rows_counted then ''
                     else
                         ', but batches counted '
-                        || to_char(verdicts.rows_counted, 'FM999,999,999,999,990')
+                        || {{ grouped_digits('verdicts.rows_counted') }}
                 end
             )
         ) as lines (place, id, title, state, evidence)

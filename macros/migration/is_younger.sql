@@ -4,25 +4,24 @@
     as in dirty_rows().
     is_younger('rows') → a condition on rows.xmin
 
-    xmin has 32 bits. It belongs to one of the last two billion transactions, so it is counted back
-    from the next one; an xmin that would lie ahead of that one is older: its row is frozen, and the
-    plan saw it. Never true for a plan that recorded no snapshot.
+    xmin has 32 bits, so it is counted back from the next transaction. An xmin that would lie ahead
+    of that one belongs to a row frozen long ago; it counts as more than two billion transactions
+    old, which every plan has seen. Never true for a plan that recorded no snapshot.
 -#}
 {%- macro is_younger(relation) -%}
-{%- set next_xid = '(select planned_runs.next_xid from planned_runs)' -%}
-{%- set distance -%}
-(
-    ({{ next_xid }} - cast(cast({{ relation }}.xmin as text) as bigint)) & 4294967295
-)
-{%- endset -%}
 coalesce(
-    {{ distance | indent(4) }} < 2147483648
-    and not pg_visible_in_snapshot(
+    not pg_visible_in_snapshot(
         cast(
             cast(
                 greatest(
-                    {{ next_xid }}
-                    - {{ distance | indent(20) }},
+                    (select planned_runs.next_xid from planned_runs)
+                    - (
+                        (
+                            (select planned_runs.next_xid from planned_runs)
+                            - cast(cast({{ relation }}.xmin as text) as bigint)
+                        )
+                        & 4294967295
+                    ),
                     3
                 ) as text
             ) as xid8
