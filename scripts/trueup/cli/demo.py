@@ -14,6 +14,7 @@ from uuid import UUID
 
 import click
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from trueup.core import config, connection, dbt, ledger, runs
 from trueup.core.settings import Settings
@@ -60,13 +61,16 @@ def run(settings: Settings, companies: int, dirty_share: float, seed: int) -> in
     return 0
 
 
-def show_failures(connected: values.Connection, outcome: dbt.Outcome) -> None:
+def show_failures(connected: connection.Connection, outcome: dbt.Outcome) -> None:
     """Failed models and tests on stderr, each test with a few of the rows it found."""
-    stored: dict[str, list[dict[str, Any]]] = {
-        failure.name: values.examples(connected, failure.relation)
-        for failure in outcome.failures
-        if failure.relation and failure.message.startswith("Got ")
-    }
+    stored: dict[str, list[dict[str, Any]]] = {}
+    cursor = connected.cursor(row_factory=dict_row)
+    for failure in outcome.failures:
+        if failure.relation and failure.message.startswith("Got "):
+            table = failure.relation.partition(".")[2]  # without the database
+            stored[failure.name] = cursor.execute(
+                f"select * from {table} limit 5".encode()
+            ).fetchall()
     terminal.show_failures(terminal.console(stderr=True), outcome, stored)
 
 
@@ -116,13 +120,15 @@ def _show_values(settings: Settings, facts: list[tuple[str, str]], command: str)
     """The meaning of the values, the state of the columns, open decisions; also as a page."""
     vocabulary = config.vocabulary(settings, config.managed_columns(settings)[0]["vocabulary"])
     with connection.connect(settings, writes=False) as connected:
-        found = values.everything(connected, vocabulary)
+        found = values.everything(connected, settings, vocabulary)
     out = terminal.console()
     value_tables.show_flow(out, found)
     out.print()
-    value_tables.show_coverage(out, found.coverage)
+    value_tables.show_coverage(out, found.columns)
     documents = config.managed_documents(settings)
-    origin = value_page.Origin(
+    text = value_page.build(
+        found,
+        datetime.now(timezone.utc),
         name="Sample application",
         facts=facts,
         command=command,
@@ -132,7 +138,7 @@ def _show_values(settings: Settings, facts: list[tuple[str, str]], command: str)
         tenant_label=config.tenant_label(config.managed_columns(settings)),
     )
     path = settings.state / PAGE
-    page.write(path, value_page.build(found, origin, datetime.now(timezone.utc)))
+    page.write(path, text)
     return path
 
 

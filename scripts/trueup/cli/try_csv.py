@@ -43,6 +43,7 @@ def run(
     """
     settings = dataclasses.replace(settings, conninfo=None, environment="development")
     vocabulary = config.vocabulary(settings, name)
+    project = settings  # named statements are compiled with the project's own vars
     managed = [{**ENTRY, "vocabulary": vocabulary.name}]
     settings = config.with_variables(settings, **VARIABLES, managed_columns=managed)
     with (
@@ -65,59 +66,49 @@ def run(
             if outcome.failures:
                 demo.show_failures(connected, outcome)
                 raise TrueupError("the models could not be built on this file")
-            return values.everything(connected, vocabulary)
+            return values.everything(connected, project, vocabulary, UNIT)
 
 
 def as_page(trial: values.Found, settings: Settings, path: Path, column: str) -> str:
     """The same as an HTML page. Of the file, only its name is told."""
-    name = terminal.visible(path.name, 80)
+    name, shown = terminal.visible(path.name, 80), terminal.visible(column, 80)
     command = f"trueup try {shlex.quote(name)} --column {shlex.quote(column)}"
-    origin = value_page.Origin(
-        name=f"{name}, column {terminal.visible(column, 80)}",
-        facts=[("file", name), ("column", terminal.visible(column, 80))],
+    return value_page.build(
+        trial,
+        datetime.now(timezone.utc),
+        name=f"{name}, column {shown}",
+        facts=[("file", name), ("column", shown)],
         command=f"{command} --output page.html",
         all_values=f"{command} --format json",
         alias_seed=trial.vocabulary.alias_path.relative_to(settings.project).as_posix(),
-        unit=UNIT,
     )
-    return value_page.build(trial, origin, datetime.now(timezone.utc))
 
 
 def as_json(trial: values.Found) -> str:
-    """{"values": [{value, rows, resolution, canonical_value, match, suggestion}], "summary": {...}}
+    """{"values": rows of vocabulary__values, "summary": {...}}
 
-    `match` is the alias, canonical value or label that decided. Rows of the summary add up:
-    rows = canonical + to_change + left + unknown + missing.
+    Rows of the summary add up: rows = canonical + to_change + known + undecided + missing.
     """
-    total = trial.coverage[0] if trial.coverage else None
-    summary = {
-        "rows": total.rows if total else 0,
-        "values": len(trial.values),
-        "canonical": total.canonical if total else 0,
-        "to_change": total.resolved - total.canonical if total else 0,
-        "left": total.left if total else 0,
-        "unknown": total.unknown if total else 0,
-        "missing": total.missing if total else 0,
-    }
-    values = [dataclasses.asdict(value) for value in trial.values]
-    return records.as_json({"values": values, "summary": summary})
+    parts = ("rows", "canonical", "to_change", "known", "undecided", "missing")
+    summary = {**{part: trial.total[part] for part in parts}, "values": len(trial.values)}
+    return records.as_json({"values": trial.values, "summary": summary})
 
 
 def show(trial: values.Found, name: str, limit: int | None) -> None:
     """The same for people."""
-    out = terminal.console()
-    if not trial.coverage:
-        out.print(f"{name}: no records")
+    out, total = terminal.console(), trial.total
+    if not total["rows"]:
+        out.print(f"{name}: no records", markup=False)
         return
-    total = trial.coverage[0]
-    now = terminal.percent(total.canonical, total.filled)
-    after = terminal.percent(total.resolved, total.filled)
-    out.print(f"{name}: {total.rows:,} records, {len(trial.values):,} spellings", markup=False)
+    now, after = (
+        terminal.percent(total[part], total["filled"]) for part in ("canonical", "resolved")
+    )
+    out.print(f"{name}: {total['rows']:,} records, {len(trial.values):,} spellings", markup=False)
     out.print(f"canonical: {now} now, {after} after\n")
     value_tables.show_flow(out, trial)
     out.print()
     if trial.unmapped:
-        value_tables.show_unmapped(out, trial.unmapped, limit, UNIT)
+        value_tables.show_unmapped(out, trial.unmapped, limit)
         out.print("\nDecide with: trueup alias add TEXT VALUE --reason WHY")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import click
@@ -100,16 +99,16 @@ def unmapped(as_csv: bool, form: str, limit: int) -> None:
 
     settings = read_settings()
     with connection.connect(settings, writes=False) as connected:
-        rows = values.unmapped(connected)
+        rows = values.read(connected, settings, "vocabulary__unmapped", vocabulary=None, unit=None)
         quiet = as_csv or form == "json"
         click.echo(connection.describe(connected, settings), err=quiet)
     shown = rows if limit == 0 else rows[:limit]
     if as_csv:
         for row in shown:
-            if row.seed_line is not None:
-                click.echo(row.seed_line)
+            if row["seed_line"] is not None:
+                click.echo(row["seed_line"])
     elif form == "json":
-        click.echo(records.as_json([dataclasses.asdict(row) for row in shown]))
+        click.echo(records.as_json(shown))
     elif rows:
         value_tables.show_unmapped(terminal.console(), rows, limit or None)
     else:

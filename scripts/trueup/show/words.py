@@ -11,10 +11,4 @@ LEFT = {
     "blank": ("blank", "only white space or invisible characters"),
     "null": ("NULL", "no value"),
 }
-# Rows that stay on purpose, for the headline.
-KNOWN = {
-    "narrower, not accepted": "narrower than a canonical value",
-    "ambiguous": "ambiguous",
-    "out of scope": "known to be no {vocabulary}",
-}
 KINDS = {"unknown": "unknown", "blank": "missing", "null": "missing"}

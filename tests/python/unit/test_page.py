@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from datetime import datetime, timezone
@@ -22,25 +21,18 @@ from trueup.show import figures, page
 from trueup.show.figures import Line, Part, Target
 from trueup.show.terminal import visible
 from trueup.vocabulary import value_page
-from trueup.vocabulary.values import (
-    Coverage,
-    Found,
-    TenantCoverage,
-    Unmapped,
-    Value,
-)
+from trueup.vocabulary.values import Found, Row
 from unit.conftest import PROJECT
 
 TEMPLATES = Path(page.__file__).parent / "templates"
 NOW = datetime(2026, 11, 20, 10, 30, tzinfo=timezone.utc)
-ORIGIN = value_page.Origin(
-    name="deals.csv, column Stage",
-    facts=[("file", "deals.csv")],
-    command="trueup try deals.csv --column Stage --output page.html",
-    all_values="trueup try deals.csv --column Stage --format json",
-    alias_seed="seeds/aliases.csv",
-    unit="record",
-)
+ORIGIN: dict[str, Any] = {
+    "name": "deals.csv, column Stage",
+    "facts": [("file", "deals.csv")],
+    "command": "trueup try deals.csv --column Stage --output page.html",
+    "all_values": "trueup try deals.csv --column Stage --format json",
+    "alias_seed": "seeds/aliases.csv",
+}
 ALIASES = [{"alias_text": "Mauve", "reason": "a mixture, no colour of this list"}]
 COLOUR = Vocabulary(
     "colour", Path(),
@@ -71,71 +63,74 @@ HOSTILE = [
 
 def value(
     text: str | None, rows: int, resolution: str = "unknown", means: str | None = None, **more: Any
-) -> Value:
-    filled = {"match": None, "suggestion": None, **more}
-    return Value(text, rows, resolution, means, **filled)
+) -> Row:
+    row = {"value": text, "rows": rows, "resolution": resolution, "canonical_value": means}
+    return {**row, "matched_alias": None, "suggestion": None, **more}
 
 
-def waiting(text: str, rows: int = 1, suggestion: str | None = None, **more: Any) -> Unmapped:
-    filled: dict[str, Any] = {
-        "vocabulary": "colour", "text_key": text, "raw_value": text, "spelling_count": 1,
-        "row_count": rows, "found_in": "try_rows.value", "tenant_count": 0,
-        "sample_keys": "try_rows 7, try_rows 9", "suggested_value": suggestion,
-        "nearest_alias": suggestion, "seed_line": f"{text},{suggestion or ''},,me,2026-11-20,",
-    }  # fmt: skip
-    return Unmapped(**{**filled, **more})
-
-
-def counts(values: list[Value]) -> dict[str, int]:
-    def rows(*resolutions: str) -> int:
-        return sum(each.rows for each in values if each.resolution in resolutions)
-
-    resolved = sum(each.rows for each in values if each.canonical_value is not None)
-    unknown, missing = rows("unknown"), rows("blank", "null")
-    total = sum(each.rows for each in values)
+def waiting(text: str, rows: int = 1, suggestion: str | None = None, **more: Any) -> Row:
     return {
-        "rows": total, "canonical": rows("canonical"), "resolved": resolved,
-        "left": total - resolved - unknown - missing, "unknown": unknown, "missing": missing,
+        "raw_value": text, "spelling_count": 1, "row_count": rows, "found_in": "try_rows.value",
+        "tenant_count": 0, "look_at": "record 7, 9", "suggested_value": suggestion,
+        "seed_line": f"{text},{suggestion or ''},,me,2026-11-20,", **more,
     }  # fmt: skip
 
 
-def found(values: list[Value], **more: Any) -> Found:
+def coverage(table: str, column: str, values: list[Row], tenant: str | None = None) -> Row:
+    def rows(*resolutions: str) -> int:
+        return sum(each["rows"] for each in values if each["resolution"] in resolutions)
+
+    resolved = sum(each["rows"] for each in values if each["canonical_value"] is not None)
+    total, unknown = sum(each["rows"] for each in values), rows("unknown")
+    canonical, missing = rows("canonical"), rows("blank", "null")
+    return {
+        "table_name": table, "column_name": column, "place": f"{table}.{column}", "tenant": tenant,
+        "rows": total, "canonical": canonical, "resolved": resolved, "undecided": unknown,
+        "to_change": resolved - canonical, "known": total - resolved - unknown - missing,
+        "missing": missing, "filled": total - missing, "vocabulary_version": "0123456789abcdef" * 4,
+    }  # fmt: skip
+
+
+def found(values: list[Row], **more: Any) -> Found:
     """What the models would have found in one column that holds these values."""
-    values = sorted(values, key=lambda each: -each.rows)
-    coverage = [Coverage("try_rows", "value", **counts(values))] if values else []
+    values = sorted(values, key=lambda each: -each["rows"])
+    total = coverage("try_rows", "value", values)
     filled: dict[str, Any] = {
         "vocabulary": COLOUR,
-        "version": "0123456789abcdef" * 4,
         "values": values,
-        "coverage": coverage,
-        "tenants": [TenantCoverage(**vars(each), tenant=None) for each in coverage],
+        "total": total,
+        "columns": [total] if values else [],
+        "tenants": [total] if values else [],
         "unmapped": [
-            waiting(each.value or "", each.rows) for each in values if each.resolution == "unknown"
+            waiting(each["value"] or "", each["rows"])
+            for each in values
+            if each["resolution"] == "unknown"
         ],
     }
     return Found(**{**filled, **more})
 
 
 def build(data: Found, **more: Any) -> Page:
-    text = value_page.build(data, dataclasses.replace(ORIGIN, **more), NOW)
+    text = value_page.build(data, NOW, **{**ORIGIN, **more})
     assert len(text.encode()) < 500_000
     return check(text)
 
 
 PLAIN = [
-    value("red", 400, "canonical", "red", match="red"),
-    value("Red", 300, "exact", "red", match="red"),
-    value("RED", 20, "exact", "red", match="red"),
-    value("Navy", 50, "broader", "blue", match="Navy"),
-    value("Mauve", 1415, "out_of_scope", match="Mauve"),
+    value("red", 400, "canonical", "red", matched_alias="red"),
+    value("Red", 300, "exact", "red", matched_alias="red"),
+    value("RED", 20, "exact", "red", matched_alias="red"),
+    value("Navy", 50, "broader", "blue", matched_alias="Navy"),
+    value("Mauve", 1415, "out_of_scope", matched_alias="Mauve"),
     value("Rde", 10, suggestion="red"),
     value(None, 5, "null"),
 ]
 
 
 def test_the_numbers_of_the_page_are_those_of_the_models() -> None:
-    coverage = [Coverage(name, "stage", **counts(PLAIN)) for name in ("deals", "plans")]
-    read = build(found(PLAIN, coverage=coverage), documents=["plans.stage"])
+    columns = [coverage(name, "stage", PLAIN) for name in ("deals", "plans")]
+    total = coverage("", "", PLAIN * 2)
+    read = build(found(PLAIN, total=total, columns=columns), documents=["plans.stage"])
     rows = read.tables["Canonical values"]
     assert rows[0][:5] == ["canonical value", "rows after", "canonical now", "to be changed",
                            "spellings"]  # fmt: skip
@@ -174,7 +169,7 @@ def test_the_numbers_of_the_page_are_those_of_the_models() -> None:
                                " 1,415 are known to be no colour"),
     ],
 )  # fmt: skip
-def test_the_headline_says_what_is_in_the_way(values: list[Value], says: str) -> None:
+def test_the_headline_says_what_is_in_the_way(values: list[Row], says: str) -> None:
     read = build(found(values))
     assert says in " ".join(read.texts)
     assert ("Meaning of the stored spellings" in read.tables) == bool(values)
@@ -189,26 +184,29 @@ def test_a_hostile_value_is_shown_and_nothing_else(hostile: str) -> None:
         word = text.encode(errors="replace").decode()[:80]
         values = [
             value(text, 9, suggestion=text),
-            value(f"2{text}", 8, "exact", word, match=text),
-            value(f"3{text}", 7, "out_of_scope", match=text),
+            value(f"2{text}", 8, "exact", word, matched_alias=text),
+            value(f"3{text}", 7, "out_of_scope", matched_alias=text),
         ]
-        coverage = [Coverage(name, word, **counts(values)) for name in (word, "b")]
+        columns = [
+            {**coverage(name, word, values, text), "vocabulary_version": word}
+            for name in (word, "b")
+        ]
         data = found(
             values,
             vocabulary=Vocabulary(
                 word, Path(), {word: {"label": word, "description": word}},
                 [{"alias_text": text, "reason": word}],
             ),
-            version=word,
-            coverage=coverage,
-            tenants=[TenantCoverage(**vars(each), tenant=text) for each in coverage],
-            unmapped=[waiting(text, 9, text, sample_keys=f"{text} 1", found_in=text)],
+            total=columns[0],
+            columns=columns,
+            tenants=columns,
+            unmapped=[waiting(text, 9, text, look_at=f"{text} 1", found_in=text)],
         )  # fmt: skip
         short = visible(text, 48)
-        origin = value_page.Origin(
-            short, [(short, short)], short, short, short, short, [f"{word}.{word}"], short
-        )
-        built = value_page.build(data, origin, NOW)
+        built = value_page.build(
+            data, NOW, [f"{word}.{word}"], short, name=short, facts=[(short, short)],
+            command=short, all_values=short, alias_seed=short,
+        )  # fmt: skip
         assert len(built.encode("utf-8", "strict")) < 200_000
         return check(built)
 
@@ -227,13 +225,16 @@ def assert_only_shown(hostile: str, read: Page, harmless: Page) -> None:
 def test_what_is_too_much_is_counted_and_the_page_says_so() -> None:
     values = [value(f"Red {number}", 3000 - number, "exact", "red") for number in range(3000)]
     queue = [value(f"what {number}", 1) for number in range(3000)]
-    total = Coverage("deals", "stage", **counts(PLAIN))
 
-    def tenant(name: str | None, resolved: int) -> TenantCoverage:
-        return TenantCoverage("deals", "stage", 10, 1, resolved, 10 - resolved, 0, 0, tenant=name)
+    def tenant(name: str | None, resolved: int) -> Row:
+        cells = [value("red", 1, "canonical", "red"), value("Red", resolved - 1, "exact", "red"),
+                 value("Mauve", 10 - resolved, "ambiguous")]  # fmt: skip
+        return coverage("deals", "stage", cells, name)
 
     tenants = [tenant(str(number), 1 + number % 9) for number in range(500)] + [tenant(None, 7)]
-    read = build(found(values + queue, coverage=[total], tenants=tenants), tenant_label="house")
+    tenants.sort(key=lambda row: (row["resolved"], row["tenant"] or ""))
+    columns = [coverage("deals", "stage", PLAIN)]
+    read = build(found(values + queue, columns=columns, tenants=tenants), tenant_label="house")
     said = read.text.replace("\u202f", " ")
     for sentence in (
         "200 of 3,000 spellings are listed.",
@@ -259,7 +260,7 @@ def test_seed_lines_can_be_copied() -> None:
         waiting("hidden", 6, seed_line="hid\u202eden,,,me,2026-11-20,"),
         waiting("long", 5, seed_line="x" * 10_000),
     ]
-    values = [value(each.raw_value, each.row_count) for each in queue]
+    values = [value(each["raw_value"], each["row_count"]) for each in queue]
     read = build(found(values, unmapped=queue))
     assert "rde,red,exact,me,2026-11-20,nearest to red" in read.texts
     assert '"a ""b"" <c>",,,me,2026-11-20,' in read.texts

@@ -32,7 +32,7 @@ from trueup.core.settings import Settings
 from trueup.local import server
 from trueup.vocabulary import aliases
 
-VALUE = ["value", "rows", "resolution", "canonical_value", "match", "suggestion"]
+VALUE = ["value", "rows", "resolution", "canonical_value", "matched_alias", "suggestion"]
 SECONDS = 180  # a command that takes longer hangs
 REAL = PROJECT.parent / "shared" / "data" / "indian_startup_funding.csv"
 
@@ -357,7 +357,7 @@ def test_try_for_people_and_for_machines(running: Path, tmp_path: Path) -> None:
     assert found["values"][0]["value"] == "Série A"  # the commonest first
     assert found["summary"] == {
         "rows": 9, "values": 8,
-        "canonical": 1, "to_change": 5, "left": 1, "unknown": 1, "missing": 1,
+        "canonical": 1, "to_change": 5, "known": 1, "undecided": 1, "missing": 1,
     }  # fmt: skip
     assert server.running(running / ".trueup") == address  # as it was found
     assert trials(running) == []

@@ -70,11 +70,11 @@ def test_the_page_of_try_counts_as_the_json_does(running: Path, tried: Done) -> 
     flow = [row for row in read.tables["Meaning of the stored spellings"] if len(row) == 3]
     assert sum(int(row[1]) for row in flow) == summary["rows"]
     left = {row[0]: int(row[1]) for row in read.tables["Values that stay"][1:]}
-    assert left["unknown"] == summary["unknown"]
+    assert left["unknown"] == summary["undecided"]
     assert left["blank"] == summary["missing"]
-    assert left["ambiguous"] + left["out of scope"] == summary["left"]
+    assert left["ambiguous"] + left["out of scope"] == summary["known"]
     queue = read.tables["Values that wait"][1:]
-    assert sum(int(row[1]) for row in queue) == summary["unknown"]
+    assert sum(int(row[1]) for row in queue) == summary["undecided"]
     filled = summary["rows"] - summary["missing"]
     resolved = summary["canonical"] + summary["to_change"]
     assert f"{100 * resolved / filled:.1f}\u202f% of filled rows will be canonical" in text
@@ -123,21 +123,33 @@ def test_a_failure_leaves_the_old_page(running: Path, deals: Path) -> None:
 
 def test_tenants_add_up_to_their_column(shared_built: App) -> None:
     """The rows of no tenant are one of them."""
+    settings = shared_built.settings
     with shared_built.connect() as connection:
-        found = values.everything(connection, config.vocabulary(shared_built.settings))
-    assert len(found.version) == 64
-    for column in found.coverage:
-        tenants = [
-            row
-            for row in found.tenants
-            if (row.table_name, row.column_name) == (column.table_name, column.column_name)
-        ]
-        for part in ("rows", "canonical", "resolved", "left", "unknown", "missing"):
-            assert sum(getattr(row, part) for row in tenants) == getattr(column, part)
-        assert len({row.tenant for row in tenants}) == len(tenants)
-    assert any(row.tenant is None for row in found.tenants)
-    total = sum(value.rows for value in found.values)
-    assert total == sum(column.rows for column in found.coverage)
+        found = values.everything(connection, settings, config.vocabulary(settings))
+    assert len(found.total["vocabulary_version"]) == 64
+    parts = (
+        "rows",
+        "canonical",
+        "to_change",
+        "resolved",
+        "known",
+        "undecided",
+        "missing",
+        "filled",
+    )
+    for column in found.columns:
+        tenants = [row for row in found.tenants if row["place"] == column["place"]]
+        for part in parts:
+            assert sum(row[part] for row in tenants) == column[part]
+        assert len({row["tenant"] for row in tenants}) == len(tenants)
+        shares = [row["resolved"] / row["filled"] for row in tenants if row["filled"]]
+        assert shares == sorted(shares)
+    assert {part: sum(column[part] for column in found.columns) for part in parts} == {
+        part: found.total[part] for part in parts
+    }
+    assert any(row["tenant"] is None for row in found.tenants)
+    assert sum(value["rows"] for value in found.values) == found.total["rows"]
+    assert all(row["look_at"].count(f"{row['look_at'].split()[0]} ") == 1 for row in found.unmapped)
 
 
 @needs_chromium
@@ -145,8 +157,12 @@ def test_the_pages_are_readable_at_every_width(
     running: Path, tried: Done, shared_built: App, tmp_path: Path
 ) -> None:
     assert tried.returncode == 0, tried.stderr
+    settings = shared_built.settings
     with shared_built.connect() as connection:
-        found = values.everything(connection, config.vocabulary(shared_built.settings))
-    origin = value_page.Origin("Sample", [("server", "x" * 300)], "trueup demo", "", "")
-    assert_readable(value_page.build(found, origin, datetime.now(timezone.utc)), tmp_path)
+        found = values.everything(connection, settings, config.vocabulary(settings))
+    text = value_page.build(
+        found, datetime.now(timezone.utc), name="Sample", facts=[("server", "x" * 300)],
+        command="trueup demo", all_values="", alias_seed="",
+    )  # fmt: skip
+    assert_readable(text, tmp_path)
     assert_readable((running / "p.html").read_text(encoding="utf-8"), tmp_path)
