@@ -61,6 +61,17 @@ def examples(text: str) -> Callable[[Command], Command]:
     return decorate
 
 
+def options(*listed: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator; the help lists them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(listed):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def settings() -> Any:
     """The settings that the caller of `main` gave as its obj, else those of the environment."""
     from trueup import local

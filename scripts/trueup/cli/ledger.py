@@ -99,11 +99,10 @@ def _show_prune(found: dict[str, Any], rows: int) -> None:
         f"{terminal.counted(len(found['runs']), 'run')} ended before {when};"
         f" {empty:,} of them changed nothing and would be removed altogether."
     )
-    table = terminal.new_table("table", "rows to go", "bytes", "rows to stay", right=(1, 2, 3))
-    for each in found["tables"]:
-        table.add_row(each["table_name"], f"{each['rows_removed']:,}", f"{each['bytes_removed']:,}",
-                      f"{each['rows_kept']:,}")  # fmt: skip
-    terminal.console().print(table)
+    names = ("table_name", "rows_removed", "bytes_removed", "rows_kept")
+    headings = ("table", "rows to go", "bytes", "rows to stay")
+    rows_of = [[each[name] for name in names] for each in found["tables"]]
+    terminal.show_table(terminal.console(), headings, rows_of)
 
 
 COMMANDS: tuple[click.Command, ...] = (ledger_,)
