@@ -10,29 +10,15 @@ from typing import Any, NoReturn
 
 import click
 
-from trueup.cli.base import FORMAT, LIMIT, YES, examples, options
+from trueup.cli.base import FORMAT, LIMIT, YES, examples, opened, options
 from trueup.cli.base import ask as _ask
 from trueup.cli.base import settings as read_settings
 from trueup.core import runs as ledger_runs
 from trueup.core.errors import TrueupError
 from trueup.show import terminal
 
+STRIPES = {"auto": None, "off": 1, "2": 2, "4": 4, "8": 8, "16": 16, "32": 32, "64": 64}
 PACES = ("conservative", "balanced", "aggressive")  # defined in the var migration
-
-
-class Stripes(click.ParamType[int | None]):
-    """auto, off, or a power of two."""
-
-    name = "auto|off|N"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | None:
-        if value is None or value == "auto" or isinstance(value, int):
-            return None if value == "auto" else value
-        if value == "off":
-            return 1
-        if value.isdigit() and 1 <= int(value) <= 64 and int(value) & (int(value) - 1) == 0:
-            return int(value)
-        return self.fail(f"{value!r} is not auto, off, or a power of two up to 64", param, ctx)
 
 
 RUN = click.argument("run", required=False)
@@ -41,10 +27,10 @@ RUN = click.argument("run", required=False)
 WORKERS = click.option("--workers", type=click.IntRange(1, 32),
                        help="Number of batches to process in parallel.")  # fmt: skip
 SLEEP = click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows.")
-TARGET = click.option("--target-ms", type=click.IntRange(1), help=
-                      "Wanted duration of a transaction; slower ones are cut in two.")  # fmt: skip
-HASH_OTHERS = click.option("--hash-others", "compare_others", is_flag=True, help=
-                           "Record rows whose other columns change too.")  # fmt: skip
+TARGET = click.option("--target-ms", type=click.IntRange(1),
+                      help="Wanted duration of a transaction; slower ones are cut.")  # fmt: skip
+HASH_OTHERS = click.option("--hash-others", "compare_others", is_flag=True,
+                           help="Record rows whose other columns change too.")  # fmt: skip
 scope_options = options(
     click.option("--table", "tables", multiple=True, help="Only this table. May be repeated."),
     click.option("--column", "columns", multiple=True, help="Only columns of this name."),
@@ -57,7 +43,7 @@ pace_options = options(
     click.option("--by", type=click.Choice(["key", "tenant"]), default="key", show_default=True,
                  help="Batches by key range, or by tenant."),
     WORKERS,
-    click.option("--stripes", type=Stripes(), default="auto", show_default=True,
+    click.option("--stripes", type=click.Choice(list(STRIPES)), default="auto", show_default=True,
                  help="Batches that share a key range, so that updates stay HOT."),
     SLEEP,
     TARGET,
@@ -205,14 +191,11 @@ trueup status --format json
 """)
 def status(watch: bool, form: str) -> None:
     """Show the newest unfinished run; if there is none, how the newest run ended."""
-    from trueup.core import connection, ledger, records
+    from trueup.core import records
     from trueup.migration import run_terminal, runner
 
-    settings = read_settings()
-    schema = ledger.schema(settings)
-    with connection.connect(settings, writes=False, autocommit=True) as connected:
-        click.echo(connection.describe(connected, settings), err=form == "json")
-        ledger.check(connected, schema, settings)
+    how = {"writes": False, "autocommit": True}
+    with opened(read_settings(), form == "json", **how) as (connected, schema):
         while True:
             found = runner.status(connected, schema)
             if found is None:
@@ -241,15 +224,11 @@ trueup runs --limit 0 --format json
 """)
 def runs(form: str, limit: int) -> None:
     """List plans and runs, newest first."""
-    from trueup.core import connection, ledger, records
+    from trueup.core import records
     from trueup.migration import run_terminal
 
-    settings = read_settings()
-    schema = ledger.schema(settings)
-    with connection.connect(settings, writes=False) as connected:
-        ledger.check(connected, schema, settings)
+    with opened(read_settings(), form == "json", writes=False) as (connected, schema):
         rows = ledger_runs.recent(connected, schema, limit or 1_000_000)
-        click.echo(connection.describe(connected, settings), err=form == "json")
     if form == "json":
         click.echo(records.as_json(rows))
     elif rows:
@@ -272,7 +251,7 @@ def _plan(quiet: bool, rehearse: bool, is_kept: bool = True, **given: Any) -> tu
         batch_size=given.get("batch_size") or rows,
         sleep_ms=pause if sleep_ms is None else sleep_ms,
         target_ms=given.get("target_ms") or known["target_ms"],
-        stripes=given.get("stripes"),
+        stripes=STRIPES[given.get("stripes", "auto")],
         by_tenant=given.get("by") == "tenant",
         workers=given.get("workers") or known["workers"],
     )
@@ -303,15 +282,11 @@ def _work(
     table: str | None = None,
     **pace: Any,
 ) -> None:
-    from trueup.core import connection, ledger
     from trueup.migration import runner
 
     settings = read_settings()
     form = log_format or settings.log_format
-    schema = ledger.schema(settings)
-    with connection.connect(settings, application_name="trueup apply") as connected:
-        click.echo(connection.describe(connected, settings), err=form == "json")
-        ledger.check(connected, schema, settings)
+    with opened(settings, form == "json", application_name="trueup apply") as (connected, schema):
         run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, verb.lower())
         runner.check(settings, connected, run)
         totals = runner.totals(connected, run)
@@ -395,14 +370,10 @@ def refuse_on_dry_run(**given: Any) -> None:
 
 
 def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bool = True) -> None:
-    from trueup.core import connection, ledger
     from trueup.migration import runner
 
     settings = read_settings()
-    schema = ledger.schema(settings)
-    with connection.connect(settings) as connected:
-        click.echo(connection.describe(connected, settings))
-        ledger.check(connected, schema, settings)
+    with opened(settings) as (connected, schema):
         verb = "Cancel" if status == "cancelled" else "Pause"
         run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, verb.lower())
         connected.rollback()  # nothing is held while a person thinks

@@ -17,7 +17,8 @@ from trueup.core import records, statements
 from trueup.core.connection import Connection
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement
-from trueup.migration import plan, tried_batch
+from trueup.migration import plan
+from trueup.migration.tried_batch import Trial
 
 
 def rehearse(
@@ -35,7 +36,7 @@ def rehearse(
 
     Returns the document of migration_runs.rehearsal and of `--format json`:
     {rehearsed_at, columns: [{table_name, column_name, tryout, prediction}]}. tryout: see
-    tried_batch.try_out; prediction: the row of rehearsal__predict; None if no row could be changed.
+    Trial.run; prediction: the row of rehearsal__predict; None if no row could be changed.
     """
     found = statements.statements(settings)
     limit = plan.defaults(settings)["lock_timeout_ms"]
@@ -44,7 +45,7 @@ def rehearse(
         place = (batch["table_name"], batch["column_name"])
         progress(".".join(place), number, len(made.batches_to_try))
         facts = made.facts[place]
-        tried = tried_batch.try_out(connected, found, batch, facts, made.options, limit)
+        tried = Trial(connected, found, batch, facts, made.options, limit).run()
         predicted = _predict(connected, found, batch, facts, pace, tried)
         columns.append({"table_name": place[0], "column_name": place[1], "tryout": tried,
                         "prediction": predicted})  # fmt: skip

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from trueup.show import figures, flows, page
 from trueup.show.figures import Part, Plot, Row
 from trueup.show.words import LEFT
-
-INTERNAL = ("planned_snapshot",)  # options that tell people nothing
 
 
 def build(report: Row) -> str:
@@ -48,11 +45,6 @@ def build(report: Row) -> str:
         ],
         wal_per_row=_rate(work["wal_bytes"], totals["rows_updated"]),
         reasons=_reasons(report),
-        options=[
-            (name, _as_text(value))
-            for name, value in report["run"]["options"].items()
-            if name not in INTERNAL and value not in (None, [], {})
-        ],
     )  # fmt: skip
 
 
@@ -123,12 +115,3 @@ def _reasons(report: Row) -> list[dict[str, Any]]:
                 "examples": [row["value_before"] for row in values],
             })  # fmt: skip
     return found
-
-
-def _as_text(value: Any) -> str:
-    """An option for reading: lists without brackets, rows of no tenant as on the command line."""
-    if isinstance(value, list):
-        return ", ".join("none" if each is None else str(each) for each in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

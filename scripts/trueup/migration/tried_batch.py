@@ -54,35 +54,7 @@ class _Done(NamedTuple):
     writes: Counter[tuple[str, str]]
 
 
-def try_out(
-    connected: Connection,
-    found: Mapping[str, Statement],
-    batch: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    options: Mapping[str, Any],
-    lock_timeout_ms: int,
-) -> dict[str, Any]:
-    """Run a batch, a row of rehearsal__batches, and roll it back.
-
-    found: the statements of the project; facts: the row of plan__table; options: of the run
-
-    Returns a document:
-    rows_planned:  of the batch; rows: of them those that were tried; rows_changed: and changed
-    duration_ms:   of the transaction, without the commit
-    wal_bytes:     of the log, in wal_records records, with page_images images of whole pages
-    is_complete:   every refused row is listed, not only the first ones
-    refusals:      {row_key, sqlstate, message, consequence}: errors for which `trueup apply` would
-                   exit with 1; row_key is None if one concerns several rows. consequence:
-                   quarantined, stops the run, or left as it is (no error, and no change either)
-    other_columns: {column_name, rows, row_key, before, after}: columns that change with the
-                   managed one, set by a trigger or generated, with one of the rows
-    other_rows:    {relation, action, rows}: rows that triggers inserted, updated or deleted
-    notes:         sentences about what was not tried
-    """
-    return _Trial(connected, found, batch, facts, options, lock_timeout_ms).run()
-
-
-class _Trial:
+class Trial:
     """The tries of one batch, and their results so far."""
 
     def __init__(
@@ -94,6 +66,10 @@ class _Trial:
         options: Mapping[str, Any],
         lock_timeout_ms: int,
     ) -> None:
+        """batch: a row of rehearsal__batches; facts: the row of plan__table; options: of the run.
+
+        found: the statements of the project
+        """
         self.connected = connected
         self.statements = found
         self.facts = facts
@@ -131,7 +107,22 @@ class _Trial:
         return column_statement(purpose, *self.place)
 
     def run(self) -> dict[str, Any]:
-        """From the whole batch to the single rows that are refused, if there are any."""
+        """Run the batch and roll it back; then, if it fails, parts of it, down to single rows.
+
+        Returns a document:
+        rows_planned:  of the batch; rows: of them those that were tried; rows_changed: and changed
+        duration_ms:   of the transaction, without the commit
+        wal_bytes:     of the log, in wal_records records, with page_images images of whole pages
+        is_complete:   every refused row is listed, not only the first ones
+        refusals:      {row_key, sqlstate, message, consequence}: errors for which `trueup apply`
+                       would exit with 1; row_key is None if one concerns several rows.
+                       consequence: quarantined, stops the run, or left as it is (no error, and no
+                       change either)
+        other_columns: {column_name, rows, row_key, before, after}: columns that change with the
+                       managed one, set by a trigger or generated, with one of the rows
+        other_rows:    {relation, action, rows}: rows that triggers inserted, updated or deleted
+        notes:         sentences about what was not tried
+        """
         found = self.found
         pieces = deque([self._narrow(self.whole)])
         tries = 0

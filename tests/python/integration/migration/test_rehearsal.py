@@ -134,7 +134,7 @@ def test_what_triggers_change_besides_is_named(built: App) -> None:
 def test_an_edit_of_somebody_else_is_no_trigger_s(
     built: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = tried_batch._Trial._read
+    read = tried_batch.Trial._read
     edited: list[str] = []
 
     def read_and_edit(self: Any, purpose: str, **values: Any) -> Mapping[str, Any]:
@@ -146,7 +146,7 @@ def test_an_edit_of_somebody_else_is_no_trigger_s(
             built.query("update portfoliocompanies set stage = 'x' where id = %s", edited[1])
         return rows
 
-    monkeypatch.setattr(tried_batch._Trial, "_read", read_and_edit)
+    monkeypatch.setattr(tried_batch.Trial, "_read", read_and_edit)
     _, column = rehearse(built)
     tried = column["tryout"]
     assert len(edited) == 2
