@@ -338,10 +338,12 @@ with planned_values as (
 )
 
 select
-    {{ key_text(entry.key, 'application') }} as row_key,
-    {{ tenant_text('application', entry.tenant) }} as tenant,
-    planned_values.value_before as before,
-    planned_values.value_after as after
+    json_build_object(
+        'row_key', {{ key_text(entry.key, 'application') }},
+        'tenant', {{ tenant_text('application', entry.tenant) }},
+        'before', planned_values.value_before,
+        'after', planned_values.value_after
+    ) as example
 from {{ application_table(entry) }} as application
 inner join planned_values
     on
@@ -357,7 +359,7 @@ limit cast($3 as integer);
 {%- endfor %}
 
 -- name: plan__column(run_id, table_name, column_name)
--- One row: what the plan has stored about a column, for people and for `--format json`.
+-- One document: what the plan has stored about a column, for people and for `--format json`.
 -- rows_pending: rows whose value is not canonical, changed or not. values: the new value of each
 -- value, or none if it is left alone, the commonest first. tenants: the changes by tenant.
 with value_map as (
@@ -476,14 +478,16 @@ counted_batches as (
 )
 
 select
-    cast($2 as text) as table_name,
-    cast($3 as text) as column_name,
-    coalesce(counted_rows.row_total, 0) as rows,
-    coalesce(listed_values.rows_planned, 0) as rows_planned,
-    coalesce(listed_values.rows_pending, 0) as rows_pending,
-    counted_batches.batches,
-    coalesce(listed_values.planned_values, '[]') as values,
-    coalesce(listed_tenants.tenants, '[]') as tenants
+    json_build_object(
+        'table_name', cast($2 as text),
+        'column_name', cast($3 as text),
+        'rows', coalesce(counted_rows.row_total, 0),
+        'rows_planned', coalesce(listed_values.rows_planned, 0),
+        'rows_pending', coalesce(listed_values.rows_pending, 0),
+        'batches', counted_batches.batches,
+        'values', coalesce(listed_values.planned_values, '[]'),
+        'tenants', coalesce(listed_tenants.tenants, '[]')
+    ) as planned
 from counted_rows
 cross join counted_batches
 cross join listed_values

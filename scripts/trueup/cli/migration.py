@@ -88,7 +88,7 @@ def plan(form: str, all_values: bool, rehearse: bool, **more: Any) -> None:
     `trueup apply` carries it out, within a day and while vocabulary and statements are the same.
     A rehearsal that finds an error ends with exit code 1; the plan is kept.
     """
-    from trueup.migration import rehearsal, run_terminal
+    from trueup.migration import rehearsal, rehearsal_terminal, run_terminal
 
     made, rehearsed = _plan(quiet=form == "json", rehearse=rehearse, **more)
     if form == "json":
@@ -97,7 +97,7 @@ def plan(form: str, all_values: bool, rehearse: bool, **more: Any) -> None:
     run_terminal.show_plan(terminal.console(), made, None if all_values else run_terminal.SHOWN)
     for event in run_terminal.plan_lines(made):
         click.echo(run_terminal.as_line(event))
-    error = _show_rehearsal(rehearsed)
+    error = rehearsal_terminal.show(terminal.console(), rehearsed)
     short = str(made.run_id)[:8]
     if made.rows_planned:
         click.echo(
@@ -343,10 +343,8 @@ def carry_out(
     try:
         if left_alone := outcome.totals["conflicts"]:
             run_terminal.say(form, run.run_id, rollback.left_alone(left_alone))
-        if form == "json":
-            run_terminal.say(form, run.run_id, run_terminal.verdict(outcome))
-        else:
-            run_terminal.say(form, run.run_id, run_terminal.completed(outcome))
+        run_terminal.say(form, run.run_id, run_terminal.ended(form, outcome))
+        if form != "json":
             run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
     except BrokenPipeError:
         _nobody_reads(f"run {run.short_id} is {outcome.status}")
@@ -389,29 +387,17 @@ def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bo
 
 
 def _dry_run() -> NoReturn:
-    from trueup.migration import run_terminal
+    from trueup.migration import rehearsal_terminal, run_terminal
 
     made, rehearsed = _plan(quiet=False, is_kept=False, rehearse=True)
     run_terminal.show_plan(terminal.console(), made, run_terminal.SHOWN)
-    error = _show_rehearsal(rehearsed)
+    error = rehearsal_terminal.show(terminal.console(), rehearsed)
     click.echo(
         f"{terminal.counted(made.rows_planned, 'row')} would change in"
         f" {terminal.counted(made.batches, 'batch')}. Nothing has been changed, and no plan was"
         " kept: `trueup plan` makes one."
     )
     sys.exit(1 if error else 0)
-
-
-def _show_rehearsal(rehearsed: Any) -> bool:
-    """Show it if there is one; returns whether it found an error."""
-    from trueup.migration import rehearsal_terminal
-
-    if rehearsed is None:
-        return False
-    rehearsal_terminal.show(terminal.console(), rehearsed)
-    if verdict := rehearsal_terminal.verdict(rehearsed):
-        click.echo(verdict, err=True)
-    return verdict is not None
 
 
 def _nobody_reads(what: str) -> NoReturn:

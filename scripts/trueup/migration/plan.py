@@ -71,8 +71,8 @@ class Plan:
     """A plan, for people.
 
     options: as the ledger has them; facts: plan__table by column
-    columns: rows of plan__column, with vocabulary and tenant_label, stripes (batches per range),
-             why (the reason for their number), hashed, and examples (rows that will change)
+    columns: documents of plan__column, with vocabulary and tenant_label, stripes (batches per
+             range), why (the reason for their number), hashed, and examples (rows that will change)
     batches_to_try: rows of rehearsal__batches
     """
 
@@ -219,7 +219,7 @@ def make(
         if column["rows_planned"]:
             findings += _proposed_index(settings, connected, found, column)
         store_control(connected, found, run_id, place, pace, range_end)
-    # counted, but without a row: probably misspelt
+    # a tenant without a counted row is probably misspelt
     for (unknown,) in found["unknown_tenants"].run(connected, run_id=run_id, tenants=tenants):
         raise TrueupError(
             f"--tenant {unknown}: the tables in scope have no such row",
@@ -330,9 +330,9 @@ def _column(
             why += "; keys come in steps, so they are hashed" if hashed else ""
         run("plan_batches", stripes=stripes, hashed=hashed, batch_rows=pace.batch_size,
             by_tenant=pace.by_tenant)  # fmt: skip
-        examples = run("plan_examples", examples=EXAMPLES)
-    (planned,) = records.rows(connected, found["plan__column"], run_id=values["run_id"],
-                              table_name=place[0], column_name=place[1])  # fmt: skip
+        examples = [row["example"] for row in run("plan_examples", examples=EXAMPLES)]
+    named = {"run_id": values["run_id"], "table_name": place[0], "column_name": place[1]}
+    ((planned,),) = found["plan__column"].run(connected, **named)
     return {
         **planned, "vocabulary": entry["vocabulary"], "tenant_label": config.tenant_label([entry]),
         "stripes": stripes, "hashed": hashed, "why": why, "examples": examples,

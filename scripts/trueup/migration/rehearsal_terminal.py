@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.markup import escape
 
@@ -19,8 +20,13 @@ CONSEQUENCES = {
 }
 
 
-def show(out: Console, rehearsed: Mapping[str, Any]) -> None:
-    """For each column the result of one batch, and the estimated cost of the run."""
+def show(out: Console, rehearsed: Mapping[str, Any] | None) -> bool:
+    """For each column the result of one batch, and the estimated cost of the run.
+
+    Returns whether an error was found that would make `apply` exit with 1.
+    """
+    if rehearsed is None:
+        return False
     for column in rehearsed["columns"]:
         tried = column["tryout"]
         place = f"{column['table_name']}.{column['column_name']}"
@@ -35,14 +41,11 @@ def show(out: Console, rehearsed: Mapping[str, Any]) -> None:
         if not tried["is_complete"]:
             out.print("  [red]✗[/] there may be more such rows: the search ended here")
         out.print()
-
-
-def verdict(rehearsed: Mapping[str, Any]) -> str | None:
-    """The errors that would make `apply` exit with 1; None if none was found."""
-    if not (found := rehearsal.refusals(rehearsed)):
-        return None
-    words = dict.fromkeys(CONSEQUENCES[each["consequence"]] for each in found)
-    return f"The rehearsal found {counted(len(found), 'error')}: {'; '.join(words)}."
+    if found := rehearsal.refusals(rehearsed):
+        words = dict.fromkeys(CONSEQUENCES[each["consequence"]] for each in found)
+        errors = counted(len(found), "error")
+        click.echo(f"The rehearsal found {errors}: {'; '.join(words)}.", err=True)
+    return bool(found)
 
 
 def _lines(tried: Mapping[str, Any], estimate: Mapping[str, Any] | None) -> Iterator[str]:

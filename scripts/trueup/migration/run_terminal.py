@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import sys
@@ -214,40 +213,30 @@ def as_json(event: Event, run_id: uuid.UUID) -> str:
     return records.as_json({**head, **event.data}, indent=None)
 
 
-def completed(outcome: Outcome) -> Event:
-    """The last line of a run."""
+def ended(form: str, outcome: Outcome) -> Event:
+    """The last line of a run; for machines with what was left, which people read below it."""
     totals = outcome.totals
-    what = outcome.record["words"]["title"]
-    return Event(
-        "run_ended",
-        f"{what} {outcome.status.replace('_', ' ')}",
-        "info" if outcome.status in ("completed", "paused") else "error",
-        {
-            "totalBatches": totals["total_batches"],
-            "completedBatches": totals["completed_batches"],
-            "failedBatches": totals["failed_batches"],
-            "totalRowsUpdated": totals["rows_updated"],
-            "totalRowsSkipped": totals["rows_skipped"],
-            "totalRowsFailed": totals["rows_failed"],
-            "durationSeconds": round(outcome.seconds, 1),
-            **({"auditDigest": outcome.audit_digest} if outcome.audit_digest else {}),
-        },
-    )
-
-
-def verdict(outcome: Outcome) -> Event:
-    """The same for machines, with the text for people below it."""
-    last = completed(outcome)
-    lefts = {
-        name: [
-            {"tableName": each.table_name, "columnName": each.column_name, "value": each.value,
-             "rows": each.rows}
-            for each in found
-        ]
-        for name, found in (("missed", outcome.missed), ("late", outcome.late))
-    }  # fmt: skip
-    head = {"status": outcome.status, "notes": outcome.notes}
-    return dataclasses.replace(last, data={**head, **last.data, **lefts})
+    data = {
+        "totalBatches": totals["total_batches"],
+        "completedBatches": totals["completed_batches"],
+        "failedBatches": totals["failed_batches"],
+        "totalRowsUpdated": totals["rows_updated"],
+        "totalRowsSkipped": totals["rows_skipped"],
+        "totalRowsFailed": totals["rows_failed"],
+        "durationSeconds": round(outcome.seconds, 1),
+        **({"auditDigest": outcome.audit_digest} if outcome.audit_digest else {}),
+    }
+    if form == "json":
+        names = ("tableName", "columnName", "value", "rows")
+        lefts = {"missed": outcome.missed, "late": outcome.late}
+        data = {
+            "status": outcome.status, "notes": outcome.notes, **data,
+            **{what: [dict(zip(names, each, strict=True)) for each in found]
+               for what, found in lefts.items()},
+        }  # fmt: skip
+    level = "info" if outcome.status in ("completed", "paused") else "error"
+    message = f"{outcome.record['words']['title']} {outcome.status.replace('_', ' ')}"
+    return Event("run_ended", message, level, data)
 
 
 @contextmanager
