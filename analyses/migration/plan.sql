@@ -36,10 +36,10 @@ select
 from counted_values
 group by counted_values.tenant;
 
--- name: {{ statement_name('plan_values', entry) }}(null_total, row_counts)
--- What does each value of {{ entry.table }}.{{ entry.column }} mean, how many rows have it?
--- row_counts: of each tenant, from plan_counts. Values that will change are numbered, the commonest
--- first; the audit stores the number.
+-- name: {{ statement_name('plan_values', entry) }}(run_id, null_total, row_counts)
+-- Stores the decisions about {{ entry.table }}.{{ entry.column }}: the meaning and the rows of each
+-- value that is not canonical. row_counts: of each tenant, from plan_counts. Values that will
+-- change are numbered, the commonest first; the audit stores the number in two bytes.
 with vocabulary_keys as (
     select * from {{ ref('int_vocabulary_keys') }}
 ),
@@ -49,15 +49,15 @@ observed_values as {{ computed_once() }} (
         '{{ entry.vocabulary }}' as vocabulary,
         {{ binary_text('counts.raw_value') }} as raw_value,
         cast(sum(cast(counts.row_text as bigint)) as bigint) as row_count
-    from unnest(cast($2 as text[])) as tenants (row_counts)
+    from unnest(cast($3 as text[])) as tenants (row_counts)
     cross join jsonb_each_text(cast(tenants.row_counts as jsonb)) as counts (raw_value, row_text)
     group by {{ binary_text('counts.raw_value') }}
     union all
     select
         '{{ entry.vocabulary }}' as vocabulary,
         null as raw_value,
-        cast($1 as bigint) as row_count
-    where cast($1 as bigint) > 0
+        cast($2 as bigint) as row_count
+    where cast($2 as bigint) > 0
 ),
 
 {{ resolve('observed_values') }},
@@ -67,28 +67,35 @@ judged_values as (
         resolved_values.raw_value,
         resolved_values.row_count,
         resolved_values.resolution,
-        case
-            when resolved_values.resolution <> 'canonical' then resolved_values.canonical_value
-        end as value_after
+        resolved_values.canonical_value
     from resolved_values
+    where resolved_values.resolution <> 'canonical'
 )
 
+insert into {{ ref('migration_value_map') }} (
+    run_id, schema_name, table_name, column_name, map_id, value_before, value_after, match_type,
+    rows_planned
+)
 select
-    judged_values.raw_value,
-    judged_values.value_after,
-    judged_values.resolution,
-    judged_values.row_count,
+    cast($1 as uuid) as run_id,
+    {{ app_schema() }} as schema_name,
+    {{ literal(entry.table) }} as table_name,
+    {{ literal(entry.column) }} as column_name,
     case
-        when judged_values.value_after is not null
-            then row_number() over (
-                partition by judged_values.value_after is not null
-                order by judged_values.row_count desc, judged_values.raw_value asc
+        when judged_values.canonical_value is not null
+            then cast(
+                row_number() over (
+                    partition by judged_values.canonical_value is not null
+                    order by judged_values.row_count desc, judged_values.raw_value asc
+                ) as smallint
             )
-    end as map_id
+    end as map_id,
+    judged_values.raw_value,
+    judged_values.canonical_value,
+    judged_values.resolution,
+    judged_values.row_count
 from judged_values
-order by
-    judged_values.row_count desc,
-    judged_values.raw_value asc;
+returning map_id;
 
 -- name: {{ statement_name('plan_bound', entry) }}()
 -- The frozen bound: the last key of the table now. Rows beyond it are not in this run.
@@ -148,43 +155,10 @@ select
     ) as blank_total,
     counted_tenants.row_counts
 from counted_tenants;
-
--- name: {{ statement_name('plan_tenants', entry) }}(run_id)
--- The new value of each value by tenant, with its rows; read from the ledger.
-with baselines as (
-    select * from {{ ref('migration_baselines') }}
-),
-
-planned_values as (
-    select * from {{ ref('migration_value_map') }}
-)
-
-select
-    baselines.tenant,
-    planned_values.value_before,
-    planned_values.value_after,
-    cast(counts.row_text as bigint) as row_count
-from baselines
-cross join jsonb_each_text(baselines.row_counts) as counts (raw_value, row_text)
-inner join planned_values
-    on
-        counts.raw_value = planned_values.value_before
-        and baselines.run_id = planned_values.run_id
-        and baselines.table_name = planned_values.table_name
-        and baselines.column_name = planned_values.column_name
-where
-    baselines.run_id = $1
-    and baselines.table_name = {{ literal(entry.table) }}
-    and baselines.column_name = {{ literal(entry.column) }}
-    and planned_values.map_id is not null
-order by
-    row_count desc,
-    baselines.tenant asc,
-    planned_values.map_id asc;
 {%- if is_integer_key(entry.key) %}
 
 -- name: {{ statement_name('plan_spread', entry) }}(stripes, hashed, batch_rows)
--- Of the first rows by key, how many fall into the fullest stripe?
+-- Of the first rows by key, does the fullest stripe have more than 1.5 times its share?
 with first_rows as (
     select
         {{ stripe_of(entry.key, 'application', '$1', '$2') | indent(8) }} as stripe
@@ -200,8 +174,11 @@ stripe_sizes as (
 )
 
 select
-    coalesce(max(stripe_sizes.row_count), 0) as fullest,
-    coalesce(sum(stripe_sizes.row_count), 0) as row_total
+    coalesce(
+        sum(stripe_sizes.row_count) >= 10 * cast($1 as bigint)
+        and max(stripe_sizes.row_count) * cast($1 as bigint) > 1.5 * sum(stripe_sizes.row_count),
+        false
+    ) as is_skewed
 from stripe_sizes;
 {%- endif %}
 
@@ -361,10 +338,12 @@ with planned_values as (
 )
 
 select
-    {{ key_text(entry.key, 'application') }} as row_key,
-    {{ tenant_text('application', entry.tenant) }} as tenant,
-    planned_values.value_before,
-    planned_values.value_after
+    json_build_object(
+        'row_key', {{ key_text(entry.key, 'application') }},
+        'tenant', {{ tenant_text('application', entry.tenant) }},
+        'before', planned_values.value_before,
+        'after', planned_values.value_after
+    ) as example
 from {{ application_table(entry) }} as application
 inner join planned_values
     on
@@ -378,3 +357,138 @@ where
 order by {{ key_columns(entry.key, 'application') }}
 limit cast($3 as integer);
 {%- endfor %}
+
+-- name: plan__column(run_id, table_name, column_name)
+-- One document: what the plan has stored about a column, for people and for `--format json`.
+-- rows_pending: rows whose value is not canonical, changed or not. values: the new value of each
+-- value, or none if it is left alone, the commonest first. tenants: the changes by tenant.
+with value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+baselines as (
+    select * from {{ ref('migration_baselines') }}
+),
+
+batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+column_values as {{ computed_once() }} (
+    select
+        value_map.map_id,
+        value_map.value_before,
+        value_map.value_after,
+        value_map.match_type,
+        value_map.rows_planned
+    from value_map
+    where
+        value_map.run_id = $1
+        and value_map.table_name = $2
+        and value_map.column_name = $3
+),
+
+column_tenants as (
+    select
+        baselines.tenant,
+        baselines.rows,
+        baselines.row_counts
+    from baselines
+    where
+        baselines.run_id = $1
+        and baselines.table_name = $2
+        and baselines.column_name = $3
+),
+
+tenant_values as (
+    select
+        column_tenants.tenant,
+        column_values.map_id,
+        column_values.value_before,
+        column_values.value_after,
+        cast(counts.row_text as bigint) as row_count
+    from column_tenants
+    cross join jsonb_each_text(column_tenants.row_counts) as counts (raw_value, row_text)
+    inner join column_values
+        on counts.raw_value = column_values.value_before
+    where column_values.map_id is not null
+),
+
+tenants as (
+    select
+        tenant_values.tenant,
+        sum(tenant_values.row_count) as rows_planned,
+        json_agg(
+            json_build_object(
+                'before', tenant_values.value_before,
+                'after', tenant_values.value_after,
+                'rows', tenant_values.row_count
+            )
+            order by tenant_values.row_count desc, tenant_values.map_id asc
+        ) as planned_values
+    from tenant_values
+    group by tenant_values.tenant
+),
+
+listed_tenants as (
+    select
+        json_agg(
+            json_build_object(
+                'tenant', tenants.tenant,
+                'rows_planned', tenants.rows_planned,
+                'values', tenants.planned_values
+            )
+            order by tenants.rows_planned desc, tenants.tenant asc
+        ) as tenants
+    from tenants
+),
+
+listed_values as (
+    select
+        json_agg(
+            json_build_object(
+                'before', column_values.value_before,
+                'after', column_values.value_after,
+                'match_type', column_values.match_type,
+                'rows', column_values.rows_planned
+            )
+            order by column_values.rows_planned desc, column_values.value_before asc
+        ) as planned_values,
+        sum(column_values.rows_planned) filter (
+            where column_values.map_id is not null
+        ) as rows_planned,
+        sum(column_values.rows_planned) filter (
+            where column_values.value_before is not null
+        ) as rows_pending
+    from column_values
+),
+
+counted_rows as (
+    select sum(column_tenants.rows) as row_total
+    from column_tenants
+),
+
+counted_batches as (
+    select count(*) as batches
+    from batches
+    where
+        batches.run_id = $1
+        and batches.table_name = $2
+        and batches.column_name = $3
+)
+
+select
+    json_build_object(
+        'table_name', cast($2 as text),
+        'column_name', cast($3 as text),
+        'rows', coalesce(counted_rows.row_total, 0),
+        'rows_planned', coalesce(listed_values.rows_planned, 0),
+        'rows_pending', coalesce(listed_values.rows_pending, 0),
+        'batches', counted_batches.batches,
+        'values', coalesce(listed_values.planned_values, '[]'),
+        'tenants', coalesce(listed_tenants.tenants, '[]')
+    ) as planned
+from counted_rows
+cross join counted_batches
+cross join listed_values
+cross join listed_tenants;

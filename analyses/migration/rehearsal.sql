@@ -2,28 +2,75 @@
 -- one batch of each column in a transaction that is rolled back. Its cost is the basis for the
 -- estimate of the whole run.
 
--- name: rehearsal__batch(run_id, table_name, column_name)
--- The batch to try: the one with the most rows to change. rows_read: of all batches of the column.
+-- name: rehearsal__batches(run_id)
+-- The batch to try of each column: the one with the most rows to change. values_before and
+-- values_after: the changes of the column. rows_read, rows_to_change and batch_total: of all its
+-- batches.
+with batches as (
+    select * from {{ ref('stage_migration_batches') }}
+),
+
+value_map as (
+    select * from {{ ref('migration_value_map') }}
+),
+
+ranked_batches as (
+    select
+        batches.*,
+        sum(batches.rows_in_batch) over by_column as rows_read,
+        sum(batches.rows_planned) over by_column as rows_to_change,
+        count(*) over by_column as batch_total,
+        row_number() over (
+            partition by batches.table_name, batches.column_name
+            order by batches.rows_planned desc, batches.batch_id asc
+        ) as place,
+        min(batches.batch_id) over by_column as first_id
+    from batches
+    where batches.run_id = $1
+    window by_column as (partition by batches.table_name, batches.column_name)
+),
+
+changes as (
+    select
+        value_map.table_name,
+        value_map.column_name,
+        array_agg(value_map.map_id order by value_map.map_id) as map_ids,
+        array_agg(value_map.value_before order by value_map.map_id) as values_before,
+        array_agg(value_map.value_after order by value_map.map_id) as values_after
+    from value_map
+    where
+        value_map.run_id = $1
+        and value_map.map_id is not null
+    group by
+        value_map.table_name,
+        value_map.column_name
+)
+
 select
-    batches.batch_id,
-    batches.range_start,
-    batches.range_end,
-    batches.stripe,
-    batches.stripes,
-    batches.hashed,
-    batches.dense,
-    batches.fund_id,
-    batches.rows_planned,
-    sum(batches.rows_in_batch) over () as rows_read
-from {{ ref('stage_migration_batches') }} as batches
-where
-    batches.run_id = $1
-    and batches.table_name = $2
-    and batches.column_name = $3
-order by
-    batches.rows_planned desc,
-    batches.batch_id asc
-limit 1;
+    ranked_batches.table_name,
+    ranked_batches.column_name,
+    ranked_batches.batch_id,
+    ranked_batches.range_start,
+    ranked_batches.range_end,
+    ranked_batches.stripe,
+    ranked_batches.stripes,
+    ranked_batches.hashed,
+    ranked_batches.dense,
+    ranked_batches.fund_id,
+    ranked_batches.rows_planned,
+    ranked_batches.rows_read,
+    ranked_batches.rows_to_change,
+    ranked_batches.batch_total,
+    changes.map_ids,
+    changes.values_before,
+    changes.values_after
+from ranked_batches
+inner join changes
+    on
+        ranked_batches.table_name = changes.table_name
+        and ranked_batches.column_name = changes.column_name
+where ranked_batches.place = 1
+order by ranked_batches.first_id;
 
 -- name: rehearsal__take(batch_id, run_id, table_name, column_name, lease_token)
 -- In the transaction that is rolled back: creates a batch as if a runner had claimed it. It is not

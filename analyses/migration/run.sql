@@ -106,32 +106,6 @@ from {{ ref('dim_vocabularies') }} as vocabularies
 where vocabularies.vocabulary = any(cast($1 as text[]))
 order by vocabularies.vocabulary;
 
--- name: store_values(run_id, table_name, column_name, map_ids, values_before, values_after,
---     match_types, rows_planned)
--- The decisions of a plan: the new value of every value that is not canonical.
-insert into {{ ref('migration_value_map') }} (
-    run_id, schema_name, table_name, column_name, map_id, value_before, value_after, match_type,
-    rows_planned
-)
-select
-    cast($1 as uuid) as run_id,
-    {{ app_schema() }} as schema_name,
-    $2 as table_name,
-    $3 as column_name,
-    decisions.map_id,
-    decisions.value_before,
-    decisions.value_after,
-    decisions.match_type,
-    decisions.rows_planned
-from
-    unnest(
-        cast($4 as smallint[]),
-        cast($5 as text[]),
-        cast($6 as text[]),
-        cast($7 as text[]),
-        cast($8 as bigint[])
-    ) as decisions (map_id, value_before, value_after, match_type, rows_planned);
-
 -- name: run_columns(run_id)
 -- The columns of the run, with their frozen bounds.
 with first_batches as (

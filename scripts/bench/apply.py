@@ -428,8 +428,8 @@ def rehearsals(bench: Bench) -> Iterator[str]:
                             "target_ms": known["target_ms"], **case.pace})  # fmt: skip
         with bench.connect() as connection:
             made = plan.make(bench.settings, connection, SCOPE, pace)
-            (column,) = rehearsal.rehearse(bench.settings, connection, made, pace).columns
-        found = column.prediction
+            (column,) = rehearsal.rehearse(bench.settings, connection, made, pace)["columns"]
+        found = column["prediction"]
         assert found is not None and found["rows_planned"] == made.rows_planned
         if case.checkpoint == "before":
             bench.root.execute("checkpoint")

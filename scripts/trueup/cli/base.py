@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -61,11 +62,37 @@ def examples(text: str) -> Callable[[Command], Command]:
     return decorate
 
 
+def options(*listed: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator; the help lists them in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(listed):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def settings() -> Any:
     """The settings that the caller of `main` gave as its obj, else those of the environment."""
     from trueup import local
 
     return click.get_current_context().find_root().obj or local.load_settings()
+
+
+@contextmanager
+def opened(known: Any, quiet: bool = False, **how: Any) -> Iterator[tuple[Any, str]]:
+    """A connection and the schema of the ledger, which is checked; the first line tells where.
+
+    known: settings; quiet: that line goes to stderr; how: see connection.connect
+    """
+    from trueup.core import connection, ledger
+
+    schema = ledger.schema(known)
+    with connection.connect(known, **how) as connected:
+        click.echo(connection.describe(connected, known), err=quiet)
+        ledger.check(connected, schema, known)
+        yield connected, schema
 
 
 def ask(yes: bool, question: str) -> None:

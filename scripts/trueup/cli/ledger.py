@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from trueup.cli.base import FORMAT, YES, ask, examples
+from trueup.cli.base import FORMAT, YES, ask, examples, opened
 from trueup.cli.base import settings as read_settings
 from trueup.show import terminal
 
@@ -56,13 +56,11 @@ def ledger_prune(older_than: str, dry_run: bool, yes: bool, form: str) -> None:
     verified. Audit, batches, mappings of changed rows, quarantine and conflicts stay, and so do
     unfinished runs and the newest one. Only the ledger's owner may prune.
     """
-    from trueup.core import connection, ledger, records
+    from trueup.core import records
     from trueup.migration import prune as job
 
     settings = read_settings()
-    with connection.connect(settings, writes=not dry_run) as connected:
-        click.echo(connection.describe(connected, settings), err=form == "json")
-        ledger.check(connected, ledger.schema(settings), settings)
+    with opened(settings, form == "json", writes=not dry_run) as (connected, _):
         if not dry_run:
             job.check_rights(settings, connected)
         found = job.look(settings, connected, older_than)
@@ -99,11 +97,10 @@ def _show_prune(found: dict[str, Any], rows: int) -> None:
         f"{terminal.counted(len(found['runs']), 'run')} ended before {when};"
         f" {empty:,} of them changed nothing and would be removed altogether."
     )
-    table = terminal.new_table("table", "rows to go", "bytes", "rows to stay", right=(1, 2, 3))
-    for each in found["tables"]:
-        table.add_row(each["table_name"], f"{each['rows_removed']:,}", f"{each['bytes_removed']:,}",
-                      f"{each['rows_kept']:,}")  # fmt: skip
-    terminal.console().print(table)
+    names = ("table_name", "rows_removed", "bytes_removed", "rows_kept")
+    headings = ("table", "rows to go", "bytes", "rows to stay")
+    rows_of = [[each[name] for name in names] for each in found["tables"]]
+    terminal.show_table(terminal.console(), headings, rows_of)
 
 
 COMMANDS: tuple[click.Command, ...] = (ledger_,)

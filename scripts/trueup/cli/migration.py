@@ -10,95 +10,60 @@ from typing import Any, NoReturn
 
 import click
 
-from trueup.cli.base import FORMAT, LIMIT, YES, Command, examples
+from trueup.cli.base import FORMAT, LIMIT, YES, examples, opened, options
 from trueup.cli.base import ask as _ask
 from trueup.cli.base import settings as read_settings
 from trueup.core import runs as ledger_runs
 from trueup.core.errors import TrueupError
 from trueup.show import terminal
 
+STRIPES = {"auto": None, "off": 1, "2": 2, "4": 4, "8": 8, "16": 16, "32": 32, "64": 64}
 PACES = ("conservative", "balanced", "aggressive")  # defined in the var migration
-
-
-class Stripes(click.ParamType[int | None]):
-    """auto, off, or a power of two."""
-
-    name = "auto|off|N"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int | None:
-        if value is None or value == "auto" or isinstance(value, int):
-            return None if value == "auto" else value
-        if value == "off":
-            return 1
-        if value.isdigit() and 1 <= int(value) <= 64 and int(value) & (int(value) - 1) == 0:
-            return int(value)
-        return self.fail(f"{value!r} is not auto, off, or a power of two up to 64", param, ctx)
 
 
 RUN = click.argument("run", required=False)
 
 
-def scope_options(command: Command) -> Command:
-    """--table, --column and --tenant."""
-    for option in (
-        click.option("--tenant", "--fund-id", "tenants", multiple=True,
-                     help="Only this tenant; none = rows without a tenant. May be repeated."),
-        click.option("--column", "columns", multiple=True, help="Only columns of this name."),
-        click.option("--table", "tables", multiple=True, help="Only this table. May be repeated."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-def pace_options(command: Command) -> Command:
-    """--batch-size, --stripes, --sleep-ms, --target-ms, --pace; defaults: the var migration."""
-    for option in (
-        click.option("--pace", type=click.Choice(PACES),
-                     help="Batch size and sleep at once, as the var migration has them."),
-        click.option("--target-ms", type=click.IntRange(1),
-                     help="Wanted duration of a transaction; slower ones are cut in two."),
-        click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
-        click.option("--stripes", type=Stripes(), default="auto", show_default=True,
-                     help="Batches that share a key range, so that updates stay HOT."),
-        click.option("--workers", type=click.IntRange(1, 32),
-                     help="Number of batches to process in parallel."),
-        click.option("--by", type=click.Choice(["key", "tenant"]), default="key",
-                     show_default=True,
-                     help="Batches by key range, or by tenant."),
-        click.option("--batch-size", type=click.IntRange(1, 100_000),
-                     help="Rows of one transaction."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
-HASH_OTHERS = click.option(
-    "--hash-others",
-    "compare_others",
-    is_flag=True,
-    help="Record rows whose other columns change with the managed one.",
-)
-
-
-def runner_options(command: Command) -> Command:
-    """Shared options of apply and resume: --sleep-ms to --verbose."""
-    for option in (
-        click.option("--verbose", is_flag=True, help="Log lines instead of a progress bar."),
-        click.option("--log-format", type=click.Choice(["text", "json"]),
-                     help="[default: LOG_FORMAT, else text]"),
-        YES,
-        click.option("--allow-blind-brakes", is_flag=True,
-                     help="Run although a brake cannot read its value."),
-        click.option("--max-quarantined", type=click.IntRange(0),
-                     help="Stop the run if the database refuses more rows than this."),
-        click.option("--target-ms", type=click.IntRange(1),
-                     help="Wanted duration of a transaction."),
-        click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows."),
-        click.option("--workers", type=click.IntRange(1, 32),
-                     help="Number of batches to process in parallel."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+WORKERS = click.option("--workers", type=click.IntRange(1, 32),
+                       help="Number of batches to process in parallel.")  # fmt: skip
+SLEEP = click.option("--sleep-ms", type=click.IntRange(0), help="Pause per batch-size rows.")
+TARGET = click.option("--target-ms", type=click.IntRange(1),
+                      help="Wanted duration of a transaction; slower ones are cut.")  # fmt: skip
+HASH_OTHERS = click.option("--hash-others", "compare_others", is_flag=True,
+                           help="Record rows whose other columns change too.")  # fmt: skip
+scope_options = options(
+    click.option("--table", "tables", multiple=True, help="Only this table. May be repeated."),
+    click.option("--column", "columns", multiple=True, help="Only columns of this name."),
+    click.option("--tenant", "--fund-id", "tenants", multiple=True,
+                 help="Only this tenant; none = rows without a tenant. May be repeated."),
+)  # fmt: skip
+# the var migration has their defaults
+pace_options = options(
+    click.option("--batch-size", type=click.IntRange(1, 100_000), help="Rows of one transaction."),
+    click.option("--by", type=click.Choice(["key", "tenant"]), default="key", show_default=True,
+                 help="Batches by key range, or by tenant."),
+    WORKERS,
+    click.option("--stripes", type=click.Choice(list(STRIPES)), default="auto", show_default=True,
+                 help="Batches that share a key range, so that updates stay HOT."),
+    SLEEP,
+    TARGET,
+    click.option("--pace", type=click.Choice(PACES),
+                 help="Batch size and sleep at once, as the var migration has them."),
+)  # fmt: skip
+# of apply, resume and rollback
+runner_options = options(
+    WORKERS,
+    SLEEP,
+    TARGET,
+    click.option("--max-quarantined", type=click.IntRange(0),
+                 help="Stop the run if the database refuses more rows than this."),
+    click.option("--allow-blind-brakes", is_flag=True,
+                 help="Run although a brake cannot read its value."),
+    YES,
+    click.option("--log-format", type=click.Choice(["text", "json"]),
+                 help="[default: LOG_FORMAT, else text]"),
+    click.option("--verbose", is_flag=True, help="Log lines instead of a progress bar."),
+)  # fmt: skip
 
 
 @click.command()
@@ -115,7 +80,7 @@ trueup plan --table companies --tenant 7 --tenant none
 trueup plan --pace conservative
 trueup plan --format json > plan.json
 """)
-def plan(form: str, all_values: bool, rehearse: bool, **options: Any) -> None:
+def plan(form: str, all_values: bool, rehearse: bool, **more: Any) -> None:
     """Count what an in-place migration would change, and store it as a plan. Changes no
     application data.
 
@@ -123,14 +88,16 @@ def plan(form: str, all_values: bool, rehearse: bool, **options: Any) -> None:
     `trueup apply` carries it out, within a day and while vocabulary and statements are the same.
     A rehearsal that finds an error ends with exit code 1; the plan is kept.
     """
-    from trueup.migration import run_terminal
+    from trueup.migration import rehearsal, rehearsal_terminal, run_terminal
 
-    made, rehearsed = _plan(quiet=form == "json", rehearse=rehearse, **options)
+    made, rehearsed = _plan(quiet=form == "json", rehearse=rehearse, **more)
     if form == "json":
         click.echo(run_terminal.plan_json(made, rehearsed))
-        sys.exit(1 if rehearsed and rehearsed.refusals else 0)
-    _show_plan(made, None if all_values else run_terminal.SHOWN)
-    error = _show_rehearsal(rehearsed)
+        sys.exit(1 if rehearsed and rehearsal.refusals(rehearsed) else 0)
+    run_terminal.show_plan(terminal.console(), made, None if all_values else run_terminal.SHOWN)
+    for event in run_terminal.plan_lines(made):
+        click.echo(run_terminal.as_line(event))
+    error = rehearsal_terminal.show(terminal.console(), rehearsed)
     short = str(made.run_id)[:8]
     if made.rows_planned:
         click.echo(
@@ -156,7 +123,7 @@ trueup apply 3f2a91c0 --yes
 trueup apply --sleep-ms 0 --log-format json
 trueup apply --dry-run
 """)
-def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None:
+def apply(run: str | None, dry_run: bool, resume_: bool, **more: Any) -> None:
     """Carry out a plan: RUN, or the newest one that was not started.
 
     It works in short transactions, each with its audit. Ctrl-C stops it after the current batch; it
@@ -165,10 +132,10 @@ def apply(run: str | None, dry_run: bool, resume_: bool, **options: Any) -> None
     """
 
     if dry_run:
-        refuse_on_dry_run(run=run, resume=resume_, **options)
+        refuse_on_dry_run(run=run, resume=resume_, **more)
         _dry_run()
     statuses = ledger_runs.UNFINISHED if resume_ else ledger_runs.PLANNED
-    _work(run, statuses, verb="Resume" if resume_ else "Apply", **options)
+    _work(run, statuses, verb="Resume" if resume_ else "Apply", **more)
 
 
 @click.command()
@@ -182,13 +149,13 @@ trueup resume
 trueup resume 3f2a91c0
 trueup resume --resume-from 250000 --table companies
 """)
-def resume(run: str | None, **options: Any) -> None:
+def resume(run: str | None, **more: Any) -> None:
     """Continue a run that was paused, interrupted or killed, or that has failed batches.
 
     RUN, or the newest unfinished one. What is done is not done again.
     """
 
-    _work(run, ledger_runs.UNFINISHED, verb="Resume", **options)
+    _work(run, ledger_runs.UNFINISHED, verb="Resume", **more)
 
 
 @click.command()
@@ -224,14 +191,11 @@ trueup status --format json
 """)
 def status(watch: bool, form: str) -> None:
     """Show the newest unfinished run; if there is none, how the newest run ended."""
-    from trueup.core import connection, ledger, records
+    from trueup.core import records
     from trueup.migration import run_terminal, runner
 
-    settings = read_settings()
-    schema = ledger.schema(settings)
-    with connection.connect(settings, writes=False, autocommit=True) as connected:
-        click.echo(connection.describe(connected, settings), err=form == "json")
-        ledger.check(connected, schema, settings)
+    how = {"writes": False, "autocommit": True}
+    with opened(read_settings(), form == "json", **how) as (connected, schema):
         while True:
             found = runner.status(connected, schema)
             if found is None:
@@ -260,15 +224,11 @@ trueup runs --limit 0 --format json
 """)
 def runs(form: str, limit: int) -> None:
     """List plans and runs, newest first."""
-    from trueup.core import connection, ledger, records
+    from trueup.core import records
     from trueup.migration import run_terminal
 
-    settings = read_settings()
-    schema = ledger.schema(settings)
-    with connection.connect(settings, writes=False) as connected:
-        ledger.check(connected, schema, settings)
+    with opened(read_settings(), form == "json", writes=False) as (connected, schema):
         rows = ledger_runs.recent(connected, schema, limit or 1_000_000)
-        click.echo(connection.describe(connected, settings), err=form == "json")
     if form == "json":
         click.echo(records.as_json(rows))
     elif rows:
@@ -277,21 +237,7 @@ def runs(form: str, limit: int) -> None:
         click.echo("There is no run yet; `trueup plan` makes one.")
 
 
-def _plan(
-    quiet: bool,
-    tables: tuple[str, ...] = (),
-    columns: tuple[str, ...] = (),
-    tenants: tuple[str, ...] = (),
-    batch_size: int | None = None,
-    stripes: int | None = None,
-    sleep_ms: int | None = None,
-    target_ms: int | None = None,
-    pace: str | None = None,
-    by: str = "key",
-    workers: int | None = None,
-    is_kept: bool = True,
-    rehearse: bool = False,
-) -> tuple[Any, Any]:
+def _plan(quiet: bool, rehearse: bool, is_kept: bool = True, **given: Any) -> tuple[Any, Any]:
     """The plan, and its rehearsal or None."""
     from trueup.core import connection
     from trueup.migration import plan as job
@@ -299,16 +245,17 @@ def _plan(
 
     settings = read_settings()
     known = job.defaults(settings)
-    rows, pause = job.named_pace(settings, pace or "balanced")
+    rows, pause = job.named_pace(settings, given.get("pace") or "balanced")
+    sleep_ms = given.get("sleep_ms")
     wanted = job.Pace(
-        batch_size=batch_size or rows,
+        batch_size=given.get("batch_size") or rows,
         sleep_ms=pause if sleep_ms is None else sleep_ms,
-        target_ms=target_ms or known["target_ms"],
-        stripes=stripes,
-        by_tenant=by == "tenant",
-        workers=workers or known["workers"],
+        target_ms=given.get("target_ms") or known["target_ms"],
+        stripes=STRIPES[given.get("stripes", "auto")],
+        by_tenant=given.get("by") == "tenant",
+        workers=given.get("workers") or known["workers"],
     )
-    scope = job.Scope(tables, columns, tenants)
+    scope = job.Scope(*(given.get(name, ()) for name in ("tables", "columns", "tenants")))
     job.entries(settings, scope)  # a wrong name is said before anything is compiled
     rehearsed = None
     with connection.connect(settings, application_name="trueup plan") as connected:
@@ -335,15 +282,11 @@ def _work(
     table: str | None = None,
     **pace: Any,
 ) -> None:
-    from trueup.core import connection, ledger
     from trueup.migration import runner
 
     settings = read_settings()
     form = log_format or settings.log_format
-    schema = ledger.schema(settings)
-    with connection.connect(settings, application_name="trueup apply") as connected:
-        click.echo(connection.describe(connected, settings), err=form == "json")
-        ledger.check(connected, schema, settings)
+    with opened(settings, form == "json", application_name="trueup apply") as (connected, schema):
         run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, verb.lower())
         runner.check(settings, connected, run)
         totals = runner.totals(connected, run)
@@ -399,17 +342,9 @@ def carry_out(
         _nobody_reads(f"run {run.short_id} is interrupted; `trueup resume {run.short_id}` goes on")
     try:
         if left_alone := outcome.totals["conflicts"]:
-            event = rollback.left_alone(left_alone)
-            shown = (
-                run_terminal.as_json(event, run.run_id)
-                if form == "json"
-                else run_terminal.as_line(event)
-            )
-            click.echo(shown)
-        if form == "json":
-            click.echo(run_terminal.as_json(run_terminal.verdict(outcome), run.run_id))
-        else:
-            click.echo(run_terminal.as_line(run_terminal.completed(outcome)))
+            run_terminal.say(form, run.run_id, rollback.left_alone(left_alone))
+        run_terminal.say(form, run.run_id, run_terminal.ended(form, outcome))
+        if form != "json":
             run_terminal.show_outcome(terminal.console(), outcome, run.short_id)
     except BrokenPipeError:
         _nobody_reads(f"run {run.short_id} is {outcome.status}")
@@ -419,11 +354,11 @@ def carry_out(
     sys.exit(0 if outcome.status == "completed" else 1)
 
 
-def refuse_on_dry_run(**options: Any) -> None:
+def refuse_on_dry_run(**given: Any) -> None:
     """TrueupError for options of a run that will not take place."""
     if nonsense := [
         "RUN" if name == "run" else f"--{name.replace('compare', 'hash').replace('_', '-')}"
-        for name, value in options.items()
+        for name, value in given.items()
         if name != "yes" and value is not None and value is not False
     ]:
         raise TrueupError(
@@ -433,14 +368,10 @@ def refuse_on_dry_run(**options: Any) -> None:
 
 
 def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bool = True) -> None:
-    from trueup.core import connection, ledger
     from trueup.migration import runner
 
     settings = read_settings()
-    schema = ledger.schema(settings)
-    with connection.connect(settings) as connected:
-        click.echo(connection.describe(connected, settings))
-        ledger.check(connected, schema, settings)
+    with opened(settings) as (connected, schema):
         verb = "Cancel" if status == "cancelled" else "Pause"
         run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, verb.lower())
         connected.rollback()  # nothing is held while a person thinks
@@ -456,37 +387,17 @@ def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bo
 
 
 def _dry_run() -> NoReturn:
-    from trueup.migration import run_terminal
+    from trueup.migration import rehearsal_terminal, run_terminal
 
     made, rehearsed = _plan(quiet=False, is_kept=False, rehearse=True)
     run_terminal.show_plan(terminal.console(), made, run_terminal.SHOWN)
-    error = _show_rehearsal(rehearsed)
+    error = rehearsal_terminal.show(terminal.console(), rehearsed)
     click.echo(
         f"{terminal.counted(made.rows_planned, 'row')} would change in"
         f" {terminal.counted(made.batches, 'batch')}. Nothing has been changed, and no plan was"
         " kept: `trueup plan` makes one."
     )
     sys.exit(1 if error else 0)
-
-
-def _show_plan(made: Any, limit: int | None) -> None:
-    from trueup.migration import run_terminal
-
-    run_terminal.show_plan(terminal.console(), made, limit)
-    for event in run_terminal.plan_lines(made):
-        click.echo(run_terminal.as_line(event))
-
-
-def _show_rehearsal(rehearsed: Any) -> bool:
-    """Show it if there is one; returns whether it found an error."""
-    from trueup.migration import rehearsal_terminal
-
-    if rehearsed is None:
-        return False
-    rehearsal_terminal.show(terminal.console(), rehearsed)
-    if verdict := rehearsal_terminal.verdict(rehearsed):
-        click.echo(verdict, err=True)
-    return verdict is not None
 
 
 def _nobody_reads(what: str) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import psycopg
 
-from trueup.cli.base import FORMAT, LIMIT, ask, examples
+from trueup.cli.base import FORMAT, LIMIT, ask, examples, opened
 from trueup.cli.base import settings as read_settings
 from trueup.cli.migration import carry_out, refuse_on_dry_run, runner_options, scope_options
 from trueup.core.errors import TrueupError
@@ -56,7 +56,7 @@ def rollback(
     `trueup status`, `pause`, `resume` and `cancel` work as for any run. Exits with 1 if a
     restorable row was not restored or the rollback was stopped; conflicts do not count.
     """
-    from trueup.core import connection, ledger
+    from trueup.core import connection
     from trueup.core import runs as module
     from trueup.migration import plan, rollback_terminal, runner
     from trueup.migration import rollback as job
@@ -73,15 +73,11 @@ def rollback(
         )
     log_form = log_format or settings.log_format
     quiet = form == "json" or (log_form == "json" and not dry_run)
-    schema = ledger.schema(settings)
     known = plan.defaults(settings)
     usual = plan.Pace(known["batch_size"], known["sleep_ms"], known["target_ms"])
     scope = job.Scope(tables, columns, tenants, batch_id, values_before)
-    with connection.connect(
-        settings, writes=not dry_run, application_name="trueup apply"
-    ) as connected:
-        click.echo(connection.describe(connected, settings), err=quiet)
-        ledger.check(connected, schema, settings)
+    how = {"writes": not dry_run, "application_name": "trueup apply"}
+    with opened(settings, quiet, **how) as (connected, schema):
         reverted = job.find(settings, connected, run, scope)
 
         def make(keep: bool) -> job.Rollback:

@@ -20,12 +20,12 @@ def as_json(document: Any, indent: int | None = 2) -> str:
 
 
 def rows(connected: Connection, statement: Statement, **values: object) -> list[dict[str, Any]]:
-    """The rows of a statement by column name, numbers as Python's own."""
+    """The rows of a statement, if it returns any, by column name; numbers as Python's own."""
     cursor = statement.run(connected, **values)
     names = [column.name for column in cursor.description or ()]
     return [
         {name: _own(value) for name, value in zip(names, row, strict=True)}
-        for row in cursor.fetchall()
+        for row in (cursor.fetchall() if names else ())
     ]
 
 

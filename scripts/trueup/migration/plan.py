@@ -11,11 +11,12 @@ import getpass
 import subprocess
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg import IsolationLevel
 from psycopg.types.json import Jsonb
 
@@ -23,7 +24,7 @@ from trueup.core import config, ledger, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
-from trueup.core.statements import Rows, Statement, column_statement
+from trueup.core.statements import Statement, column_statement
 from trueup.findings import FAILED, Finding, runner
 from trueup.migration import tables
 
@@ -31,7 +32,6 @@ KIND = "migrate"
 EXAMPLES = 5  # rows shown per column
 MOST_SPELLINGS = 32_767  # per column: the audit numbers them in two bytes
 EVERY_OTHER_COLUMN = "/* every other column of application */"  # in apply_batch_comparing
-SKEW = 1.5  # times its share that the fullest stripe may have before keys are hashed
 
 # (current column, columns done, columns in all)
 Progress = Callable[[str, int, int], None]
@@ -67,101 +67,32 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Value:
-    """The new value of a value, or the reason to leave it alone: after is None then."""
-
-    before: str | None
-    after: str | None
-    match_type: str
-    rows: int
-
-
-@dataclass(frozen=True)
-class TenantValue:
-    """The new value of a value in the rows of one tenant (None: of no tenant)."""
-
-    tenant: str | None
-    before: str
-    after: str
-    rows: int
-
-
-@dataclass(frozen=True)
-class Example:
-    """A row that will change."""
-
-    row_key: str
-    tenant: str | None
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
-class ColumnPlan:
-    """The plan of one managed column.
-
-    tenant_values: value changes by tenant, the commonest first
-    stripes: batches per range; why: the reason for this number
-    fullest: the batch with the most rows to change, a row of rehearsal__batch; None: no batches
-    """
-
-    table_name: str
-    column_name: str
-    vocabulary: str
-    tenant_label: str
-    rows: int
-    values: list[Value]
-    tenant_values: list[TenantValue]
-    batches: int
-    stripes: int
-    hashed: bool
-    why: str
-    examples: list[Example] = field(default_factory=list)
-    fullest: dict[str, Any] | None = None
-
-    @property
-    def rows_planned(self) -> int:
-        """Rows that will change."""
-        return sum(value.rows for value in self.values if value.after is not None)
-
-    @property
-    def rows_pending(self) -> int:
-        """Rows whose value is not canonical, changed or not."""
-        return sum(value.rows for value in self.values if value.before is not None)
-
-    @property
-    def tenants(self) -> dict[str | None, int]:
-        """Rows to change by tenant, the most first."""
-        found: dict[str | None, int] = {}
-        for value in self.tenant_values:
-            found[value.tenant] = found.get(value.tenant, 0) + value.rows
-        return dict(sorted(found.items(), key=lambda each: -each[1]))
-
-    def left(self, match_type: str) -> list[Value]:
-        """Values that are left alone for this reason."""
-        return [v for v in self.values if v.after is None and v.match_type == match_type]
-
-
-@dataclass(frozen=True)
 class Plan:
-    """A plan, for people. options: as the ledger has them; facts: plan__table by column."""
+    """A plan, for people.
+
+    options: as the ledger has them; facts: plan__table by column
+    columns: documents of plan__column, with vocabulary and tenant_label, stripes (batches per
+             range), why (the reason for their number), hashed, and examples (rows that will change)
+    batches_to_try: rows of rehearsal__batches
+    """
 
     run_id: uuid.UUID
     plan_sha256: str
     options: dict[str, Any]
-    columns: list[ColumnPlan]
+    columns: list[dict[str, Any]]
     findings: list[Finding]
     facts: dict[tuple[str, str], dict[str, Any]]
+    batches_to_try: list[dict[str, Any]]
 
     @property
     def rows_planned(self) -> int:
         """Rows that the plan promises to change."""
-        return sum(column.rows_planned for column in self.columns)
+        return sum(column["rows_planned"] for column in self.columns)
 
     @property
     def batches(self) -> int:
         """Batches of all columns."""
-        return sum(column.batches for column in self.columns)
+        return sum(column["batches"] for column in self.columns)
 
 
 def defaults(settings: Settings) -> dict[str, int]:
@@ -170,11 +101,7 @@ def defaults(settings: Settings) -> dict[str, int]:
     needed = ("batch_size", "stripes", "sleep_ms", "target_ms", "workers", "max_quarantined",
               "lease_seconds", "lock_timeout_ms", "plan_valid_hours", "index_rows")  # fmt: skip
     if not isinstance(found, dict) or any(not isinstance(found.get(n), int) for n in needed):
-        raise TrueupError(
-            f"vars.migration of dbt_project.yml is {found!r:.60}; "
-            f"allowed: whole numbers for {', '.join(needed)}",
-            "docs/configuration.md explains every entry.",
-        )
+        raise _wrong("", found, f"whole numbers for {', '.join(needed)}")
     return found
 
 
@@ -182,15 +109,17 @@ def named_pace(settings: Settings, name: str) -> tuple[int, int]:
     """Rows of a transaction, pause per so many rows (ms): conservative, balanced, aggressive."""
     known: dict[str, Any] = defaults(settings)
     found = known if name == "balanced" else (known.get("paces") or {}).get(name)
-    if not isinstance(found, dict) or any(
-        not isinstance(found.get(each), int) for each in ("batch_size", "sleep_ms")
-    ):
-        raise TrueupError(
-            f"vars.migration.paces.{name} of dbt_project.yml is {found!r:.60}; "
-            "allowed: {batch_size: rows, sleep_ms: milliseconds}",
-            "docs/configuration.md explains every entry.",
-        )
+    numbers = ("batch_size", "sleep_ms")
+    if not isinstance(found, dict) or any(not isinstance(found.get(n), int) for n in numbers):
+        raise _wrong(f".paces.{name}", found, "{batch_size: rows, sleep_ms: milliseconds}")
     return found["batch_size"], found["sleep_ms"]
+
+
+def _wrong(entry: str, found: object, allowed: str) -> TrueupError:
+    return TrueupError(
+        f"vars.migration{entry} of dbt_project.yml is {found!r:.60}; allowed: {allowed}",
+        "docs/configuration.md explains every entry.",
+    )
 
 
 def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
@@ -255,7 +184,11 @@ def make(
     findings = examine(settings, connected, found, managed)
     facts = {(entry["table"], entry["column"]): tables.facts(settings, connected, found, entry)
              for entry in managed}  # fmt: skip
-    findings += _unfinished_runs(connected, found, managed)
+    findings += runner.read(connected, [
+        runner.Step("earlier runs", "table", found["plan__unfinished_runs"], (),
+                    {"table_name": table, "column_name": column}, speaks=False)
+        for table, column in facts
+    ])  # fmt: skip
     connected.rollback()
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     found["begin_reading"].run(connected)
@@ -274,26 +207,32 @@ def make(
     own = _own_statements(found, record, managed, facts)
     run_id = store_run(settings, connected, found, KIND, record, own, options, versions)
     columns = []
-    usual_stripes = defaults(settings)["stripes"]
     for number, entry in enumerate(managed):
-        progress(f"{entry['table']}.{entry['column']}", number, len(managed))
-        stripes, why = _stripes(pace, usual_stripes, facts[entry["table"], entry["column"]])
-        bound = found[column_statement("plan_bound", entry["table"], entry["column"])]
-        range_end = next((row[0] for row in bound.run(connected)), None)
-        column = _column(connected, found, run_id, entry, options, pace, stripes, why, range_end)
-        columns.append(column)
-        if column.rows_planned:
-            findings += _proposed_index(settings, connected, found, column)
         place = (entry["table"], entry["column"])
+        progress(".".join(place), number, len(managed))
+        stripes, why = _stripes(settings, pace, facts[place])
+        bound = found[column_statement("plan_bound", *place)]
+        range_end = next((row[0] for row in bound.run(connected)), None)
+        values = {"run_id": run_id, "tenants": options["tenants"], "range_end": range_end}
+        column = _column(connected, found, entry, values, pace, stripes, why)
+        columns.append(column)
+        if column["rows_planned"]:
+            findings += _proposed_index(settings, connected, found, column)
         store_control(connected, found, run_id, place, pace, range_end)
-    _check_tenants(connected, found, run_id, tenants)
+    # a tenant without a counted row is probably misspelt
+    for (unknown,) in found["unknown_tenants"].run(connected, run_id=run_id, tenants=tenants):
+        raise TrueupError(
+            f"--tenant {unknown}: the tables in scope have no such row",
+            "Write tenants as in their column; none means the rows of no tenant.",
+        )
     digest = seal(connected, found, run_id, findings)
+    to_try = records.rows(connected, found["rehearsal__batches"], run_id=run_id)
     if is_kept:
         connected.commit()
     else:
         connected.rollback()
     connected.isolation_level = None
-    return Plan(run_id, digest, options, columns, findings, facts)
+    return Plan(run_id, digest, options, columns, findings, facts, to_try)
 
 
 def examine(
@@ -313,20 +252,6 @@ def examine(
             "\n".join(each.remedy for each in failed if each.remedy) or None,
         )
     return found
-
-
-def _unfinished_runs(
-    connected: Connection, found: Mapping[str, Statement], managed: Iterable[Mapping[str, Any]]
-) -> list[Finding]:
-    """Earlier runs of these columns that wait to be resumed or cancelled."""
-    steps = [
-        runner.Step(
-            "earlier runs", "table", found["plan__unfinished_runs"], (),
-            {"table_name": entry["table"], "column_name": entry["column"]}, speaks=False,
-        )
-        for entry in managed
-    ]  # fmt: skip
-    return runner.read(connected, steps)
 
 
 def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> None:
@@ -365,110 +290,81 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
 def _column(
     connected: Connection,
     found: Mapping[str, Statement],
-    run_id: uuid.UUID,
     entry: Mapping[str, Any],
-    options: Mapping[str, Any],
+    values: Mapping[str, Any],
     pace: Pace,
     stripes: int,
     why: str,
-    range_end: list[str] | None,
-) -> ColumnPlan:
-    table, column = entry["table"], entry["column"]
-    place: dict[str, Any] = {"run_id": run_id, "tenants": options["tenants"]}
+) -> dict[str, Any]:
+    """Count, decide and cut one column; values: run_id, tenants, range_end. See Plan.columns."""
+    place = (entry["table"], entry["column"])
 
-    def run(purpose: str, **more: Any) -> Rows:
-        statement = found[column_statement(purpose, table, column)]
-        values = {**place, **more}
-        return statement.run(connected, **{name: values[name] for name in statement.parameters})
+    def run(purpose: str, **more: Any) -> list[dict[str, Any]]:
+        statement = found[column_statement(purpose, *place)]
+        given = {**values, **more}
+        return records.rows(connected, statement, **{each: given[each]
+                                                     for each in statement.parameters})  # fmt: skip
 
-    counted = run("plan_counts").fetchall()
-    counted_tenants, row_totals, null_totals, row_counts = (
-        [row[n] for row in counted] for n in range(4)
-    )
-    total = sum(row_totals)
-    rows = run("plan_values", null_total=sum(null_totals), row_counts=row_counts).fetchall()
-    decided = [row for row in rows if row[2] != "canonical"]
-    if any((row[4] or 0) > MOST_SPELLINGS for row in decided):
+    counted = run("plan_counts")
+    lists = {"counted_tenants": "tenant", "row_totals": "row_total", "null_totals": "null_total",
+             "row_counts": "row_counts"}  # fmt: skip
+    counts = {name: [row[each] for row in counted] for name, each in lists.items()}
+    try:
+        decided = run("plan_values", null_total=sum(counts["null_totals"]), **counts)
+    except psycopg.errors.NumericValueOutOfRange:
         raise TrueupError(
-            f"{table}.{column} has more than {MOST_SPELLINGS:,} different spellings to change",
+            f"{'.'.join(place)} has more than {MOST_SPELLINGS:,} different spellings to change",
             "Narrow the plan with --tenant, and run it tenant by tenant.",
-        )
-    before, after, match_types, counts, map_ids = ([row[n] for row in decided] for n in range(5))
-    found["store_values"].run(
-        connected, run_id=run_id, table_name=table, column_name=column, map_ids=map_ids,
-        values_before=before, values_after=after, match_types=match_types, rows_planned=counts,
-    )  # fmt: skip
-    values = [Value(*row[:4]) for row in decided]
+        ) from None
     # of clean columns too: verification compares with them
-    run("plan_baselines", counted_tenants=counted_tenants, row_totals=row_totals,
-        null_totals=null_totals, row_counts=row_counts)  # fmt: skip
-    tenant_values: list[TenantValue] = []
+    run("plan_baselines", **counts)
     hashed = False
-    batches = 0
-    examples: list[Example] = []
-    largest: list[dict[str, Any]] = []
-    if any(value.after is not None for value in values):
-        tenant_values = [TenantValue(*row) for row in run("plan_tenants")]
-        if column_statement("plan_spread", table, column) not in found:
+    examples: list[dict[str, Any]] = []
+    if any(row["map_id"] for row in decided):
+        if column_statement("plan_spread", *place) not in found:
             hashed = stripes > 1  # no whole number, whose low bits could choose the stripe
         elif stripes > 1:
-            spread = run("plan_spread", stripes=stripes, hashed=False, batch_rows=pace.batch_size)
-            fullest, first = (int(count) for count in spread.fetchall()[0])
-            hashed = first >= 10 * stripes and fullest * stripes > SKEW * first
+            (spread,) = run("plan_spread", stripes=stripes, hashed=False,
+                            batch_rows=pace.batch_size)  # fmt: skip
+            hashed = spread["is_skewed"]
             why += "; keys come in steps, so they are hashed" if hashed else ""
-        cut = run("plan_batches", stripes=stripes, hashed=hashed, batch_rows=pace.batch_size,
-                  by_tenant=pace.by_tenant, range_end=range_end)  # fmt: skip
-        batches = cut.rowcount
-        examples = [Example(*row) for row in run("plan_examples", examples=EXAMPLES)]
-        largest = records.rows(connected, found["rehearsal__batch"], run_id=run_id,
-                               table_name=table, column_name=column)  # fmt: skip
-    return ColumnPlan(
-        table_name=table,
-        column_name=column,
-        vocabulary=entry["vocabulary"],
-        tenant_label=config.tenant_label([entry]),
-        rows=total,
-        values=values,
-        tenant_values=tenant_values,
-        batches=batches,
-        stripes=stripes,
-        hashed=hashed,
-        why=why,
-        examples=examples,
-        fullest=next(iter(largest), None),
-    )
+        run("plan_batches", stripes=stripes, hashed=hashed, batch_rows=pace.batch_size,
+            by_tenant=pace.by_tenant)  # fmt: skip
+        examples = [row["example"] for row in run("plan_examples", examples=EXAMPLES)]
+    named = {"run_id": values["run_id"], "table_name": place[0], "column_name": place[1]}
+    ((planned,),) = found["plan__column"].run(connected, **named)
+    return {
+        **planned, "vocabulary": entry["vocabulary"], "tenant_label": config.tenant_label([entry]),
+        "stripes": stripes, "hashed": hashed, "why": why, "examples": examples,
+    }  # fmt: skip
 
 
 def _proposed_index(
     settings: Settings,
     connected: Connection,
     found: Mapping[str, Statement],
-    column: ColumnPlan,
+    column: Mapping[str, Any],
 ) -> list[Finding]:
     """How to create an index of the rows that need work, if they are few of many."""
     limits = defaults(settings)
     share = limits.get("index_share")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-        raise TrueupError(
-            f"vars.migration.index_share of dbt_project.yml is {share!r}; "
-            "allowed: a share of the rows, above 0 and up to 1",
-            "docs/configuration.md explains every entry.",
-        )
-    name = column_statement("proposed_index", column.table_name, column.column_name)
-    values = {"row_total": column.rows, "pending_total": column.rows_pending,
+        raise _wrong(".index_share", share, "a share of the rows, above 0 and up to 1")
+    name = column_statement("proposed_index", column["table_name"], column["column_name"])
+    values = {"row_total": column["rows"], "pending_total": column["rows_pending"],
               "least_rows": limits["index_rows"], "most_share": share}  # fmt: skip
     return runner.read(
         connected, [runner.Step("the index", "table", found[name], (), values, speaks=False)]
     )
 
 
-def _stripes(pace: Pace, default: int, fact: Mapping[str, Any]) -> tuple[int, str]:
+def _stripes(settings: Settings, pace: Pace, fact: Mapping[str, Any]) -> tuple[int, str]:
     """How many batches share a range, and why."""
     if pace.stripes is not None:
         return pace.stripes, "as requested"
     if pace.by_tenant:
         return 1, fact["tenant_why"]
-    return default if fact["stripes_pay"] else 1, fact["stripes_why"]
+    return defaults(settings)["stripes"] if fact["stripes_pay"] else 1, fact["stripes_why"]
 
 
 def _own_statements(
@@ -566,21 +462,6 @@ def seal(
     """Complete a stored run: its findings, and the SHA-256 of its decisions."""
     listed = Jsonb([dataclasses.asdict(each) for each in findings])
     return str(found["seal_run"].run(connected, run_id=run_id, findings=listed).fetchall()[0][0])
-
-
-def _check_tenants(
-    connected: Connection,
-    found: Mapping[str, Statement],
-    run_id: uuid.UUID,
-    tenants: Collection[str | None],
-) -> None:
-    """TrueupError for a tenant without rows, probably misspelt. Reads the stored counts."""
-    asked = {"run_id": run_id, "tenants": list(tenants)}
-    for (unknown,) in found["unknown_tenants"].run(connected, **asked).fetchall():
-        raise TrueupError(
-            f"--tenant {unknown}: the tables in scope have no such row",
-            "Write tenants as in their column; none means the rows of no tenant.",
-        )
 
 
 def _git_commit(project: Path) -> str | None:

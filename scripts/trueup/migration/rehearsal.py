@@ -6,9 +6,8 @@ statement `rehearsal__predict` estimates the run from the cost of that batch.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -17,34 +16,9 @@ from psycopg.types.json import Jsonb
 from trueup.core import records, statements
 from trueup.core.connection import Connection
 from trueup.core.settings import Settings
-from trueup.migration import plan, tried_batch
-from trueup.migration.tried_batch import Job, Refusal, Tryout
-
-# of a tried batch, for rehearsal__predict
-COSTS = ("rows_changed", "duration_ms", "wal_bytes", "wal_records", "page_images")
-
-
-@dataclass(frozen=True)
-class ColumnRehearsal:
-    """One column. prediction: the row of rehearsal__predict; None if no row could be changed."""
-
-    table_name: str
-    column_name: str
-    tryout: Tryout
-    prediction: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """Every column that has rows to change."""
-
-    rehearsed_at: datetime
-    columns: list[ColumnRehearsal]
-
-    @property
-    def refusals(self) -> list[Refusal]:
-        """Errors that would keep the run from changing every planned row."""
-        return [refusal for column in self.columns for refusal in column.tryout.refusals]
+from trueup.core.statements import Statement
+from trueup.migration import plan
+from trueup.migration.tried_batch import Trial
 
 
 def rehearse(
@@ -54,67 +28,63 @@ def rehearse(
     pace: plan.Pace,
     progress: plan.Progress = lambda what, done, total: None,
     is_kept: bool = True,
-) -> Rehearsal:
+) -> dict[str, Any]:
     """Try one batch of each column that has rows to change, and estimate the cost of the run.
 
     is_kept: the plan is in the ledger, and the rehearsal is stored with it
     The connection must not be in autocommit mode.
+
+    Returns the document of migration_runs.rehearsal and of `--format json`:
+    {rehearsed_at, columns: [{table_name, column_name, tryout, prediction}]}. tryout: see
+    Trial.run; prediction: the row of rehearsal__predict; None if no row could be changed.
     """
     found = statements.statements(settings)
-    columns: list[ColumnRehearsal] = []
-    dirty = [column for column in made.columns if column.fullest]
-    for number, column in enumerate(dirty):
-        place = (column.table_name, column.column_name)
-        progress(".".join(place), number, len(dirty))
-        job = Job(
-            connected=connected,
-            found=found,
-            column=column,
-            facts=made.facts[place],
-            tenants=made.options["tenants"],
-            by_tenant=pace.by_tenant,
-            lock_timeout_ms=plan.defaults(settings)["lock_timeout_ms"],
-        )
-        tried = tried_batch.try_out(job)
-        predicted = _predict(job, pace, tried)
-        columns.append(ColumnRehearsal(*place, tried, predicted))
-    rehearsed = Rehearsal(datetime.now(timezone.utc), columns)
+    limit = plan.defaults(settings)["lock_timeout_ms"]
+    columns: list[dict[str, Any]] = []
+    for number, batch in enumerate(made.batches_to_try):
+        place = (batch["table_name"], batch["column_name"])
+        progress(".".join(place), number, len(made.batches_to_try))
+        facts = made.facts[place]
+        tried = Trial(connected, found, batch, facts, made.options, limit).run()
+        predicted = _predict(connected, found, batch, facts, pace, tried)
+        columns.append({"table_name": place[0], "column_name": place[1], "tryout": tried,
+                        "prediction": predicted})  # fmt: skip
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    rehearsed = {"rehearsed_at": now, "columns": columns}
     if is_kept:
-        text = json.dumps(as_dict(rehearsed), ensure_ascii=False)
+        text = json.dumps(rehearsed, ensure_ascii=False)
         found["rehearsal__store"].run(connected, run_id=made.run_id, rehearsal=text)
         connected.commit()
     return rehearsed
 
 
-def as_dict(rehearsed: Rehearsal) -> dict[str, Any]:
-    """The document of migration_runs.rehearsal and of `--format json`.
-
-    {rehearsed_at, columns: [{table_name, column_name, tryout, prediction}]}, with the fields of
-    Tryout and the columns of rehearsal__predict, which may be null.
-    """
-    return {
-        "rehearsed_at": rehearsed.rehearsed_at.isoformat(timespec="seconds"),
-        "columns": [dataclasses.asdict(column) for column in rehearsed.columns],
-    }
+def refusals(rehearsed: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Errors that would keep the run from changing every planned row."""
+    return [each for column in rehearsed["columns"] for each in column["tryout"]["refusals"]]
 
 
-def _predict(job: Job, pace: plan.Pace, tried: Tryout) -> dict[str, Any] | None:
-    if not tried.rows_changed:
+def _predict(
+    connected: Connection,
+    found: Mapping[str, Statement],
+    batch: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    pace: plan.Pace,
+    tried: Mapping[str, Any],
+) -> dict[str, Any] | None:
+    if not tried["rows_changed"]:
         return None
     figures = {
-        "rows_planned": job.column.rows_planned,
-        "rows_read": int(job.batch["rows_read"]),
-        "batches": job.column.batches,
+        **tried,
+        "rows_planned": batch["rows_to_change"],
+        "rows_read": batch["rows_read"],
+        "batches": batch["batch_total"],
+        "batch_rows": tried["rows_planned"],
         "batch_size": pace.batch_size,
-        "is_hot_possible": job.facts["is_hot_possible"],
+        "is_hot_possible": facts["is_hot_possible"],
         "sleep_ms": pace.sleep_ms,
         "workers": pace.workers,
-        "batch_rows": tried.rows_planned,
-        **{name: getattr(tried, name) for name in COSTS},
     }
-    (row,) = records.rows(
-        job.connected, job.found["rehearsal__predict"],
-        relation=job.facts["qualified"], tried=Jsonb(figures),
-    )  # fmt: skip
-    job.connected.rollback()
+    (row,) = records.rows(connected, found["rehearsal__predict"], relation=facts["qualified"],
+                          tried=Jsonb(figures))  # fmt: skip
+    connected.rollback()
     return row

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from trueup.show import figures, flows, page
 from trueup.show.figures import Part, Plot, Row
-from trueup.show.terminal import bytes_text, duration
 from trueup.show.words import LEFT
-
-INTERNAL = ("planned_snapshot",)  # options that tell people nothing
 
 
 def build(report: Row) -> str:
@@ -48,13 +44,7 @@ def build(report: Row) -> str:
             for each in work["tables"]
         ],
         wal_per_row=_rate(work["wal_bytes"], totals["rows_updated"]),
-        predictions=[_compared(each) for each in report["predictions"]],
         reasons=_reasons(report),
-        options=[
-            (name, _as_text(value))
-            for name, value in report["run"]["options"].items()
-            if name not in INTERNAL and value not in (None, [], {})
-        ],
     )  # fmt: skip
 
 
@@ -125,27 +115,3 @@ def _reasons(report: Row) -> list[dict[str, Any]]:
                 "examples": [row["value_before"] for row in values],
             })  # fmt: skip
     return found
-
-
-def _compared(each: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Figure, estimated range, actual value, and whether it is in the range."""
-    low, high, actual = (_in_unit(each[name], each["unit"]) for name in ("low", "high", "actual"))
-    inside = {None: "–", True: "yes", False: "no"}[each["is_in_range"]]
-    return each["what"], low if low == high else f"{low} to {high}", actual, inside
-
-
-def _in_unit(value: float | None, unit: str) -> str:
-    if value is None:
-        return "not recorded"
-    if unit == "bytes":
-        return bytes_text(value)
-    return duration(value) if unit == "seconds" else f"{value:,.0f}"
-
-
-def _as_text(value: Any) -> str:
-    """An option for reading: lists without brackets, rows of no tenant as on the command line."""
-    if isinstance(value, list):
-        return ", ".join("none" if each is None else str(each) for each in value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

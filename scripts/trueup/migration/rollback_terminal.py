@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from trueup.migration.rollback import Rollback
-from trueup.show.terminal import counted, new_table, visible
+from trueup.show.terminal import counted, show_table, visible
 
 SHOWN = 20  # pairs of values per column
 
@@ -24,23 +24,18 @@ def show(out: Console, made: Rollback, limit: int | None) -> None:
 
 def _show_column(out: Console, column: dict[str, Any]) -> None:
     out.print(
-        f"[bold]{escape(column['table_name'])}.{escape(column['column_name'])}[/]:"
+        f"[bold]{escape(_place(column))}[/]:"
         f" {counted(column['rows'], 'row')} will get the value back that they had before,"
         f" in {counted(column['batches'], 'batch')}",
         soft_wrap=True,
     )
     if values := column["restored"]:
-        table = new_table("now", "comes back", "rows", right=(2,))
-        for value in values[:SHOWN]:
-            table.add_row(
-                escape(visible(value["value_now"])),
-                escape(visible(value["value_restored"])),
-                f"{value['rows']:,}",
-            )
-        out.print(table)
-        if hidden := values[SHOWN:]:
-            rows = sum(value["rows"] for value in hidden)
-            out.print(f"  and {len(hidden):,} more pairs of values, {counted(rows, 'row')}")
+        rows = [(visible(each["value_now"]), visible(each["value_restored"]), each["rows"])
+                for each in values]  # fmt: skip
+        show_table(out, ("now", "comes back", "rows"), rows[:SHOWN])
+        if hidden := rows[SHOWN:]:
+            total = counted(sum(row[2] for row in hidden), "row")
+            out.print(f"  and {len(hidden):,} more pairs of values, {total}")
     out.print()
 
 
@@ -52,27 +47,17 @@ def _show_conflicts(out: Console, made: Rollback, limit: int | None) -> None:
         f" are ({listed})",
         soft_wrap=True,
     )
-    table = new_table("row", "before the run", "the run wrote", "now", "reason")
-    shown = made.conflicts[:limit]
-    for conflict in shown:
-        table.add_row(
-            escape(visible(f"{_place(conflict)} {conflict['row_key']}")),
-            escape(visible(conflict["value_before"])),
-            escape(visible(conflict["value_written"])),
-            escape(_now(conflict)),
-            escape(conflict["reason"]),
-        )
-    out.print(table)
-    if total > len(shown):
-        out.print(f"  and {total - len(shown):,} more (--limit 0 shows all of them)")
+    rows = [
+        (visible(f"{_place(each)} {each['row_key']}"), visible(each["value_before"]),
+         visible(each["value_written"]),
+         "no row" if each["reason"] == "deleted" else visible(each["value_now"]), each["reason"])
+        for each in made.conflicts[:limit]
+    ]  # fmt: skip
+    show_table(out, ("row", "before the run", "the run wrote", "now", "reason"), rows)
+    if total > len(rows):
+        out.print(f"  and {total - len(rows):,} more (--limit 0 shows all of them)")
     out.print()
 
 
-def _now(conflict: dict[str, Any]) -> str:
-    if conflict["reason"] == "deleted":
-        return "no row"
-    return "NULL" if conflict["value_now"] is None else visible(conflict["value_now"])
-
-
-def _place(conflict: dict[str, Any]) -> str:
-    return ".".join(filter(None, (conflict["table_name"], conflict["column_name"])))
+def _place(row: dict[str, Any]) -> str:
+    return ".".join(filter(None, (row["table_name"], row["column_name"])))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
+import functools
 import json
 import sys
 import time
@@ -20,18 +19,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trueup import findings
 from trueup.core import records
-from trueup.migration import rehearsal
 from trueup.migration.engine import Event, Left, Outcome
-from trueup.migration.plan import ColumnPlan, Plan, Value
+from trueup.migration.plan import Plan
 from trueup.migration.runner import Place
 from trueup.show.terminal import (
     BAR,
     bytes_text,
     console,
     counted,
-    new_table,
     percent,
     show_finding,
+    show_table,
+    some,
     visible,
 )
 
@@ -53,17 +52,19 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
     limit: tenants per column; None = all of them, and every spelling.
     """
     for column in plan.columns:
+        planned, rows, batches = (column[name] for name in ("rows_planned", "rows", "batches"))
         out.print(
-            f"[bold]{escape(column.table_name)}.{escape(column.column_name)}[/]: "
-            f"{column.rows_planned:,} of {column.rows:,} rows will change"
-            f" ({percent(column.rows_planned, column.rows)}), in {counted(column.batches, 'batch')}"
+            f"[bold]{escape(column['table_name'])}.{escape(column['column_name'])}[/]: "
+            f"{planned:,} of {rows:,} rows will change"
+            f" ({percent(planned, rows)}), in {counted(batches, 'batch')}"
         )
-        if column.rows_planned:
+        if planned:
             _show_changes(out, column, limit)
         _show_left(out, column, limit)
-        if column.batches:
-            stripes = f"{column.stripes} stripes" if column.stripes > 1 else "contiguous batches"
-            out.print(f"  [dim]{stripes}: {escape(column.why)}[/]", soft_wrap=True)
+        if batches:
+            many = column["stripes"] > 1
+            stripes = f"{column['stripes']} stripes" if many else "contiguous batches"
+            out.print(f"  [dim]{stripes}: {escape(column['why'])}[/]", soft_wrap=True)
         out.print()
     warnings = [each for each in plan.findings if each.status != findings.OK]
     for finding in warnings:
@@ -77,78 +78,43 @@ def plan_lines(plan: Plan) -> Iterator[Event]:
     yield Event("plan_started", "Creating batch plans...")
     yield Event("plan_created", f"Created {plan.batches} batch plans")
     yield Event("plan_recorded", "Recording batch plans in stage_migration_batches...")
-    vocabularies = dict.fromkeys(column.vocabulary for column in plan.columns)
-    for (match_type, words), vocabulary in itertools.product(WAYS.items(), vocabularies):
-        columns = [column for column in plan.columns if column.vocabulary == vocabulary]
-        values = [value for column in columns for value in column.left(match_type)]
-        names = list(dict.fromkeys(visible(value.before) for value in values))
-        if names:
-            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            listed = f"{words.format(vocabulary)}: {', '.join(names[:20])}"
-            yield Event(
-                "values_left", f"Found {len(names)} {listed}{more}", "warn",
-                {"matchType": match_type, "vocabulary": vocabulary, "values": len(names)},
-            )  # fmt: skip
-
-
-def plan_json(plan: Plan, rehearsed: rehearsal.Rehearsal | None = None) -> str:
-    """The plan for machines; with its rehearsal, if there is one."""
-    by_tenant: dict[tuple[str, str], dict[str | None, list[dict[str, Any]]]] = {}
+    left: dict[tuple[str, str], dict[str, None]] = {}
     for column in plan.columns:
-        tenants = by_tenant.setdefault((column.table_name, column.column_name), {})
-        for value in column.tenant_values:
-            tenants.setdefault(value.tenant, []).append(
-                {"before": value.before, "after": value.after, "rows": value.rows}
-            )
+        for value in column["values"]:
+            key = (value["match_type"], column["vocabulary"])
+            if value["after"] is None:
+                left.setdefault(key, {})[visible(value["before"])] = None
+    for match_type, words in WAYS.items():
+        for (why, vocabulary), names in left.items():
+            if why == match_type:
+                listed = f"{words.format(vocabulary)}: {some(list(names), 20)}"
+                yield Event(
+                    "values_left", f"Found {len(names)} {listed}", "warn",
+                    {"matchType": match_type, "vocabulary": vocabulary, "values": len(names)},
+                )  # fmt: skip
+
+
+def plan_json(plan: Plan, rehearsed: Mapping[str, Any] | None = None) -> str:
+    """The plan for machines; with its rehearsal, if there is one."""
     found = {
         "run_id": str(plan.run_id),
         "plan_sha256": plan.plan_sha256,
         "rows_planned": plan.rows_planned,
         "batches": plan.batches,
-        "columns": [
-            {
-                "table_name": column.table_name,
-                "column_name": column.column_name,
-                "rows": column.rows,
-                "rows_planned": column.rows_planned,
-                "batches": column.batches,
-                "stripes": column.stripes,
-                "hashed": column.hashed,
-                "why": column.why,
-                "values": [vars(value) for value in column.values],
-                "tenants": [
-                    {
-                        "tenant": tenant,
-                        "rows_planned": rows,
-                        "values": by_tenant[column.table_name, column.column_name][tenant],
-                    }
-                    for tenant, rows in column.tenants.items()
-                ],
-                "examples": [vars(example) for example in column.examples],
-            }
-            for column in plan.columns
-        ],
+        "columns": plan.columns,
         "findings": [vars(finding) for finding in plan.findings],
-        **({"rehearsal": rehearsal.as_dict(rehearsed)} if rehearsed else {}),
+        **({"rehearsal": rehearsed} if rehearsed else {}),
     }
     return records.as_json(found)
 
 
 def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
     """How a run ended: counts, remaining rows, next step."""
-    totals = outcome.totals
-    table = new_table("batches", "done", "failed", "rows updated", "skipped", "failed", "seconds",
-                      right=range(7))  # fmt: skip
-    table.add_row(
-        f"{totals['total_batches']:,}",
-        f"{totals['completed_batches']:,}",
-        f"{totals['failed_batches']:,}",
-        f"{totals['rows_updated']:,}",
-        f"{totals['rows_skipped']:,}",
-        f"{totals['rows_failed']:,}",
-        f"{outcome.seconds:.1f}",
-    )
-    out.print(table)
+    figures = ("total_batches", "completed_batches", "failed_batches", "rows_updated",
+               "rows_skipped", "rows_failed")  # fmt: skip
+    headings = ("batches", "done", "failed", "rows updated", "skipped", "failed", "seconds")
+    values = [outcome.totals[name] for name in figures]
+    show_table(out, headings, [[*values, round(outcome.seconds, 1)]])
     words = outcome.record["words"]
     done = words["done"]
     _show_lefts(out, f"were not {done} although the plan promised it", outcome.missed)
@@ -174,20 +140,14 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
 
 def show_runs(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """The newest runs, one line each."""
-    table = new_table("run", "kind", "status", "planned at", "by", "rows planned", "updated",
-                      "failed", right=(5, 6, 7))  # fmt: skip
-    for row in rows:
-        table.add_row(
-            str(row["run_id"])[:8],
-            escape(row["kind"]),
-            escape(row["status"]),
-            f"{row['planned_at']:%Y-%m-%d %H:%M}",
-            escape(row["operator"]),
-            f"{row['rows_planned']:,}",
-            f"{row['rows_updated']:,}",
-            f"{row['rows_failed']:,}",
-        )
-    out.print(table)
+    headings = ("run", "kind", "status", "planned at", "by", "rows planned", "updated", "failed")
+    shown = [
+        [str(row["run_id"])[:8], row["kind"], row["status"], f"{row['planned_at']:%Y-%m-%d %H:%M}",
+         row["operator"], int(row["rows_planned"]), int(row["rows_updated"]),
+         int(row["rows_failed"])]
+        for row in rows
+    ]  # fmt: skip
+    show_table(out, headings, shown)
 
 
 def show_status(
@@ -200,13 +160,12 @@ def show_status(
         f"run {str(found['run_id'])[:8]}  {found['status']}  "
         f"{'█' * filled}{'░' * (BAR - filled)} {found['completion_percent']} %{_remaining(found)}"
     )
-    table = new_table("batches", "pending", "running", "done", "failed", "rows planned", "updated",
-                      "skipped", "failed", right=range(9))  # fmt: skip
     names = ("total_batches", "pending_batches", "running_batches", "completed_batches",
              "failed_batches", "rows_planned", "rows_updated", "rows_skipped",
              "rows_failed")  # fmt: skip
-    table.add_row(*(f"{found[name]:,}" for name in names))
-    out.print(table)
+    headings = ("batches", "pending", "running", "done", "failed", "rows planned", "updated",
+                "skipped", "failed")  # fmt: skip
+    show_table(out, headings, [[int(found[name]) for name in names]])
     for control in controls:
         where = f"{control['table_name']}.{control['column_name']}"
         holder = f", held by {control['lease_owner']}" if control["lease_owner"] else ""
@@ -227,18 +186,17 @@ def reporter(
     form: str, verbose: bool, places: Sequence[Place], run_id: uuid.UUID
 ) -> Iterator[Report]:
     """How the events of a run are shown: as lines, as JSON lines, or as bars on a terminal."""
-    if form == "json":
-        yield lambda event: _line(event, as_json(event, run_id))
-    elif sys.stderr.isatty() and not verbose:
+    if form != "json" and sys.stderr.isatty() and not verbose:
         with bars(places) as report:
             yield report
     else:
-        yield lambda event: _line(event, as_line(event))
+        yield functools.partial(say, form, run_id)
 
 
-def _line(event: Event, text: str) -> None:
+def say(form: str, run_id: uuid.UUID, event: Event) -> None:
+    """Print an event as a line of text, or of JSON."""
     if event.level != "debug":
-        click.echo(text)
+        click.echo(as_json(event, run_id) if form == "json" else as_line(event))
 
 
 def as_line(event: Event) -> str:
@@ -255,40 +213,30 @@ def as_json(event: Event, run_id: uuid.UUID) -> str:
     return records.as_json({**head, **event.data}, indent=None)
 
 
-def completed(outcome: Outcome) -> Event:
-    """The last line of a run."""
+def ended(form: str, outcome: Outcome) -> Event:
+    """The last line of a run; for machines with what was left, which people read below it."""
     totals = outcome.totals
-    what = outcome.record["words"]["title"]
-    return Event(
-        "run_ended",
-        f"{what} {outcome.status.replace('_', ' ')}",
-        "info" if outcome.status in ("completed", "paused") else "error",
-        {
-            "totalBatches": totals["total_batches"],
-            "completedBatches": totals["completed_batches"],
-            "failedBatches": totals["failed_batches"],
-            "totalRowsUpdated": totals["rows_updated"],
-            "totalRowsSkipped": totals["rows_skipped"],
-            "totalRowsFailed": totals["rows_failed"],
-            "durationSeconds": round(outcome.seconds, 1),
-            **({"auditDigest": outcome.audit_digest} if outcome.audit_digest else {}),
-        },
-    )
-
-
-def verdict(outcome: Outcome) -> Event:
-    """The same for machines, with the text for people below it."""
-    last = completed(outcome)
-    lefts = {
-        name: [
-            {"tableName": each.table_name, "columnName": each.column_name, "value": each.value,
-             "rows": each.rows}
-            for each in found
-        ]
-        for name, found in (("missed", outcome.missed), ("late", outcome.late))
-    }  # fmt: skip
-    head = {"status": outcome.status, "notes": outcome.notes}
-    return dataclasses.replace(last, data={**head, **last.data, **lefts})
+    data = {
+        "totalBatches": totals["total_batches"],
+        "completedBatches": totals["completed_batches"],
+        "failedBatches": totals["failed_batches"],
+        "totalRowsUpdated": totals["rows_updated"],
+        "totalRowsSkipped": totals["rows_skipped"],
+        "totalRowsFailed": totals["rows_failed"],
+        "durationSeconds": round(outcome.seconds, 1),
+        **({"auditDigest": outcome.audit_digest} if outcome.audit_digest else {}),
+    }
+    if form == "json":
+        names = ("tableName", "columnName", "value", "rows")
+        lefts = {"missed": outcome.missed, "late": outcome.late}
+        data = {
+            "status": outcome.status, "notes": outcome.notes, **data,
+            **{what: [dict(zip(names, each, strict=True)) for each in found]
+               for what, found in lefts.items()},
+        }  # fmt: skip
+    level = "info" if outcome.status in ("completed", "paused") else "error"
+    message = f"{outcome.record['words']['title']} {outcome.status.replace('_', ' ')}"
+    return Event("run_ended", message, level, data)
 
 
 @contextmanager
@@ -351,61 +299,65 @@ def bars(places: Sequence[Place]) -> Iterator[Report]:
         yield report
 
 
-def _show_changes(out: Console, column: ColumnPlan, limit: int | None) -> None:
-    table = new_table("becomes", "rows", "from", right=(1,))
-    groups: dict[str, list[Value]] = {}
-    for value in column.values:
-        if value.after is not None:
-            groups.setdefault(value.after, []).append(value)
-    for after, values in sorted(groups.items(), key=lambda each: -sum(v.rows for v in each[1])):
-        if limit is None:
-            for each in values:
-                spelling = escape(visible(each.before, WHOLE))
-                table.add_row(escape(after), f"{each.rows:,}", spelling)
-            continue
-        names = [f"{escape(visible(v.before, 20))} {v.rows:,}" for v in values[:4]]
-        more = f" · and {len(values) - 4:,} more" if len(values) > 4 else ""
-        table.add_row(escape(after), f"{sum(v.rows for v in values):,}", " · ".join(names) + more)
-    out.print(table)
-    if any(tenant is not None for tenant in column.tenants):
-        shown = list(column.tenants.items())[: limit or None]
-        label = column.tenant_label
-        names = [f"{f'no {label}' if t is None else t}: {rows:,}" for t, rows in shown]
-        more = (
-            f" and {len(column.tenants) - len(shown)} more"
-            if len(shown) < len(column.tenants)
-            else ""
-        )
-        out.print(f"  by {escape(label)}: {escape(', '.join(names))}{more}", soft_wrap=True)
-    for example in column.examples[:2]:
-        out.print(
-            f"  for example {example.row_key}: {visible(example.before)} → {example.after}",
-            markup=False,
-            soft_wrap=True,
-        )
+def _show_changes(out: Console, column: Mapping[str, Any], limit: int | None) -> None:
+    groups = _grouped(column, "after").items()
+    ordered = sorted(groups, key=lambda each: -_rows(each[1]))
+    if limit is None:
+        rows = [(after, each["rows"], visible(each["before"], WHOLE))
+                for after, values in ordered for each in values]  # fmt: skip
+    else:
+        rows = [
+            (after, _rows(values), some([f"{visible(each['before'], 20)} {each['rows']:,}"
+                                         for each in values], 4, " · "))
+            for after, values in ordered
+        ]  # fmt: skip
+    show_table(out, ("becomes", "rows", "from"), rows)
+    tenants, label = column["tenants"], column["tenant_label"]
+    if any(each["tenant"] is not None for each in tenants):
+        names = [
+            f"{f'no {label}' if each['tenant'] is None else each['tenant']}:"
+            f" {each['rows_planned']:,}"
+            for each in tenants
+        ]
+        line = f"  by {label}: {some(names, limit)}"
+        out.print(line, markup=False, soft_wrap=True)
+    for example in column["examples"][:2]:
+        line = f"{example['row_key']}: {visible(example['before'])} → {example['after']}"
+        out.print(f"  for example {line}", markup=False, soft_wrap=True)
 
 
-def _show_left(out: Console, column: ColumnPlan, limit: int | None) -> None:
-    for match_type in dict.fromkeys(v.match_type for v in column.values if v.after is None):
-        values = column.left(match_type)
-        rows = sum(value.rows for value in values)
-        shown, width = (values, WHOLE) if limit is None else (values[:4], 24)
-        names = ", ".join(escape(visible(value.before, width)) for value in shown)
-        more = f" and {len(values) - len(shown):,} more" if len(shown) < len(values) else ""
+def _show_left(out: Console, column: Mapping[str, Any], limit: int | None) -> None:
+    for match_type, values in _grouped(column, "match_type").items():
+        most, width = (None, WHOLE) if limit is None else (4, 24)
+        names = some([visible(value["before"], width) for value in values], most)
         label = {"null": "NULL", "out_of_scope": "out of scope"}.get(match_type, match_type)
-        listed = "" if match_type == "null" else f": {names}{more}"
-        out.print(f"  stay as they are, {label}: {counted(rows, 'row')}{listed}", soft_wrap=True)
+        listed = "" if match_type == "null" else f": {names}"
+        line = f"  stay as they are, {label}: {counted(_rows(values), 'row')}{listed}"
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _grouped(column: Mapping[str, Any], name: str) -> dict[str, list[dict[str, Any]]]:
+    """Values by what they become (after), or those that stay by the reason (match_type)."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for value in column["values"]:
+        if (value["after"] is None) == (name == "match_type"):
+            found.setdefault(value[name], []).append(value)
+    return found
+
+
+def _rows(values: Sequence[Mapping[str, Any]]) -> int:
+    return sum(value["rows"] for value in values)
 
 
 def _show_lefts(out: Console, words: str, lefts: Sequence[Left]) -> None:
     if lefts:
         rows = sum(left.rows for left in lefts)
-        names = ", ".join(
+        names = [
             f"{left.table_name}.{left.column_name} {visible(left.value, 24)} {left.rows:,}"
-            for left in lefts[:SHOWN]
-        )
-        more = f" and {len(lefts) - SHOWN} more values" if len(lefts) > SHOWN else ""
-        out.print(f"{counted(rows, 'row')} {words}: {names}{more}", markup=False, soft_wrap=True)
+            for left in lefts
+        ]
+        line = f"{counted(rows, 'row')} {words}: {some(names, SHOWN)}"
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _remaining(found: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -137,6 +137,25 @@ def new_table(*columns: str, right: Sequence[int] = ()) -> Table:
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number in right else "left", overflow="fold")
     return table
+
+
+def show_table(out: Console, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table; columns of numbers stand at the right."""
+    listed = list(rows)
+    numbers = [place for place in range(len(headings))
+               if all(isinstance(row[place], int | float) for row in listed)]  # fmt: skip
+    table = new_table(*headings, right=numbers)
+    for row in listed:
+        table.add_row(*(f"{each:,}" if isinstance(each, int | float) else escape(str(each))
+                        for each in row))  # fmt: skip
+    out.print(table)
+
+
+def some(texts: Sequence[str], most: int | None = None, between: str = ", ") -> str:
+    """The first texts, and how many more there are; most: None for all."""
+    shown = texts[:most]
+    hidden = len(texts) - len(shown)
+    return between.join(shown) + (f" and {hidden:,} more" if hidden else "")
 
 
 def _visible_letter(letter: str) -> str:

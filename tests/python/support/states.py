@@ -315,7 +315,7 @@ class World:
             values[cell[1]][value] = self.spellings[value]
         assert made.rows_planned == len(promised)
         assert {
-            each.column_name: {v.before: v.after for v in each.values if v.after is not None}
+            each["column_name"]: {v["before"]: v["after"] for v in each["values"] if v["after"]}
             for each in made.columns
         } == values
         self.runs[made.run_id] = Run(

@@ -85,7 +85,7 @@ def test_a_plan_carried_out_makes_every_promised_cell_canonical(built: App) -> N
         " where run_id = %s group by 1, 2", again.run_id,
     )  # fmt: skip
     assert {row[:2]: int(row[2]) for row in counted} == {
-        (column.table_name, column.column_name): column.rows for column in again.columns
+        (each["table_name"], each["column_name"]): each["rows"] for each in again.columns
     }
     assert len(counted) == 4
 
@@ -150,7 +150,7 @@ def test_keys_in_steps_are_hashed(built: App) -> None:
     built.query("alter table investments add primary key (id)")
     pace = plan.Pace(batch_size=30, sleep_ms=0, target_ms=1000, stripes=8)
     made = migration.make_plan(built, plan.Scope(("investments",)), pace)
-    assert made.columns[0].hashed and made.columns[0].stripes == 8
+    assert made.columns[0]["hashed"] and made.columns[0]["stripes"] == 8
     sizes = built.query(
         "select count(*), max(rows_in_batch), sum(rows_in_batch)"
         f" from {LEDGER}.stage_migration_batches where run_id = %s", made.run_id
@@ -494,7 +494,7 @@ def test_the_runner_is_heard_of_during_long_scans(
 ) -> None:
     monkeypatch.setattr(engine, "PASSES", 2)
     made = migration.make_plan(built, DEALS)
-    spelling = next(value.before for value in made.columns[0].values if value.after)
+    spelling = next(value["before"] for value in made.columns[0]["values"] if value["after"])
     lease = f"select lease_until from {LEDGER}.stage_migration_control"
     run = session.Session.run
     scanned: set[str] = set()
@@ -522,13 +522,15 @@ def test_the_runner_is_heard_of_during_long_scans(
 
 def test_rows_written_since_the_plan_are_changed_or_reported(built: App) -> None:
     made = migration.make_plan(built, DEALS)
-    spelling = next(value for value in made.columns[0].values if value.after)
-    built.query("update deal_opportunities set stage = %s where id in (1, 2, 3)", spelling.before)
+    spelling = next(value for value in made.columns[0]["values"] if value["after"])
+    built.query(
+        "update deal_opportunities set stage = %s where id in (1, 2, 3)", spelling["before"]
+    )
     built.query("update deal_opportunities set stage = 'SeEd   RouNd!' where id = 4")
     built.query("update deal_opportunities set stage = 'nobody knows' where id = 5")
     outcome = migration.apply(built, made)
     rows = dict(built.query("select id, stage from deal_opportunities where id < 6"))
-    assert {rows[1], rows[2], rows[3]} == {spelling.after}
+    assert {rows[1], rows[2], rows[3]} == {spelling["after"]}
     assert (rows[4], rows[5]) == ("SeEd   RouNd!", "nobody knows")
     assert {left.value for left in outcome.late} == {"SeEd   RouNd!", "nobody knows"}
     assert outcome.status == "completed"
@@ -540,7 +542,7 @@ def test_what_was_written_after_the_plan_is_no_broken_promise(
     """An edited row and a new one below the bound: reported, and the run is completed."""
     monkeypatch.setattr(engine, "PASSES", 1)  # nobody is there to change them now
     made = migration.make_plan(built, DEALS)
-    spelling = next(value.before for value in made.columns[0].values if value.after)
+    spelling = next(value["before"] for value in made.columns[0]["values"] if value["after"])
     ((clean,),) = built.query("select min(id) from deal_opportunities where stage = 'seed'")
 
     def write(event: engine.Event) -> None:
@@ -573,7 +575,7 @@ def test_a_run_that_wrote_another_column_of_a_row_has_not_kept_its_promise(built
     assert outcome.status == "completed_with_failures"
     assert outcome.missed == [engine.Left("portfoliocompanies", "stage", str(value), 1)]
     ((now,),) = built.query("select current_stage from portfoliocompanies where id = %s", key)
-    assert now in {value.after for value in made.columns[1].values}
+    assert now in {value["after"] for value in made.columns[1]["values"]}
 
 
 def test_dirty_batches_are_found_in_one_walk(built: App) -> None:
@@ -586,7 +588,7 @@ def test_dirty_batches_are_found_in_one_walk(built: App) -> None:
     statement = found["reopen_batches__portfoliocompanies__stage"]
     values: dict[str, Any] = {
         "run_id": made.run_id, "tenants": None, "range_end": ["1000000"], "by_tenant": False,
-        "values_before": [value.before for value in made.columns[0].values if value.after],
+        "values_before": [value["before"] for value in made.columns[0]["values"] if value["after"]],
         "lease_token": made.run_id,
     }  # fmt: skip
     dirty = built.query(f"select batch_id from {batches} where rows_planned > 0 order by batch_id")

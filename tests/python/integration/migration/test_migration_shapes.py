@@ -197,16 +197,16 @@ def there_and_back(app: App, shapes: list[Shape]) -> Any:
     assert all(len(keys) > 100 for keys in changed.values())
 
     made = migration.make_plan(app, scope, PACE)
-    assert {c.table_name: c.rows_planned for c in made.columns} == {
+    assert {c["table_name"]: c["rows_planned"] for c in made.columns} == {
         name: len(keys) for name, keys in changed.items()
     }
     with migration.connect(app) as connected:
-        rehearsed = rehearsal.rehearse(app.settings, connected, made, PACE).columns
+        rehearsed = rehearsal.rehearse(app.settings, connected, made, PACE)["columns"]
     for column, planned in zip(rehearsed, made.columns, strict=True):
-        tried, name = column.tryout, planned.table_name
-        assert tried.rows_changed == tried.rows == tried.rows_planned > 0, name
-        assert (tried.refusals, tried.other_columns, tried.other_rows) == ([], [], []), name
-        assert (column.prediction or {})["rows_planned"] == planned.rows_planned, name
+        tried, name = column["tryout"], planned["table_name"]
+        assert tried["rows_changed"] == tried["rows"] == tried["rows_planned"] > 0, name
+        assert tried["refusals"] == tried["other_columns"] == tried["other_rows"] == [], name
+        assert column["prediction"]["rows_planned"] == planned["rows_planned"], name
     assert all(cells(app, shape) == before[shape.table] for shape in shapes)
     outcome = migration.apply(app, made)
     assert (outcome.status, outcome.late, outcome.missed) == ("completed", [], [])

@@ -188,7 +188,7 @@ def test_a_fault_of_one_tenant_stays_with_it(built: App) -> None:
     """Its locked row fails its batch; a later pass opens that batch again, and no other."""
     expected = remember(built)
     made = migration.make_plan(built, COMPANIES, plan.Pace(50, 0, 1000, by_tenant=True))
-    spelling = next(value.before for value in made.columns[0].values if value.after)
+    spelling = next(value["before"] for value in made.columns[0]["values"] if value["after"])
     ((key, fund),) = built.query(
         "select id, cast(fund_id as text) from portfoliocompanies where stage = %s limit 1",
         spelling,
@@ -215,10 +215,10 @@ def test_a_fault_of_one_tenant_stays_with_it(built: App) -> None:
 def test_an_index_that_leads_with_the_tenant_is_used_and_named(built: App) -> None:
     built.query("drop index portfoliocompanies_fund_id_idx")
     made = migration.make_plan(built, COMPANIES, plan.Pace(50, 0, 1000, by_tenant=True))
-    assert "no index leads with fund_id" in made.columns[0].why
+    assert "no index leads with fund_id" in made.columns[0]["why"]
     built.query("create index of_fund on portfoliocompanies (fund_id, id)")
     made = migration.make_plan(built, COMPANIES, plan.Pace(50, 0, 1000, by_tenant=True))
-    assert "index public.of_fund" in made.columns[0].why
+    assert "index public.of_fund" in made.columns[0]["why"]
     statement = migration.order(built, made).statements["apply_batch__portfoliocompanies__stage"]
     values = dict.fromkeys(statement.parameters)
     values |= {"batch_id": 1, "range_end": ["100000"], "stripe": 0, "stripes": 1, "by_tenant": True,

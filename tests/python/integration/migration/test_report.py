@@ -192,7 +192,8 @@ def test_rows_by_column_are_those_of_the_tables(seen: Seen) -> None:
         assert plain(cells[0]) == rows[name]
         assert plain(cells[2]) == changed[name]
         assert cells[5:] == [f"{completed} of {total}", str(failed)]
-    planned = {f"{c.table_name}.{c.column_name}": c.rows_planned for c in seen.plan.columns}
+    planned = {f"{each['table_name']}.{each['column_name']}": each["rows_planned"]
+               for each in seen.plan.columns}  # fmt: skip
     assert {name: plain(cells[1]) for name, cells in table.items()} == planned
     assert [plain(table[name][3]) for name in ("portfoliocompanies.stage",
                                                "deal_opportunities.stage")] == [1, 0]  # fmt: skip

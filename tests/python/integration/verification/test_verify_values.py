@@ -367,9 +367,9 @@ def test_every_column_has_its_bound_and_clean_ones_too(migrated: App) -> None:
     again = migration.make_plan(migrated)
     ((last,),) = migrated.query("select cast(max(id) as text) from deal_opportunities")
     found = bounds(migrated, again.run_id)
-    assert found.keys() == {(each.table_name, each.column_name) for each in again.columns}
+    assert found.keys() == {(each["table_name"], each["column_name"]) for each in again.columns}
     assert found[DEALS] == [last]
-    assert next(each for each in again.columns if each.table_name == DEALS[0]).batches == 0
+    assert [each["batches"] for each in again.columns if each["table_name"] == DEALS[0]] == [0]
     migration.apply(migrated, again)
     with reading(migrated) as run:
         assert run.run_id == str(again.run_id)
