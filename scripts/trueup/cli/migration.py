@@ -260,14 +260,15 @@ trueup runs --limit 0 --format json
 """)
 def runs(form: str, limit: int) -> None:
     """List plans and runs, newest first."""
-    from trueup.core import connection, ledger, records
+    from trueup.core import connection, ledger, records, statements
     from trueup.migration import run_terminal
 
     settings = read_settings()
     schema = ledger.schema(settings)
     with connection.connect(settings, writes=False) as connected:
         ledger.check(connected, schema, settings)
-        rows = ledger_runs.recent(connected, schema, limit or 1_000_000)
+        recent = statements.statement(settings, "runs__recent")
+        rows = records.rows(connected, recent, most=limit or None)
         click.echo(connection.describe(connected, settings), err=form == "json")
     if form == "json":
         click.echo(records.as_json(rows))
