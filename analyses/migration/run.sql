@@ -106,6 +106,27 @@ from {{ ref('dim_vocabularies') }} as vocabularies
 where vocabularies.vocabulary = any(cast($1 as text[]))
 order by vocabularies.vocabulary;
 
+-- name: runs__recent(most)
+-- The newest runs with their totals.
+select
+    runs.run_id,
+    runs.kind,
+    runs.status,
+    runs.operator,
+    runs.environment,
+    runs.planned_at,
+    runs.started_at,
+    runs.finished_at,
+    coalesce(sum(batches.rows_planned), 0) as rows_planned,
+    coalesce(sum(batches.rows_updated), 0) as rows_updated,
+    coalesce(sum(batches.rows_failed), 0) as rows_failed
+from {{ ref('migration_runs') }} as runs
+left join {{ ref('stage_migration_batches') }} as batches
+    on runs.run_id = batches.run_id
+group by runs.run_id
+order by runs.planned_at desc
+limit cast($1 as bigint);
+
 -- name: run_columns(run_id)
 -- The columns of the run, with their frozen bounds.
 with first_batches as (

@@ -16,7 +16,7 @@ import click
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from trueup.core import config, connection, dbt, ledger, runs
+from trueup.core import config, connection, dbt, ledger, records, runs, statements
 from trueup.core.settings import Settings
 from trueup.local import sample
 from trueup.migration import runner
@@ -146,17 +146,23 @@ def _migrate(settings: Settings) -> int:
     """Change the columns in place and take that back; the exit code of the first failure."""
     schema = ledger.schema(settings)
     tables = {entry["table"] for entry in config.managed_columns(settings)}
+
+    def recent(connected: connection.Connection, most: int | None) -> list[dict[str, Any]]:
+        return records.rows(connected, statements.statement(settings, "runs__recent"), most=most)
+
     with connection.connect(settings) as connected:
-        for old in runs.unfinished(connected, schema):  # of a dropped sample
-            if {each.table_name for each in runner.columns(connected, old)} <= tables:
-                runner.close(settings, connected, old, "cancelled")
+        for row in recent(connected, None):  # of a dropped sample
+            if row["status"] not in runs.FINISHED:
+                old = runs.find(connected, schema, str(row["run_id"]), [row["status"]])
+                if {each.table_name for each in runner.columns(connected, old)} <= tables:
+                    runner.close(settings, connected, old, "cancelled")
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
     quiet = ("--sleep-ms", "0")  # no other session works on the sample
     planned = r" will change |, and rolled back|Estimated |^Plan "
     if code := _call(settings, planned, "plan", "--rehearse", *quiet):
         return code
     with connection.connect(settings, writes=False) as connected:
-        made = runs.recent(connected, schema, 1)[0]
+        made = recent(connected, 1)[0]
     if not made["rows_planned"]:
         return 0
     for shown, *arguments in (

@@ -224,11 +224,13 @@ trueup runs --limit 0 --format json
 """)
 def runs(form: str, limit: int) -> None:
     """List plans and runs, newest first."""
-    from trueup.core import records
+    from trueup.core import records, statements
     from trueup.migration import run_terminal
 
-    with opened(read_settings(), form == "json", writes=False) as (connected, schema):
-        rows = ledger_runs.recent(connected, schema, limit or 1_000_000)
+    settings = read_settings()
+    with opened(settings, form == "json", writes=False) as (connected, _):
+        recent = statements.statement(settings, "runs__recent")
+        rows = records.rows(connected, recent, most=limit or None)
     if form == "json":
         click.echo(records.as_json(rows))
     elif rows:

@@ -6,18 +6,17 @@ else is done by the statements that a run carries.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg import sql
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
@@ -122,44 +121,6 @@ def find(
     return found[0]
 
 
-def unfinished(connected: Connection, schema: str) -> list[Run]:
-    """Plans that were not started and runs that did not finish, oldest first."""
-    query = sql.SQL("select {} from {} where status = any(%s) order by planned_at").format(
-        sql.SQL(COLUMNS), sql.Identifier(schema, "migration_runs")
-    )
-    with connected.cursor(row_factory=class_row(Run)) as cursor:
-        return cursor.execute(query, [[*PLANNED, *UNFINISHED]]).fetchall()
-
-
-def recent(connected: Connection, schema: str, limit: int) -> list[dict[str, Any]]:
-    """The newest runs with their totals, for people."""
-    query = sql.SQL(
-        """
-        select
-            runs.run_id,
-            runs.kind,
-            runs.status,
-            runs.operator,
-            runs.environment,
-            runs.planned_at,
-            runs.started_at,
-            runs.finished_at,
-            coalesce(sum(batches.rows_planned), 0) as rows_planned,
-            coalesce(sum(batches.rows_updated), 0) as rows_updated,
-            coalesce(sum(batches.rows_failed), 0) as rows_failed
-        from {} as runs
-        left join {} as batches on batches.run_id = runs.run_id
-        group by runs.run_id
-        order by runs.planned_at desc
-        limit %s
-        """
-    ).format(
-        sql.Identifier(schema, "migration_runs"), sql.Identifier(schema, "stage_migration_batches")
-    )
-    with connected.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query, [limit]).fetchall()
-
-
 def request(
     connected: Connection, schema: str, run: Run, status: str, statuses: Collection[str]
 ) -> str | None:
@@ -223,12 +184,6 @@ def statements(run: Run) -> dict[str, Statement]:
     }
 
 
-def kind(connected: Connection, found: Mapping[str, Statement], name: str) -> dict[str, Any]:
-    """The record of a kind of run; found: the statements of the project."""
-    ((record,),) = found[f"run_kind__{name}"].run(connected).fetchall()
-    return dict(record)
-
-
 def named(
     found: Mapping[str, Any], record: Mapping[str, Any], purpose: str, place: tuple[str, ...] = ()
 ) -> list[str]:
@@ -239,35 +194,6 @@ def named(
     names = record["statements"].get(purpose) or record["planning"].get(purpose) or []
     own = [column_statement(name, *place) if place else name for name in names]
     return [each if each in found else name for each, name in zip(own, names, strict=True)]
-
-
-def own_statements(
-    found: Mapping[str, Statement],
-    record: Mapping[str, Any],
-    places: Iterable[tuple[str, str]],
-) -> dict[str, Statement]:
-    """The statements that a plan stores: those of its kind, and no others.
-
-    Raises TrueupError if the project lacks one: a column is no longer managed.
-    """
-    own: dict[str, Statement] = {}
-    for place in places:
-        for purpose in record["statements"]:
-            for name in named(found, record, purpose, place):
-                matching = fnmatch.filter(found, name)
-                if not matching:
-                    raise no_statement(name, place)
-                own |= {each: found[each] for each in matching}
-    return own
-
-
-def no_statement(name: str, place: tuple[str, str]) -> TrueupError:
-    """The error for a column without a statement that its run needs."""
-    return TrueupError(
-        f"{'.'.join(place)} is no longer managed, so it cannot be written (no statement {name})",
-        "Add it to managed_columns of dbt_project.yml again, or leave it out with"
-        " --table and --column.",
-    )
 
 
 def stored(found: Mapping[str, Statement]) -> dict[str, Any]:

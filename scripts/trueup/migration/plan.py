@@ -7,6 +7,7 @@ is there whole or not at all.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import getpass
 import subprocess
 import uuid
@@ -203,7 +204,7 @@ def make(
         "batch_size": pace.batch_size,
         "by_tenant": pace.by_tenant,
     }
-    record = runs.kind(connected, found, KIND)
+    record = kind(connected, found, KIND)
     own = _own_statements(found, record, managed, facts)
     run_id = store_run(settings, connected, found, KIND, record, own, options, versions)
     columns = []
@@ -367,6 +368,41 @@ def _stripes(settings: Settings, pace: Pace, fact: Mapping[str, Any]) -> tuple[i
     return defaults(settings)["stripes"] if fact["stripes_pay"] else 1, fact["stripes_why"]
 
 
+def kind(connected: Connection, found: Mapping[str, Statement], name: str) -> dict[str, Any]:
+    """The record of a kind of run; found: the statements of the project."""
+    ((record,),) = found[f"run_kind__{name}"].run(connected).fetchall()
+    return dict(record)
+
+
+def own_statements(
+    found: Mapping[str, Statement],
+    record: Mapping[str, Any],
+    places: Iterable[tuple[str, str]],
+) -> dict[str, Statement]:
+    """The statements that a plan stores: those of its kind, and no others.
+
+    Raises TrueupError if the project lacks one: a column is no longer managed.
+    """
+    own: dict[str, Statement] = {}
+    for place in places:
+        for purpose in record["statements"]:
+            for name in runs.named(found, record, purpose, place):
+                matching = fnmatch.filter(found, name)
+                if not matching:
+                    raise no_statement(name, place)
+                own |= {each: found[each] for each in matching}
+    return own
+
+
+def no_statement(name: str, place: tuple[str, str]) -> TrueupError:
+    """The error for a column without a statement that its run needs."""
+    return TrueupError(
+        f"{'.'.join(place)} is no longer managed, so it cannot be written (no statement {name})",
+        "Add it to managed_columns of dbt_project.yml again, or leave it out with"
+        " --table and --column.",
+    )
+
+
 def _own_statements(
     found: Mapping[str, Statement],
     record: Mapping[str, Any],
@@ -375,7 +411,7 @@ def _own_statements(
 ) -> dict[str, Statement]:
     """The statements that apply will need; those that compare rows with the columns' names."""
     places = [(entry["table"], entry["column"]) for entry in managed]
-    own = runs.own_statements(found, record, places)
+    own = own_statements(found, record, places)
     for place in places:
         listed = facts[place]["compared_columns"] or ""
         for name in runs.named(found, record, "compare", place):

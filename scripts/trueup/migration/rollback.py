@@ -117,7 +117,7 @@ def make(
             connected, **_asked(reverted, scope)
         )
     }
-    own = runs.own_statements(found, record, bounds)
+    own = plan.own_statements(found, record, bounds)
     findings: list[Finding] = []
     if record["statements"]["facts"]:
         managed = [entry for entry in config.managed_columns(settings)
@@ -226,7 +226,7 @@ def _record(
 
     A rollback of a rollback runs the same statements, in the opposite order.
     """
-    record = runs.kind(connected, found, reverted.record["rules"]["undone_by"])
+    record = plan.kind(connected, found, reverted.record["rules"]["undone_by"])
     undo = reverted.record["planning"]["undo"]
     record["statements"]["change"] = undo
     record["planning"]["undo"] = undo[::-1]
@@ -245,7 +245,7 @@ def _planned(
     """The rollback of one column, a row of the macro rollback_answer."""
     (name,) = runs.named(found, record, "plan", place)
     if name not in found:
-        raise runs.no_statement(name, place)
+        raise plan.no_statement(name, place)
     known = found[name].parameters
     for option, shown, what in (("tenants", "--tenant", "tenant column"),
                                 ("values_before", "--value-before", "single value")):  # fmt: skip

@@ -40,9 +40,8 @@ def show_coverage(out: Console, rows: Sequence[Row]) -> None:
             (bar(row[name] / filled if filled else 0.0, 8), percent(row[name], filled))
             for name in ("canonical", "resolved")
         ]
-        table.add_row(
-            escape(row["place"]), f"{row['rows']:,}", *shares[0], *shares[1], f"{row['undecided']:,}"
-        )
+        counts = (f"{row['rows']:,}", f"{row['undecided']:,}")
+        table.add_row(escape(row["place"]), counts[0], *shares[0], *shares[1], counts[1])
     out.print(table)
 
 

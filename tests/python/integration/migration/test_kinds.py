@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from integration.conftest import App, new_app
@@ -38,8 +40,11 @@ insert into toy_documents select n, jsonb_build_object(
     'customer', case n when 13 then 'refused' else 'c' || n end,
     'items', jsonb_build_array('a', 'b')
 ) from generate_series(0, 79) as n;
-insert into toy_orders values (3, 'older'), (100, 'somebody else''s');
+insert into toy_orders select n, 'older' from generate_series(20, 79, 2) as n;
+insert into toy_orders values (100, 'of another system');
 """
+AUDITED = f"select count(*) from {LEDGER}.migration_audit where run_id = %s"
+ROWS = 79 * 3  # an order and two items of each document but the refused one
 
 
 def contents(app: App) -> dict[str, str]:
@@ -65,8 +70,8 @@ def toy(tmp_path: Path) -> Iterator[App]:
 def plan_toy(app: App) -> UUID:
     with migration.connect(app) as connected:
         found = statements.statements(app.settings)
-        record = runs.kind(connected, found, "toy")
-        own = runs.own_statements(found, record, [PLACE])
+        record = plan.kind(connected, found, "toy")
+        own = plan.own_statements(found, record, [PLACE])
         options = {"tables": [PLACE[0]], "columns": [PLACE[1]], "tenants": None, "batch_size": 10,
                    "by_tenant": False}  # fmt: skip
         run_id = plan.store_run(app.settings, connected, found, "toy", record, own, options)
@@ -79,77 +84,92 @@ def plan_toy(app: App) -> UUID:
     return run_id
 
 
-def test_a_kind_that_writes_whole_rows(toy: App) -> None:
-    def done(code: int, *arguments: str) -> str:
-        ended, out, err = migration.done(toy, *arguments)
-        assert ended == code, (arguments, out, err)
-        return out if arguments[-1] == "json" else out + err
+def done(app: App, code: int, *arguments: str, **environ: str) -> str:
+    """What a command prints; of --format json only the document."""
+    ended, out, err = migration.done(app, *arguments, **environ)
+    assert ended == code, (arguments, out, err)
+    return out if arguments[-1] == "json" else out + err
 
+
+def kill(app: App, watch: fire.Connection, rows: int, *arguments: str) -> None:
+    """Kill a command that works with two workers when its run has audited so many rows more."""
+    query = f"select count(*) from {LEDGER}.migration_audit"
+    until = fire.one(watch, query) + rows
+    process = migration.command(app, *arguments, "--yes", "--workers", "2")
+    running = f"select count(*) from {LEDGER}.stage_migration_batches where status = 'running'"
+    fire.until(lambda: fire.one(watch, running) == 2)
+    fire.until(lambda: fire.one(watch, query) >= until)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    fire.let_time_pass(watch, hours=1)
+
+
+def test_a_kind_that_writes_whole_rows(toy: App) -> None:
     before = contents(toy)
     run = str(plan_toy(toy))
-    assert "no plan that was not started" in done(2, "apply", "--yes")  # not by itself
+    assert "no plan that was not started" in done(toy, 2, "apply", "--yes")  # not by itself
     with fire.superuser(toy) as watch:
-        process = migration.command(toy, "apply", run, "--yes", "--workers", "2")
-        fire.until(lambda: fire.one(watch, "select count(*) from toy_orders") > 12)
-        running = f"select count(*) from {LEDGER}.stage_migration_batches where status = 'running'"
-        assert fire.one(watch, running) == 2
+        process = migration.command(toy, "apply", run, "--yes")
         slow = (
-            "select max(clock_timestamp() - xact_start) > '1.3 s' from pg_stat_activity"
+            "select max(clock_timestamp() - xact_start) > '1.4 s' from pg_stat_activity"
             " where application_name = 'trueup apply' and datname = current_database()"
         )
-        fire.until(lambda: fire.one(watch, slow))  # a unit takes longer than a lease
-        assert f"process {process.pid}" in done(2, "resume", run, "--yes")
-        done(0, "pause")
+        fire.until(lambda: fire.one(watch, slow))  # longer than a lease
+        assert f"process {process.pid}" in done(toy, 2, "resume", run, "--yes")
+        done(toy, 0, "pause")
         out, err = process.communicate(timeout=60)
         assert process.returncode == 1 and "Toy paused" in out, out + err
-        process = migration.command(toy, "resume", "--yes", "--workers", "2")
-        fire.wait_for_lease(watch, process)
-        orders = fire.one(watch, "select count(*) from toy_orders")
-        fire.until(lambda: fire.one(watch, "select count(*) from toy_orders") > orders)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        fire.let_time_pass(watch, hours=1)
-    out = done(1, "resume", "--yes")
+        kill(toy, watch, 120, "resume")
+    out = done(toy, 1, "resume", "--yes", PGTZ="Asia/Tokyo")
     assert "promised rows were not written" in out and "are for a new plan" in out
     refused = toy.query(f"select row_key, sqlstate from {LEDGER}.migration_quarantine")
     assert refused == [("13", "23514")]
     written = contents(toy)
-    assert len(written) == 1 + 79 * 3 and not any("13" in key.split("-")[0] for key in written)
-    counted = toy.query(
-        f"select sum(rows_updated), (select count(*) from {LEDGER}.migration_audit) from"
-        f" {LEDGER}.stage_migration_batches"
-    )
-    assert counted == [(79 * 3, 79 * 3)]
+    assert len(written) == 1 + ROWS and not any("13" in key.split("-")[0] for key in written)
+    counted = f"select sum(rows_updated) from {LEDGER}.stage_migration_batches"
+    assert toy.query(counted) == toy.query(AUDITED, run) == [(ROWS,)]
+    assert toy.query(f"select * from {LEDGER}.stage_normalization_log") == []
 
+    # a command that cannot work on this kind does not choose its runs
+    picked = f"update {LEDGER}.migration_runs set record = jsonb_set(record, '{{rules,picked_by}}',"
+    ((known,),) = toy.query(f"select record from {LEDGER}.migration_runs")
+    toy.query(picked + " '[]')")
+    assert "there is no unfinished run" in done(toy, 2, "resume", "--yes")
+    assert "nothing to report" in done(toy, 2, "report", "--no-verify")
+    assert "There is no run yet" in done(toy, 0, "status") and "toy" in done(toy, 0, "runs")
+    toy.query(f"{picked} '{json.dumps(known['rules']['picked_by'])}')")
+
+    report = json.loads(done(toy, 0, "report", "--no-verify", "--format", "json"))
+    assert report["run"]["kind"] == "toy" and report["totals"]["rows_updated"] == ROWS
+    assert report["audit"]["rows_audited"] == ROWS and len(report["sample"]) == 12
     page = toy.project / "toy.html"
-    report = json.loads(done(0, "report", "--no-verify", "--format", "json"))
-    assert report["run"]["kind"] == "toy" and report["totals"]["rows_updated"] == 79 * 3
-    assert report["audit"]["rows_audited"] == 79 * 3 and len(report["sample"]) == 12
-    done(0, "report", run, "--no-verify", "--output", str(page))
+    done(toy, 0, "report", run, "--no-verify", "--output", str(page))
     assert "written" in page.read_text("utf-8")
 
-    # somebody edits an item, deletes one, adds one; what these refer to stays
+    # other users edit an item, delete one, add one; what these refer to stays
+    edits = {"item 3-1": "(3-1,3,edited)", "item new": "(new,5,new)",
+             "item 79-1": "(79-1,79,edited)"}  # fmt: skip
     toy.query("update toy_items set name = 'edited' where id = '3-1'")
     toy.query("delete from toy_items where id = '4-1'")
-    toy.query("insert into toy_items values ('mine', 5, 'new')")
-    done(0, "cancel", "--yes")
-    assert "has no tenant column" in done(2, "rollback", run, "--dry-run", "--tenant", "7")
-    reasons = {"edited": 1, "deleted": 1, "still referenced": 1}
-    said = json.loads(done(0, "rollback", run, "--dry-run", "--format", "json"))
-    assert said["reasons"] == reasons and said["rows"] == 79 * 3 - 3
-    edited = contents(toy)
-    with fire.superuser(toy) as watch:
-        process = migration.command(toy, "rollback", run, "--yes", "--workers", "2")
-        fire.until(lambda: fire.one(watch, "select count(*) from toy_orders") < 30)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        fire.let_time_pass(watch, hours=1)
-    out = done(0, "resume", "--yes")
-    assert "Rollback completed" in out and "3 rows were left alone" in out
-    kept = {key: edited[key] for key in ("item 3-1", "item mine", "order 5")}
-    assert contents(toy) == before | kept
+    toy.query("insert into toy_items values ('new', 5, 'new')")
+    done(toy, 0, "cancel", "--yes")
+    assert "has no tenant column" in done(toy, 2, "rollback", run, "--dry-run", "--tenant", "7")
+    said = json.loads(done(toy, 0, "rollback", run, "--dry-run", "--format", "json"))
+    assert said["reasons"] == {"edited": 1, "deleted": 1, "still referenced": 2}
+    assert said["rows"] == ROWS - 4
+    with fire.superuser(toy) as watch, psycopg.connect(toy.url) as editor:
+        editor.execute("update toy_items set name = 'edited' where id = '79-1'")
+        waiting = threading.Timer(
+            0, lambda: (fire.until(lambda: fire.somebody_waits(toy)), editor.commit())
+        )
+        waiting.start()
+        kill(toy, watch, 120, "rollback", run)
+        waiting.join()
+    assert "6 rows were left alone" in (out := done(toy, 0, "resume", "--yes")), out
+    kept = ("item 3-1", "order 3", "item new", "order 5", "item 79-1", "order 79")
+    assert contents(toy) == before | {key: (written | edits)[key] for key in kept}
     left = f"select reason, count(*) from {LEDGER}.migration_conflicts group by reason"
-    assert dict(toy.query(left)) == reasons
+    assert dict(toy.query(left)) == {"edited": 2, "deleted": 1, "still referenced": 3}
 
     # it is kept as long as it may be needed: the rollback is rolled back
     toy.query(
@@ -157,7 +177,8 @@ def test_a_kind_that_writes_whole_rows(toy: App) -> None:
         " finished_at = finished_at - interval '100 days'"
     )
     migration.make_plan(toy, plan.Scope(("investments",)))
-    done(0, "ledger", "prune", "--older-than", "90d", "--yes")
+    done(toy, 0, "ledger", "prune", "--older-than", "90d", "--yes")
     ((back,),) = toy.query(f"select run_id from {LEDGER}.migration_runs where kind = 'undo'")
-    done(0, "rollback", str(back), "--yes")
-    assert contents(toy) == edited
+    done(toy, 0, "rollback", str(back), "--yes")
+    del written["item 4-1"]
+    assert contents(toy) == written | edits
