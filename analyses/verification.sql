@@ -315,7 +315,8 @@ scopes as (
         {{ counted('table_totals.table_count', 'table') | indent(8) }}
         || ', ' || {{ counted('table_totals.row_total', 'row') | indent(8) }} as rows_read,
         {{ grouped_digits('totals.rows_updated') }} || ' rows changed' as changed,
-        {{ counted('totals.rows_updated', 'changed row') | indent(8) }} as changed_rows,
+        {{ counted('totals.rows_updated', 'changed row') | indent(8) }}
+            as changed_rows,
         {{ grouped_digits('totals.batches') }} as batches,
         {{ counted('totals.column_count', 'column') | indent(8) }}
         || ' of the ' || targets.tenant_label || ' asked for' as part_read
@@ -325,38 +326,53 @@ scopes as (
 ),
 
 -- what people read is no fault
-to_read as (
+read_checks as (
     select
         checks.code,
-        case
-            when checks.code = 'sample_inspection' and targets.of_all
-                then {{ grouped_digits('checks.listed') }} || ' of ' || scopes.changed_rows
-            when checks.code = 'sample_inspection'
-                then {{ counted('checks.listed', 'changed row') | indent(16) }}
-        end || ' to read' as sample_text,
-        case
-            when checks.tenant_count > 0
-                then {{ counted('checks.tenant_count', none, 'targets.tenant_label')
-                    | indent(16) }}
-        end as tenants_text,
-        case
-            when checks.has_no_tenant then 'rows without a ' || targets.tenant_label
-        end as no_tenant_text,
-        ', in ' || {{ counted('checks.column_count', 'column') | indent(8) }} as columns_text,
-        case
-            when checks.row_count > checks.listed
-                then
-                    '; ' || {{ grouped_digits('checks.row_count - checks.listed') }}
-                    || ' rows were not read'
-            else ''
-        end as hidden_text
+        checks.has_no_tenant,
+        checks.tenant_count,
+        checks.row_count - checks.listed as hidden,
+        {{ counted('checks.listed', 'changed row') | indent(8) }} as rows_text,
+        {{ grouped_digits('checks.listed') }} as rows_number,
+        {{ counted('checks.tenant_count', none, 'targets.tenant_label') | indent(8) }}
+            as tenants_text,
+        {{ counted('checks.column_count', 'column') | indent(8) }} as columns_text,
+        {{ grouped_digits('checks.row_count - checks.listed') }} as hidden_text
     from checks
     cross join targets
-    cross join scopes
     where
         checks.status in ('ok', 'info')
         and checks.code in ('sample_inspection', 'per_fund_breakdown')
         and checks.listed > 0
+),
+
+to_read as (
+    select
+        read_checks.code,
+        case
+            when read_checks.code = 'per_fund_breakdown'
+                then
+                    concat_ws(
+                        ' and ',
+                        case when read_checks.tenant_count > 0 then read_checks.tenants_text end,
+                        case
+                            when read_checks.has_no_tenant
+                                then 'rows without a ' || targets.tenant_label
+                        end
+                    )
+                    || ', in ' || read_checks.columns_text
+                    || case
+                        when read_checks.hidden > 0
+                            then '; ' || read_checks.hidden_text || ' rows were not read'
+                        else ''
+                    end
+            when targets.of_all
+                then read_checks.rows_number || ' of ' || scopes.changed_rows || ' to read'
+            else read_checks.rows_text || ' to read'
+        end as sentence
+    from read_checks
+    cross join targets
+    cross join scopes
 ),
 
 -- offenders that were not listed are taken for faults
@@ -365,12 +381,7 @@ worded as (
         checks.*,
         case
             when to_read.code is not null
-                then
-                    coalesce(
-                        to_read.sample_text,
-                        concat_ws(' and ', to_read.tenants_text, to_read.no_tenant_text)
-                        || to_read.columns_text || to_read.hidden_text
-                    )
+                then to_read.sentence
             when checks.status = 'ok'
                 then
                     format(
@@ -435,8 +446,9 @@ remedies as (
                 {{ literal(code) if code else 'cast(null as text)' }},
                 {{ literal(status) if status else 'cast(null as text)' }},
                 {{ condition or 'true' }},
-                {{ literal(sentence) if sentence else 'cast(null as text)' }},
-                {{ literal(commands | join('\n')) if commands else 'cast(null as text)' }}
+                {{ trueup._sentence(sentence) | indent(8) if sentence else 'cast(null as text)' }},
+                {{ trueup._sentence(commands | join('\n')) | indent(8)
+                    if commands else 'cast(null as text)' }}
             ){{ ',' if not loop.last }}
             {%- endfor %}
         ) as listed (place, code, status, applies, sentence, commands)

@@ -877,25 +877,27 @@ with runs as (
 
 given as (
     select
+        runs.status,
         runs.plan_sha256,
         runs.planned_at,
         runs.operator,
-        replace(runs.status, '_', ' ') as status_text,
-        runs.status,
+        cast($3 as bigint) as conflicts,
+        cast($4 as bigint) as sampled_rows,
+        cast(cast($5 as jsonb) ->> 'rows_audited' as bigint) as rows_audited,
+        cast(cast($5 as jsonb) ->> 'rows_counted' as bigint) as rows_counted,
         coalesce(runs.record #>> '{words,done}', 'changed') as done,
         coalesce(runs.record #>> '{words,promised}', 'promised') || ' row' as promised_row,
-        cast($3 as bigint) as conflicts,
-        cast($4 as bigint) as sample,
-        cast($5 as jsonb) as audit,
-        cast($6 as jsonb) as checks,
-        cast($7 as jsonb) as standbys
+        cast($6 as jsonb) ->> 'status' as checks_status,
+        cast($6 as jsonb) ->> 'summary_text' as checks_text,
+        cast($6 as jsonb) -> 'failed' as failed_checks,
+        cast($7 as jsonb) ->> 'state' as standby_state,
+        cast($7 as jsonb) ->> 'evidence' as standby_text
     from runs
     where runs.run_id = $1
 ),
 
 run_columns as (
     select
-        entries.entry ->> 'table_name' as table_name,
         entries.place,
         cast(entries.entry ->> 'rows_planned' as bigint) as rows_planned,
         cast(entries.entry ->> 'rows_updated' as bigint) as rows_updated,
@@ -905,8 +907,8 @@ run_columns as (
         cast(entries.entry ->> 'batches_completed' as bigint) as batches_completed,
         cast(entries.entry ->> 'batches_failed' as bigint) as batches_failed,
         cast(entries.entry ->> 'batches_cancelled' as bigint) as batches_cancelled,
-        entries.entry #> '{measured,before}' as counters_before,
-        entries.entry #> '{measured,after}' as counters_after
+        entries.entry ->> 'table_name' as table_name,
+        entries.entry -> 'measured' as measured
     from jsonb_array_elements(cast($2 as jsonb)) with ordinality as entries (entry, place)
 ),
 
@@ -923,23 +925,39 @@ totals as (
     from run_columns
 ),
 
--- Columns of one table were counted together, and the log is one for the whole server. A counter
--- that fell was reset meanwhile, and is not recorded then.
-counters as (
+counter_names (counter_name) as (
+    values
+    ('n_tup_upd'),
+    ('n_tup_hot_upd'),
+    ('wal_bytes')
+),
+
+counter_texts as (
     select
         run_columns.table_name,
         run_columns.place,
-        {%- for name in ('n_tup_upd', 'n_tup_hot_upd', 'wal_bytes') %}
-        {%- for moment in ('before', 'after') %}
-        case
-            when jsonb_typeof(run_columns.counters_{{ moment }} -> '{{ name }}') = 'number'
-                then cast(run_columns.counters_{{ moment }} ->> '{{ name }}' as numeric)
-        end as {{ name }}_{{ moment }}{{ ',' if not (loop.last and name == 'wal_bytes') }}
-        {%- endfor %}
-        {%- endfor %}
+        counter_names.counter_name,
+        run_columns.measured #> array['before', counter_names.counter_name] as text_before,
+        run_columns.measured #> array['after', counter_names.counter_name] as text_after
     from run_columns
+    cross join counter_names
 ),
 
+counters as (
+    select
+        counter_texts.table_name,
+        counter_texts.place,
+        counter_texts.counter_name,
+        cast(counter_texts.text_before as numeric) as value_before,
+        cast(counter_texts.text_after as numeric) as value_after
+    from counter_texts
+    where
+        jsonb_typeof(counter_texts.text_before) = 'number'
+        and jsonb_typeof(counter_texts.text_after) = 'number'
+),
+
+-- Columns of one table were counted together. A counter that fell was reset meanwhile, and is not
+-- recorded then.
 first_counters as (
     select
         counters.table_name,
@@ -948,195 +966,181 @@ first_counters as (
     group by counters.table_name
 ),
 
-updates as (
+grown_counters as (
     select
         counters.table_name,
         counters.place,
-        counters.n_tup_upd_after - counters.n_tup_upd_before as updates,
-        counters.n_tup_hot_upd_after - counters.n_tup_hot_upd_before as hot_updates
+        max(counters.value_after - counters.value_before)
+        filter (where counters.counter_name = 'n_tup_upd') as updates,
+        max(counters.value_after - counters.value_before)
+        filter (where counters.counter_name = 'n_tup_hot_upd') as hot_updates
     from counters
     inner join first_counters
         on
             counters.table_name = first_counters.table_name
             and counters.place = first_counters.place
+    group by
+        counters.table_name,
+        counters.place
 ),
 
-log_ends as (
-    select max(counters.wal_bytes_after) - min(counters.wal_bytes_before) as wal_bytes
-    from counters
+table_work as (
+    select
+        jsonb_agg(
+            jsonb_build_object(
+                'table_name', grown_counters.table_name,
+                'updates', grown_counters.updates,
+                'hot_updates', grown_counters.hot_updates
+            )
+            order by grown_counters.place
+        ) as tables
+    from grown_counters
     where
-        counters.wal_bytes_before is not null
-        and counters.wal_bytes_after is not null
+        grown_counters.updates > 0
+        and grown_counters.hot_updates >= 0
 ),
 
-work as (
-    select
-        jsonb_build_object(
-            'tables', coalesce(
-                jsonb_agg(
-                    jsonb_build_object(
-                        'table_name', updates.table_name,
-                        'updates', updates.updates,
-                        'hot_updates', updates.hot_updates
-                    )
-                    order by updates.place
-                ) filter (where updates.updates > 0 and updates.hot_updates >= 0),
-                '[]'
-            ),
-            'wal_bytes', max(case when log_ends.wal_bytes >= 0 then log_ends.wal_bytes end)
-        ) as server_work
-    from log_ends
-    left join updates on true
+-- the log is one for the whole server
+log_work as (
+    select max(counters.value_after) - min(counters.value_before) as wal_bytes
+    from counters
+    where counters.counter_name = 'wal_bytes'
 ),
 
-told as (
+texts as (
     select
-        given.*,
-        totals.*,
-        {{ grouped_digits('totals.rows_updated') }} || ' of '
-        || {{ counted('totals.rows_planned', none, 'given.promised_row') | indent(8) }}
-        || case when totals.rows_updated = 1 then ' was ' else ' were ' end
-        || given.done as part,
-        {{ counted('totals.rows_updated', 'row') | indent(8) }}
-        || case when totals.rows_updated = 1 then ' was ' else ' were ' end
-        || given.done as all_done,
-        totals.batches - totals.batches_completed as batches_left,
-        array(
-            select names.name
-            from jsonb_array_elements_text(given.checks -> 'failed') as names (name)
-        ) as failed_checks
+        {{ counted('totals.rows_planned', none, 'given.promised_row') | indent(8) }} as promised,
+        {{ counted('totals.rows_planned', 'row') | indent(8) }} as planned,
+        {{ counted('totals.rows_updated', 'row') | indent(8) }} as updated,
+        {{ counted('totals.rows_failed', 'row') | indent(8) }} as refused,
+        {{ counted('totals.batches_failed', 'batch') | indent(8) }} as failed_batches,
+        {{ counted('totals.batches - totals.batches_completed', 'batch') | indent(8) }}
+        || ' not done' as batches_left,
+        {{ counted('totals.batches', 'batch') | indent(8) }} as all_batches,
+        {{ counted('given.conflicts', 'row') | indent(8) }} as left_alone,
+        {{ counted('given.sampled_rows', 'changed row') | indent(8) }} as sampled,
+        {{ counted('given.rows_audited', 'audited row') | indent(8) }} as audited,
+        {{ grouped_digits('totals.rows_updated') }} as updated_number,
+        {{ grouped_digits('totals.rows_planned') }} as planned_number,
+        {{ grouped_digits('totals.rows_updated - totals.rows_planned') }} as more_number,
+        {{ grouped_digits('totals.batches_completed') }} as completed_number,
+        {{ grouped_digits('totals.batches_failed') }} as failed_number,
+        {{ grouped_digits('given.rows_counted') }} as counted_number,
+        case when totals.rows_updated = 1 then ' was ' else ' were ' end || given.done as done
     from given
     cross join totals
 ),
 
-verdicts as (
+failed_names as (
+    select string_agg(failed.check_name, ', ' order by failed.place) as listed
+    from given
+    cross join
+        lateral jsonb_array_elements_text(given.failed_checks) with ordinality
+            as failed (check_name, place)
+),
+
+sentences as (
     select
-        told.*,
         case
-            when told.status = 'completed'
+            when given.status = 'completed' and totals.rows_planned + totals.rows_updated = 0
+                then 'Nothing was to be ' || given.done
+            when given.status = 'completed' and totals.rows_updated = totals.rows_planned
+                then texts.updated || texts.done || ', as many as the plan promised'
+            when given.status = 'completed' and totals.rows_updated > totals.rows_planned
                 then
-                    case
-                        when told.rows_planned = 0 and told.rows_updated = 0
-                            then 'Nothing was to be ' || told.done
-                        when told.rows_updated = told.rows_planned
-                            then told.all_done || ', as many as the plan promised'
-                        when told.rows_updated < told.rows_planned
-                            then
-                                told.part
-                                || '; the other rows had already changed since the plan was made'
-                        else
-                            told.all_done || ': '
-                            || {{ grouped_digits('told.rows_planned') }}
-                            || ' as promised, and '
-                            || {{ grouped_digits('told.rows_updated - told.rows_planned') }}
-                            || ' written since the plan'
-                    end
-                    || case
-                        when told.conflicts > 0
-                            then
-                                '; ' || {{ counted('told.conflicts', 'row') | indent(32) }}
-                                || ' edited or deleted since left alone'
-                        else ''
-                    end
-            when told.status = 'completed_with_failures'
+                    texts.updated || texts.done || ': ' || texts.planned_number
+                    || ' as promised, and ' || texts.more_number || ' written since the plan'
+            when given.status = 'completed'
                 then
-                    told.part || '; '
-                    || coalesce(
-                        nullif(
-                            concat_ws(
-                                ', ',
-                                case
-                                    when told.rows_failed > 0
-                                        then
-                                            {{ counted('told.rows_failed', 'row') | indent(44) }}
-                                            || ' refused by the database'
-                                end,
-                                case
-                                    when told.batches_failed > 0
-                                        then
-                                            {{ counted('told.batches_failed', 'batch')
-                                                | indent(44) }}
-                                            || ' failed'
-                                end
-                            ),
-                            ''
-                        ),
-                        'some were missed'
-                    )
+                    texts.updated_number || ' of ' || texts.promised || texts.done
+                    || '; the other rows had already changed since the plan was made'
+            when given.status = 'completed_with_failures'
+                then texts.updated_number || ' of ' || texts.promised || texts.done || '; '
             else
-                'The run is ' || told.status_text || ': ' || told.part || ', '
-                || {{ counted('told.batches_left', 'batch') | indent(16) }} || ' not done'
-        end
-        || case
-            when told.checks ->> 'status' = 'failed'
-                then '; verification failed: ' || array_to_string(told.failed_checks, ', ')
-            else ''
-        end as sentence,
+                'The run is ' || given.status || ': ' || texts.updated_number || ' of '
+                || texts.promised || texts.done || ', ' || texts.batches_left
+        end as outcome,
         case
-            when told.status = 'completed_with_failures' or told.checks ->> 'status' = 'failed'
+            when given.status <> 'completed_with_failures'
+                then ''
+            when totals.rows_failed + totals.batches_failed = 0
+                then 'some were missed'
+            else
+                concat_ws(
+                    ', ',
+                    case
+                        when totals.rows_failed > 0
+                            then texts.refused || ' refused by the database'
+                    end,
+                    case
+                        when totals.batches_failed > 0 then texts.failed_batches || ' failed'
+                    end
+                )
+        end as reasons,
+        case
+            when given.status = 'completed' and given.conflicts > 0
+                then '; ' || texts.left_alone || ' edited or deleted since left alone'
+            else ''
+        end as conflicts,
+        case
+            when given.checks_status = 'failed'
+                then '; verification failed: ' || failed_names.listed
+            else ''
+        end as failures,
+        case
+            when given.status = 'completed_with_failures' or given.checks_status = 'failed'
                 then 'failed'
-            when told.status = 'completed' and told.checks ->> 'status' = 'passed'
+            when given.status = 'completed' and given.checks_status = 'passed'
                 then 'passed'
             else 'open'
-        end as state,
-        cast(told.audit ->> 'rows_audited' as bigint) as rows_audited,
-        cast(told.audit ->> 'rows_counted' as bigint) as rows_counted
-    from told
+        end as verdict
+    from given
+    cross join totals
+    cross join texts
+    cross join failed_names
 ),
 
 -- what the ledger knows is filled in, the rest is for a person
-signed as (
-    select
-        verdicts.sentence,
-        lines.place,
-        lines.id,
-        lines.title,
-        lines.state,
-        lines.evidence
-    from verdicts
+signed_lines as (
+    select signed.*
+    from given
+    cross join totals
+    cross join texts
     cross join
         lateral (
             values
             (
                 1, 'plan_reviewed', 'Plan reviewed', 'open',
-                {{ counted('verdicts.rows_planned', 'row') | indent(16) }}
-                || ' promised by plan ' || left(verdicts.plan_sha256, 12) || ', made '
-                || to_char(verdicts.planned_at, 'YYYY-MM-DD HH24:MI TZ') || ' by '
-                || verdicts.operator
+                texts.planned || ' promised by plan ' || left(given.plan_sha256, 12) || ', made '
+                || to_char(given.planned_at, 'YYYY-MM-DD HH24:MI TZ') || ' by ' || given.operator
             ),
             (
                 2, 'no_failed_batch', 'No failed batch',
                 case
-                    when verdicts.batches_left = 0 and verdicts.rows_failed = 0 then 'met'
+                    when totals.batches = totals.batches_completed and totals.rows_failed = 0
+                        then 'met'
                     else 'not met'
                 end,
-                {{ grouped_digits('verdicts.batches_completed') }} || ' of '
-                || {{ counted('verdicts.batches', 'batch') | indent(16) }} || ' completed, '
-                || {{ grouped_digits('verdicts.batches_failed') }} || ' failed'
+                texts.completed_number || ' of ' || texts.all_batches || ' completed, '
+                || texts.failed_number || ' failed'
                 || case
-                    when verdicts.rows_failed > 0
-                        then
-                            '; ' || {{ counted('verdicts.rows_failed', 'row') | indent(28) }}
-                            || ' in quarantine'
+                    when totals.rows_failed > 0 then '; ' || texts.refused || ' in quarantine'
                     else ''
                 end
             ),
             (
                 3, 'verification_passed', 'Verification passed',
-                case verdicts.checks ->> 'status'
+                case given.checks_status
                     when 'passed' then 'met'
                     when 'failed' then 'not met'
                     else 'open'
                 end,
-                verdicts.checks ->> 'summary_text'
+                given.checks_text
             ),
             (
                 4, 'sample_read', 'Sample read', 'open',
                 case
-                    when verdicts.sample > 0
-                        then
-                            {{ counted('verdicts.sample', 'changed row') | indent(28) }}
-                            || ' to read above'
+                    when given.sampled_rows > 0 then texts.sampled || ' to read above'
                     else 'no changed row'
                 end
             ),
@@ -1146,7 +1150,7 @@ signed as (
             ),
             (
                 6, 'replica_lag_normal', 'Replica lag back to normal',
-                verdicts.standbys ->> 'state', verdicts.standbys ->> 'evidence'
+                given.standby_state, given.standby_text
             ),
             (
                 7, 'report_archived', 'Report archived', 'open',
@@ -1154,42 +1158,48 @@ signed as (
             ),
             (
                 8, 'tracking_kept', 'Tracking and audit kept',
-                case
-                    when verdicts.rows_audited = verdicts.rows_counted then 'met'
-                    else 'not met'
-                end,
-                {{ counted('verdicts.batches', 'batch') | indent(16) }} || ', '
-                || {{ counted('verdicts.rows_audited', 'audited row') | indent(16) }}
-                || ' in the ledger'
+                case when given.rows_audited = given.rows_counted then 'met' else 'not met' end,
+                texts.all_batches || ', ' || texts.audited || ' in the ledger'
                 || case
-                    when verdicts.rows_audited = verdicts.rows_counted then ''
-                    else
-                        ', but batches counted '
-                        || {{ grouped_digits('verdicts.rows_counted') }}
+                    when given.rows_audited = given.rows_counted then ''
+                    else ', but batches counted ' || texts.counted_number
                 end
             )
-        ) as lines (place, id, title, state, evidence)
+        ) as signed (place, line_id, line_title, line_state, line_evidence)
 ),
 
 sign_off as (
     select
         jsonb_agg(
             jsonb_build_object(
-                'id', signed.id,
-                'title', signed.title,
-                'state', signed.state,
-                'evidence', signed.evidence
+                'id', signed_lines.line_id,
+                'title', signed_lines.line_title,
+                'state', signed_lines.line_state,
+                'evidence', signed_lines.line_evidence
             )
-            order by signed.place
+            order by signed_lines.place
         ) as entries
-    from signed
+    from signed_lines
+),
+
+final as (
+    select
+        sign_off.entries as sign_off,
+        jsonb_build_object(
+            'state', sentences.verdict,
+            'sentence',
+            sentences.outcome || sentences.reasons || sentences.conflicts || sentences.failures
+        ) as verdict,
+        jsonb_build_object(
+            'tables', coalesce(table_work.tables, '[]'),
+            'wal_bytes', case when log_work.wal_bytes >= 0 then log_work.wal_bytes end
+        ) as server_work,
+        to_jsonb(totals) as totals
+    from sentences
+    cross join totals
+    cross join table_work
+    cross join log_work
+    cross join sign_off
 )
 
-select
-    jsonb_build_object('state', verdicts.state, 'sentence', verdicts.sentence) as verdict,
-    work.server_work,
-    sign_off.entries as sign_off,
-    (select to_jsonb(totals) as entry from totals) as totals
-from verdicts
-cross join work
-cross join sign_off;
+select * from final;

@@ -14,6 +14,9 @@
 end
 {%- else %}
 {%- set ending = 'es' if noun.endswith('ch') or noun.endswith('x') else 's' %}
-|| case when {{ number }} = 1 then {{ trueup.literal(noun) }} else {{ trueup.literal(noun ~ ending) }} end
+|| case
+    when {{ number }} = 1 then {{ trueup.literal(noun) }}
+    else {{ trueup.literal(noun ~ ending) }}
+end
 {%- endif %}
 {%- endmacro -%}

@@ -159,9 +159,12 @@ def test_a_kind_that_writes_whole_rows(toy: App) -> None:
     assert said["rows"] == ROWS - 4
     with fire.superuser(toy) as watch, psycopg.connect(toy.url) as editor:
         editor.execute("update toy_items set name = 'edited' where id = '79-1'")
-        waiting = threading.Timer(
-            0, lambda: (fire.until(lambda: fire.somebody_waits(toy)), editor.commit())
-        )
+
+        def let_go() -> None:
+            fire.until(lambda: fire.somebody_waits(toy))
+            editor.commit()
+
+        waiting = threading.Thread(target=let_go)
         waiting.start()
         kill(toy, watch, 120, "rollback", run)
         waiting.join()
