@@ -522,15 +522,13 @@ def test_the_runner_is_heard_of_during_long_scans(
 
 def test_rows_written_since_the_plan_are_changed_or_reported(built: App) -> None:
     made = migration.make_plan(built, DEALS)
-    spelling = next(value for value in made.columns[0]["values"] if value["after"])
-    built.query(
-        "update deal_opportunities set stage = %s where id in (1, 2, 3)", spelling["before"]
-    )
+    one = next(value for value in made.columns[0]["values"] if value["after"])
+    built.query("update deal_opportunities set stage = %s where id in (1, 2, 3)", one["before"])
     built.query("update deal_opportunities set stage = 'SeEd   RouNd!' where id = 4")
     built.query("update deal_opportunities set stage = 'nobody knows' where id = 5")
     outcome = migration.apply(built, made)
     rows = dict(built.query("select id, stage from deal_opportunities where id < 6"))
-    assert {rows[1], rows[2], rows[3]} == {spelling["after"]}
+    assert {rows[1], rows[2], rows[3]} == {one["after"]}
     assert (rows[4], rows[5]) == ("SeEd   RouNd!", "nobody knows")
     assert {left.value for left in outcome.late} == {"SeEd   RouNd!", "nobody knows"}
     assert outcome.status == "completed"
