@@ -119,7 +119,7 @@ final as (
 select * from final
 order by
     case when final.grouped_by = 'tenant' then final.resolved_share end asc nulls last,
-    final.rows desc,
+    case when final.grouped_by <> 'tenant' then final.rows end desc nulls last,
     final.table_name asc,
     final.column_name asc,
     final.tenant asc nulls first;
