@@ -1,24 +1,3 @@
--- name: text_keys(texts, vocabulary)
--- The text keys of some texts, in their order, whole and without the vocabulary's noise words.
--- `trueup alias add` uses them to find out whether a spelling is already decided.
-with keyed_texts as {{ computed_once() }} (
-    select
-        given_texts.position,
-        {{ text_key('given_texts.given_text') | indent(8) }} as text_key
-    from unnest(cast($1 as text[])) with ordinality as given_texts (given_text, position)
-)
-
-select
-    keyed_texts.text_key,
-    case cast($2 as text)
-        {%- for vocabulary in vocabularies().values() %}
-        when '{{ vocabulary.name }}'
-            then {{ without_noise('keyed_texts.text_key', vocabulary) | indent(12) }}
-        {%- endfor %}
-    end as bare_key
-from keyed_texts
-order by keyed_texts.position;
-
 -- name: vocabulary__values(vocabulary)
 -- Every distinct raw value and what it means, the commonest first; rows counts the cells that hold
 -- it. matched_alias: the alias, canonical value or label that decided.
@@ -129,7 +108,7 @@ final as (
         counts.rows - counts.resolved - counts.undecided - counts.missing as known,
         -- shares are of the rows that hold a value
         counts.rows - counts.missing as filled,
-        counts.resolved / nullif(counts.rows - counts.missing, 0) as share,
+        counts.resolved / nullif(counts.rows - counts.missing, 0) as resolved_share,
         counts.table_name || '.' || counts.column_name as place,
         coalesce(versions.vocabulary_version, '') as vocabulary_version
     from counts
@@ -139,8 +118,29 @@ final as (
 
 select * from final
 order by
-    case when final.grouped_by = 'tenant' then final.share end asc nulls last,
-    final.rows desc,
+    case when final.grouped_by = 'tenant' then final.resolved_share end asc nulls last,
+    case when final.grouped_by <> 'tenant' then final.rows end desc nulls last,
     final.table_name asc,
     final.column_name asc,
     final.tenant asc nulls first;
+
+-- name: text_keys(texts, vocabulary)
+-- The text keys of some texts, in their order, whole and without the vocabulary's noise words.
+-- `trueup alias add` uses them to find out whether a spelling is already decided.
+with keyed_texts as {{ computed_once() }} (
+    select
+        given_texts.position,
+        {{ text_key('given_texts.given_text') | indent(8) }} as text_key
+    from unnest(cast($1 as text[])) with ordinality as given_texts (given_text, position)
+)
+
+select
+    keyed_texts.text_key,
+    case cast($2 as text)
+        {%- for vocabulary in vocabularies().values() %}
+        when '{{ vocabulary.name }}'
+            then {{ without_noise('keyed_texts.text_key', vocabulary) | indent(12) }}
+        {%- endfor %}
+    end as bare_key
+from keyed_texts
+order by keyed_texts.position
