@@ -291,6 +291,7 @@ checks as (
         coalesce(gathered.sample, '[]') as sample,
         coalesce(gathered.listed, 0) as listed,
         coalesce(gathered.notes, 0) as note_count,
+        coalesce(grouped.row_count, 0) - coalesce(gathered.notes, 0) - 1 as more_faults,
         replace(coalesce(grouped.found, ''), e'\n', '; ') as found_line
     from words
     cross join targets
@@ -407,10 +408,9 @@ worded as (
                 case when checks.status = 'error' then 'Could not be read' else checks.unmet end
                 || ': ' || checks.fault
                 || case
-                    when checks.row_count - checks.note_count > 1
+                    when checks.more_faults > 0
                         then
-                            '; and '
-                            || {{ grouped_digits('checks.row_count - checks.note_count - 1') }}
+                            '; and ' || {{ grouped_digits('checks.more_faults') }}
                             || ' more'
                     else ''
                 end

@@ -24,16 +24,17 @@ application_rows as (
             from audit_entries
         )
         or not coalesce(
-            (
-                ((select planned_runs.next_xid from planned_runs) - cast(cast(application.xmin as text) as bigint)) & 4294967295
-            ) < 2147483648
-            and not pg_visible_in_snapshot(
+            not pg_visible_in_snapshot(
                 cast(
                     cast(
                         greatest(
                             (select planned_runs.next_xid from planned_runs)
                             - (
-                                ((select planned_runs.next_xid from planned_runs) - cast(cast(application.xmin as text) as bigint)) & 4294967295
+                                (
+                                    (select planned_runs.next_xid from planned_runs)
+                                    - cast(cast(application.xmin as text) as bigint)
+                                )
+                                & 4294967295
                             ),
                             3
                         ) as text
