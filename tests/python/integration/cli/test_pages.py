@@ -56,11 +56,8 @@ def test_the_page_of_try_counts_as_the_json_does(running: Path, tried: Done) -> 
         if value["canonical_value"]:
             rows, already, spellings = after.setdefault(value["canonical_value"], [0, 0, 0])
             canonical = value["rows"] if value["resolution"] == "canonical" else 0
-            after[value["canonical_value"]] = [
-                rows + value["rows"],
-                already + canonical,
-                spellings + 1,
-            ]
+            means, rows = value["canonical_value"], rows + value["rows"]
+            after[means] = [rows, already + canonical, spellings + 1]
     shown = {
         row[0]: [int(row[1]), int(row[2]), int(row[4])]
         for row in read.tables["Canonical values"][1:]
