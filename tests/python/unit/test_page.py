@@ -95,17 +95,14 @@ def found(values: list[Row], **more: Any) -> Found:
     """What the models would have found in one column that holds these values."""
     values = sorted(values, key=lambda each: -each["rows"])
     total = coverage("try_rows", "value", values)
+    unknown = [each for each in values if each["resolution"] == "unknown"]
     filled: dict[str, Any] = {
         "vocabulary": COLOUR,
         "values": values,
         "total": total,
         "columns": [total] if values else [],
         "tenants": [total] if values else [],
-        "unmapped": [
-            waiting(each["value"] or "", each["rows"])
-            for each in values
-            if each["resolution"] == "unknown"
-        ],
+        "unmapped": [waiting(each["value"] or "", each["rows"]) for each in unknown],
     }
     return Found(**{**filled, **more})
 
@@ -187,17 +184,14 @@ def test_a_hostile_value_is_shown_and_nothing_else(hostile: str) -> None:
             value(f"2{text}", 8, "exact", word, matched_alias=text),
             value(f"3{text}", 7, "out_of_scope", matched_alias=text),
         ]
-        columns = [
-            {**coverage(name, word, values, text), "vocabulary_version": word}
-            for name in (word, "b")
-        ]
+        columns = [coverage(name, word, values, text) for name in (word, "b")]
         data = found(
             values,
             vocabulary=Vocabulary(
                 word, Path(), {word: {"label": word, "description": word}},
                 [{"alias_text": text, "reason": word}],
             ),
-            total=columns[0],
+            total={**columns[0], "vocabulary_version": word},
             columns=columns,
             tenants=columns,
             unmapped=[waiting(text, 9, text, look_at=f"{text} 1", found_in=text)],
