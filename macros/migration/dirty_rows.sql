@@ -6,8 +6,8 @@
     models), a condition on `application`, and the run's id as SQL. It defines, last,
     dirty_rows(row_key, raw_value, is_missed). A row is missed if the plan saw it and the run never
     changed it. A row that was written after the plan is not missed: the plan's snapshot does not
-    see the transaction that wrote it. Transactions of this run for another column do not count; the audit
-    identifies them, because an entry is written in the transaction of its rows.
+    see the transaction that wrote it. Transactions of this run for another column do not count; the
+    audit identifies them, because an entry is written in the transaction of its rows.
 -#}
 {%- macro dirty_rows(entry, condition, run_id='$1') -%}
 planned_runs as (

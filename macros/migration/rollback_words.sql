@@ -8,7 +8,8 @@
     {%- set cancel = '`trueup cancel %1$s` closes it and keeps its changes; then'
         ~ ' `trueup rollback %1$s`.' -%}
     {{- return([
-        ['never_started', 'Never started', 'run %1$s was never started: there is nothing to roll back',
+        ['never_started', 'Never started',
+         'run %1$s was never started: there is nothing to roll back',
          '`trueup cancel %1$s` closes it.'],
         ['still_held', 'Still at work', '%2$s works on run %1$s' ~ once, cancel],
         ['still_open', 'May be resumed', 'run %1$s is %2$s and may be resumed' ~ once, cancel],

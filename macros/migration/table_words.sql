@@ -83,7 +83,8 @@
         'Leave this column to the models.',
     ],
     [
-        'table__in_primary_key', 'column', 'is part of the primary key; a change would move the row',
+        'table__in_primary_key', 'column',
+         'is part of the primary key; a change would move the row',
         'Leave this column to the models.',
     ],
     [

@@ -68,7 +68,8 @@
     [
         'audit_consistency', 'fail', none,
         'Ledger and tables contradict each other: the ledger was edited, or a row was written'
-        ~ ' without its updated_at. Change nothing, save both reports, and compare with the backup.',
+        ~ ' without its updated_at. Change nothing, save both reports, and compare with the'
+        ~ ' backup.',
         [reread, 'trueup report %1$s --output failed.json'],
     ],
     [
