@@ -294,7 +294,7 @@ insert into {{ ref('migration_conflicts') }} (
 select
     cast($1 as uuid) as run_id,
     batches.batch_id,
-    batches.schema_name,
+    judged_rows.schema_name,
     judged_rows.table_name,
     judged_rows.row_key,
     cast(judged_rows.before_image as text) as value_before,

@@ -92,9 +92,9 @@ def done(app: App, code: int, *arguments: str, **environ: str) -> str:
 
 
 def kill(app: App, watch: fire.Connection, rows: int, *arguments: str) -> None:
-    """Kill a command that works with two workers when its run has audited so many rows more."""
+    """Kill a command that works with two workers when it has done half of these rows."""
     query = f"select count(*) from {LEDGER}.migration_audit"
-    until = fire.one(watch, query) + rows
+    until = fire.one(watch, query) + rows // 2
     process = migration.command(app, *arguments, "--yes", "--workers", "2")
     running = f"select count(*) from {LEDGER}.stage_migration_batches where status = 'running'"
     fire.until(lambda: fire.one(watch, running) == 2)
@@ -119,7 +119,7 @@ def test_a_kind_that_writes_whole_rows(toy: App) -> None:
         done(toy, 0, "pause")
         out, err = process.communicate(timeout=60)
         assert process.returncode == 1 and "Toy paused" in out, out + err
-        kill(toy, watch, 120, "resume")
+        kill(toy, watch, ROWS - fire.one(watch, AUDITED, run), "resume")
     out = done(toy, 1, "resume", "--yes", PGTZ="Asia/Tokyo")
     assert "promised rows were not written" in out and "are for a new plan" in out
     refused = toy.query(f"select row_key, sqlstate from {LEDGER}.migration_quarantine")
@@ -160,13 +160,13 @@ def test_a_kind_that_writes_whole_rows(toy: App) -> None:
     with fire.superuser(toy) as watch, psycopg.connect(toy.url) as editor:
         editor.execute("update toy_items set name = 'edited' where id = '79-1'")
 
-        def let_go() -> None:
+        def commit() -> None:
             fire.until(lambda: fire.somebody_waits(toy))
             editor.commit()
 
-        waiting = threading.Thread(target=let_go)
+        waiting = threading.Thread(target=commit)
         waiting.start()
-        kill(toy, watch, 120, "rollback", run)
+        kill(toy, watch, ROWS, "rollback", run)
         waiting.join()
     assert "6 rows were left alone" in (out := done(toy, 0, "resume", "--yes")), out
     kept = ("item 3-1", "order 3", "item new", "order 5", "item 79-1", "order 79")
