@@ -566,7 +566,9 @@ def test_through_a_pooler_of_transactions(odd: App) -> None:
             for _ in range(2):  # nothing of ours is left in either
                 found = connected.execute(
                     "select (select count(*) from pg_prepared_statements),"
-                    " (select count(*) from pg_locks where locktype = 'advisory'),"
+                    " (select count(*) from pg_locks where locktype = 'advisory'"
+                    "  and database = (select oid from pg_database"
+                    "   where datname = current_database())),"
                     " current_setting('lock_timeout'), current_setting('statement_timeout')"
                 ).fetchone()
                 assert found == (0, 0, "0", "0")

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import subprocess
 import time
 import uuid
@@ -542,8 +543,10 @@ def test_a_real_receiver_and_its_slot(place: Place, tmp_path: Path) -> None:
     try:
         fire.until(lambda: "server__standby_follows" in codes())
         assert "server__standby_unseen" in codes(place.role())
+        receiver.send_signal(signal.SIGSTOP)  # or it might have followed already
         place.do("select pg_logical_emit_message(false, 'x', repeat('x', 100000))")
         assert "server__slot_behind" in codes(slot_bytes=0)
+        receiver.send_signal(signal.SIGCONT)
     finally:
         receiver.terminate()
         receiver.wait(60)
