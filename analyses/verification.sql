@@ -446,8 +446,8 @@ remedies as (
                 {{ literal(code) if code else 'cast(null as text)' }},
                 {{ literal(status) if status else 'cast(null as text)' }},
                 {{ condition or 'true' }},
-                {{ trueup._sentence(sentence) | indent(8) if sentence else 'cast(null as text)' }},
-                {{ trueup._sentence(commands | join('\n')) | indent(8)
+                {{ long_literal(sentence) | indent(8) if sentence else 'cast(null as text)' }},
+                {{ long_literal(commands | join('\n')) | indent(8)
                     if commands else 'cast(null as text)' }}
             ){{ ',' if not loop.last }}
             {%- endfor %}

@@ -475,20 +475,24 @@ counted_batches as (
         batches.run_id = $1
         and batches.table_name = $2
         and batches.column_name = $3
+),
+
+final as (
+    select
+        json_build_object(
+            'table_name', cast($2 as text),
+            'column_name', cast($3 as text),
+            'rows', coalesce(counted_rows.row_total, 0),
+            'rows_planned', coalesce(listed_values.rows_planned, 0),
+            'rows_pending', coalesce(listed_values.rows_pending, 0),
+            'batches', counted_batches.batches,
+            'values', coalesce(listed_values.planned_values, '[]'),
+            'tenants', coalesce(listed_tenants.tenants, '[]')
+        ) as planned
+    from counted_rows
+    cross join counted_batches
+    cross join listed_values
+    cross join listed_tenants
 )
 
-select
-    json_build_object(
-        'table_name', cast($2 as text),
-        'column_name', cast($3 as text),
-        'rows', coalesce(counted_rows.row_total, 0),
-        'rows_planned', coalesce(listed_values.rows_planned, 0),
-        'rows_pending', coalesce(listed_values.rows_pending, 0),
-        'batches', counted_batches.batches,
-        'values', coalesce(listed_values.planned_values, '[]'),
-        'tenants', coalesce(listed_tenants.tenants, '[]')
-    ) as planned
-from counted_rows
-cross join counted_batches
-cross join listed_values
-cross join listed_tenants;
+select * from final;

@@ -195,11 +195,11 @@ judged as (
         refusals.code,
         refusals.arguments,
         'fail' as status,
-        'run ' || refusals.arguments[1] as subject,
         cast(null as text) as expected,
         cast(null as text) as found,
         cast(null as bigint) as rows,
-        cast(null as jsonb) as sample
+        cast(null as jsonb) as sample,
+        'run ' || refusals.arguments[1] as subject
     from refusals
     order by refusals.place
     limit 1

@@ -22,8 +22,8 @@ words (place, code, name, message, remedy) as (
         {{ loop.index }},
         {{ trueup.literal(code) }},
         {{ trueup.literal(name) }},
-        {{ trueup._sentence(message) }},
-        {{ trueup._sentence(remedy) if remedy else 'cast(null as text)' }}
+        {{ trueup.long_literal(message) }},
+        {{ trueup.long_literal(remedy) if remedy else 'cast(null as text)' }}
     ){{ ',' if not loop.last }}
     {%- endfor %}
 ),
@@ -48,15 +48,4 @@ final as (
         judged.subject asc,
         judged.arguments asc
 )
-{%- endmacro -%}
-
-{#- A text as a literal, over several lines if it is long. -#}
-{%- macro _sentence(text) -%}
-{%- for line in text.split('\n') -%}
-{{ "\n        || E'\\n' || " if not loop.first }}
-{%- set parts = line | wordwrap(70, break_long_words=false, break_on_hyphens=false) -%}
-{%- for part in parts.split('\n') -%}
-{{ "\n        || " if not loop.first }}{{ trueup.literal(part ~ ('' if loop.last else ' ')) }}
-{%- endfor -%}
-{%- endfor -%}
 {%- endmacro -%}

@@ -21,9 +21,9 @@ from trueup.findings.runner import loads
 
 CHECK = ("area", "code", "name", "subject", "status", "message", "expected", "found", "remedy",
          "rows", "sample", "duration_ms")  # fmt: skip
-LISTED = ("verification_id", "system", "subject", "run_id", "verdict", "is_strict", "checks_total",
-          "checks_passed", "checks_failed", "checks_warned", "verified_by", "verified_at",
-          "duration_ms")  # fmt: skip
+LISTED = ("verification_id", "system_name", "subject", "run_id", "verdict", "is_strict",
+          "checks_total", "checks_passed", "checks_failed", "checks_warned", "verified_by",
+          "verified_at", "duration_ms")  # fmt: skip
 
 
 def store(connected: Connection, schema: str, document: dict[str, Any]) -> None:
@@ -31,8 +31,9 @@ def store(connected: Connection, schema: str, document: dict[str, Any]) -> None:
     summary = document["summary"]
     values = {
         **{name: document[name] for name in (
-            "verification_id", "system", "subject", "subject_sha256", "run_id", "verdict"
+            "verification_id", "subject", "subject_sha256", "run_id", "verdict"
         )},
+        "system_name": document["system"],
         "is_strict": document["metadata"]["strict"],
         "checks_total": summary["totalChecks"],
         "checks_passed": summary["passed"],

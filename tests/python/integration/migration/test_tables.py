@@ -545,9 +545,9 @@ def test_a_real_receiver_and_its_slot(place: Place, tmp_path: Path) -> None:
         assert "server__standby_unseen" in codes(place.role())
         receiver.send_signal(signal.SIGSTOP)  # or it might have followed already
         place.do("select pg_logical_emit_message(false, 'x', repeat('x', 100000))")
-        assert "server__slot_behind" in codes(slot_bytes=0)
-        receiver.send_signal(signal.SIGCONT)
+        fire.until(lambda: "server__slot_behind" in codes(slot_bytes=0))
     finally:
+        receiver.send_signal(signal.SIGCONT)
         receiver.terminate()
         receiver.wait(60)
         fire.until(lambda: "server__slot_behind" not in codes(slot_bytes=0))
