@@ -489,7 +489,10 @@ advice as (
                     targets.short_id,
                     targets.run_id,
                     targets.next_command,
-                    log_rows.log_condition
+                    log_rows.log_condition,
+                    {{ literal(ref('stage_migration_failures') | string) }},
+                    {{ literal(ref('stage_normalization_log') | string) }},
+                    {{ literal(ref('stage_normalization_changes') | string) }}
                 ),
                 e'\n' order by remedies.place
             ),

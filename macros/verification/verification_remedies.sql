@@ -6,7 +6,8 @@
     condition: whether it applies, an SQL expression on `reasons` (why values are there) and
                `targets` (the run); none if always
     sentence, commands: read by format(): %1$s the short id of the run, %2$L its id, %3$s the
-               command that goes on with it, %4$s which rows of the log to read
+               command that goes on with it, %4$s which rows of the log to read,
+               %5$s, %6$s and %7$s the relations of failed batches, of the log and of the audit
 -#}
 {%- macro verification_remedies() -%}
 {%- set reread = 'trueup verify %1$s --verbose --output verification.html' -%}
@@ -15,7 +16,7 @@
         'batch_tracking', none, none,
         'Read the reasons and fix the cause. Failed batches are tried again; rows that the database'
         ~ ' refused need a new plan.',
-        ['select * from ' ~ ref('stage_migration_failures'), '%3$s'],
+        ['select * from %5$s', '%3$s'],
     ],
     [
         'canonical_values', 'fail', none,
@@ -51,7 +52,7 @@
         'null_integrity', none, none,
         'trueup writes neither NULL nor blank, so another program did. The audit shows the earlier'
         ~ ' values, and whether the run changed these rows.',
-        ['select * from ' ~ ref('stage_normalization_log') ~ ' %4$s', reread],
+        ['select * from %6$s %4$s', reread],
     ],
     [
         'row_counts', 'fail', none,
@@ -98,7 +99,7 @@
         'Another column changed together with the managed one, most likely by a trigger. Look at'
         ~ ' the rows. If that is intended, list the column in `kept_by_triggers`.',
         [
-            'select batch_id, others_changed from ' ~ ref('stage_normalization_changes')
+            'select batch_id, others_changed from %7$s'
             ~ " where run_id = %2$L and others_changed <> '{}'",
             reread,
         ],
