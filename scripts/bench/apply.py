@@ -339,10 +339,9 @@ def plan_rollback(bench: Bench, run_id: uuid.UUID) -> uuid.UUID:
     """A stored rollback of a run, at the pace of the bench."""
     pace = plan.Pace(0, sleep_ms=0, target_ms=plan.defaults(bench.settings)["target_ms"])
     with bench.connect() as connection:
-        reverted = rollback.find(connection, "trueup_ledger", str(run_id))
-        made = rollback.make(
-            bench.settings, connection, reverted, rollback.Scope(), pace, keep=True
-        )
+        scope = rollback.Scope()
+        reverted = rollback.find(bench.settings, connection, str(run_id), scope)
+        made = rollback.make(bench.settings, connection, reverted, scope, pace, keep=True)
     assert made.run_id is not None
     return made.run_id
 

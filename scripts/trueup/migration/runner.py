@@ -57,8 +57,11 @@ def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -
     """Close the open batches of a table up to a key; returns how many were touched.
 
     table: may be left out if the run has only one. key: as people write it, 4711 or 4711,x.
-    Raises TrueupError if the run has no such table, or if the key does not fit.
+    Raises TrueupError if the run has no such table, if the key does not fit, or if a run of this
+    kind cannot skip keys.
     """
+    if not run.record["statements"]["skip_to"]:
+        raise TrueupError(f"--resume-from: a {run.record['words']['noun']} cannot skip keys")
     own = runs.statements(run)
     found = own["run_columns"].run(connected, run_id=run.run_id).fetchall()
     names = list(dict.fromkeys(name for name, _, _ in found))
@@ -74,13 +77,12 @@ def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -
         if name != table:
             continue
         parts = key.split(",", len(bound) - 1)
-        named = runs.named(own, run.record, "skip_to", (name, column))
         try:
             if len(parts) != len(bound):
                 raise TrueupError(
                     f"{key!r} has {len(parts)} parts; a key of {table} has {len(bound)}"
                 )
-            for each in named:
+            for each in runs.named(own, run.record, "skip_to", (name, column)):
                 skipped = own[each].run(connected, run_id=run.run_id, resume_from=parts)
                 touched += len(skipped.fetchall())
         except psycopg.DataError as error:

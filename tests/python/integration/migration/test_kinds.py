@@ -120,6 +120,7 @@ def test_a_kind_that_writes_whole_rows(toy: App) -> None:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 1 and "Toy paused" in out, out + err
         kill(toy, watch, ROWS - fire.one(watch, AUDITED, run), "resume")
+    assert "cannot skip keys" in done(toy, 2, "resume", "--yes", "--resume-from", "9")
     out = done(toy, 1, "resume", "--yes", PGTZ="Asia/Tokyo")
     assert "promised rows were not written" in out and "are for a new plan" in out
     refused = toy.query(f"select row_key, sqlstate from {LEDGER}.migration_quarantine")
