@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from trueup.show import page
 from trueup.show.figures import Part
-from trueup.show.terminal import new_table, visible
+from trueup.show.terminal import counted, new_table, visible
 
 RULE = "=" * 80
 UNMET = ("warn", "fail", "error")
@@ -26,22 +26,12 @@ STATUSES = {
     "ok": ("✓", "passed"),
     "info": ("i", "for information"),
 }
-MARKS = {"fail": "[red]✗[/]", "error": "[red]✗[/]", "warn": "[yellow]![/]"}
 WHOLE = 1000  # characters of a line
 READ = 5  # rows of a sample that only informs
 SHOWN = 10  # rows of a sample that is a fault
 NAMED = 3  # checks in the headline
 
 Row = Mapping[str, Any]
-
-
-def show_finding(out: Console, finding: Row) -> None:
-    """One line: a mark, what it is about, the message, the remedy."""
-    label = finding["subject"] or finding["name"]
-    remedy = (finding["remedy"] or "").replace("\n", "; ")
-    fix = f" → {escape(remedy)}" if remedy else ""
-    mark = MARKS.get(finding["status"], "[green]✓[/]")
-    out.print(f"{mark} {escape(label):<28} {escape(finding['message'])}{fix}", soft_wrap=True)
 
 
 def show(out: Console, document: Row, limit: int | None = SHOWN) -> None:
@@ -125,7 +115,7 @@ def headline(checks: Sequence[Row]) -> str:
         return "No check was made"
     failed = [check for check in checks if check["status"] in ("fail", "error")]
     found = failed or [check for check in checks if check["status"] == "warn"]
-    total = f"{len(checks)} check{'s' * (len(checks) != 1)}"
+    total = counted(len(checks), "check")
     if not found:
         return f"All {total} passed" if len(checks) > 1 else "The only check passed"
     if not failed:
