@@ -523,15 +523,15 @@ class Worker:
     def _planned(self, place: tuple[str, str]) -> dict[str, str]:
         """The planned changes of a column, as apply_batch takes them."""
         if place not in self.values:
-            of_place = dict(zip(("table_name", "column_name"), place, strict=True))
+            of_place = {"table_name": place[0], "column_name": place[1]}
             rows = [
                 row
                 for name in self.order.named("values", place)
                 for row in self.session.rows(name, run_id=self.order.run_id, **of_place)
             ]
-            parts = zip(("values_before", "values_after", "map_ids"), zip(*rows, strict=True),
-                        strict=bool(rows))  # fmt: skip
-            self.values = {place: {name: array_text(values) for name, values in parts}}
+            names = ("values_before", "values_after", "map_ids")
+            arrays = map(array_text, zip(*rows, strict=True))  # a kind without values has none
+            self.values = {place: dict(zip(names, arrays, strict=False))}
         return self.values[place]
 
 
