@@ -575,21 +575,7 @@ open_batches as (
         )
 )
 
-update {{ ref('stage_migration_batches') }} as reopened
-set
-    status = 'pending',
-    lease_token = null,
-    lease_until = null,
-    completed_at = null,
-    error_message = null,
-    updated_at = now()
-from open_batches
-where
-    reopened.run_id = $1
-    and reopened.reverts_batch_id = open_batches.batch_id
-    and reopened.status in ('completed', 'failed')
-    and {{ holds_run(ref('stage_migration_control'), '$1', '$3') | indent(4) }}
-returning reopened.batch_id;
+{{ reopened_batches('$3') }};
 
 -- name: {{ statement_name('unrestored_rows', entry) }}(run_id, tenants)
 -- At the very end: rows that could have been restored but were not, by their present value.

@@ -409,55 +409,11 @@ where control.run_id = $1;
 -- answer may be lost or the batch run again.
 with refused as (
     select
+        cast(null as text) as value_before,
         {{ unit_text('cast($3 as text[])') | indent(8) }} as row_key
 ),
 
-new_refusals as (
-    select refused.row_key
-    from refused
-    where
-        not exists (
-            select 1 as found
-            from {{ ref('migration_quarantine') }} as quarantined
-            where
-                quarantined.batch_id = $1
-                and quarantined.row_key = refused.row_key
-        )
-),
-
-held as (
-    update {{ ref('stage_migration_batches') }} as batches
-    set
-        rows_failed = batches.rows_failed + 1,
-        updated_at = now()
-    from new_refusals
-    where
-        batches.batch_id = $1
-        and batches.lease_token = $2
-        and batches.status = 'running'
-    returning
-        batches.run_id,
-        batches.batch_id,
-        batches.schema_name,
-        batches.table_name,
-        batches.column_name,
-        new_refusals.row_key
-)
-
-insert into {{ ref('migration_quarantine') }} (
-    run_id, batch_id, schema_name, table_name, column_name, row_key, sqlstate, reason
-)
-select
-    held.run_id,
-    held.batch_id,
-    held.schema_name,
-    held.table_name,
-    held.column_name,
-    held.row_key,
-    $4 as sqlstate,
-    $5 as reason
-from held
-returning row_key;
+{{ recorded_refusal() }};
 
 -- name: note_brake(run_id, lease_token, brake)
 -- The brake that the runner waits for, for information only; NULL if it works.
@@ -643,25 +599,7 @@ value_map as (
 
 {{ audit_digests('$1') }},
 
-noted_batches as (
-    update {{ ref('stage_migration_batches') }} as noted
-    set
-        audit_digest = batch_digests.audit_digest,
-        updated_at = now()
-    from batch_digests
-    where
-        noted.run_id = $1
-        and noted.batch_id = batch_digests.batch_id
-    returning noted.batch_id
-)
-
-update {{ ref('migration_runs') }} as runs
-set audit_digest = run_digests.audit_digest
-from run_digests
-where runs.run_id = $1
-returning
-    runs.audit_digest,
-    (select count(*) as noted_batches from noted_batches) as noted_batches;
+{{ noted_digests() }};
 
 -- name: note_image_digest(run_id)
 -- The same for a run that has written row images: of these, of every batch and of the run.
@@ -701,18 +639,6 @@ batch_digests as {{ computed_once() }} (
     from entry_lists
 ),
 
-noted_batches as (
-    update {{ ref('stage_migration_batches') }} as noted
-    set
-        audit_digest = batch_digests.audit_digest,
-        updated_at = now()
-    from batch_digests
-    where
-        noted.run_id = $1
-        and noted.batch_id = batch_digests.batch_id
-    returning noted.batch_id
-),
-
 batch_lists as (
     select string_agg(batch_digests.audit_digest, '' order by batch_digests.batch_id) as batch_list
     from batch_digests
@@ -722,15 +648,9 @@ run_digests as (
     select
         {{ text_digest("coalesce(batch_lists.batch_list, '')") | indent(8) }} as audit_digest
     from batch_lists
-)
+),
 
-update {{ ref('migration_runs') }} as runs
-set audit_digest = run_digests.audit_digest
-from run_digests
-where runs.run_id = $1
-returning
-    runs.audit_digest,
-    (select count(*) as noted_batches from noted_batches) as noted_batches;
+{{ noted_digests() }};
 
 -- name: close_batches(run_id)
 -- Closes the open batches of a cancelled run.

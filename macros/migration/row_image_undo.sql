@@ -268,21 +268,7 @@ open_batches as (
         )
 )
 
-update {{ ref('stage_migration_batches') }} as reopened
-set
-    status = 'pending',
-    lease_token = null,
-    lease_until = null,
-    completed_at = null,
-    error_message = null,
-    updated_at = now()
-from open_batches
-where
-    reopened.run_id = $1
-    and reopened.reverts_batch_id = open_batches.batch_id
-    and reopened.status in ('completed', 'failed')
-    and {{ trueup.holds_run(ref('stage_migration_control'), '$1', '$2') | indent(4) }}
-returning reopened.batch_id;
+{{ trueup.reopened_batches('$2') }};
 
 -- name: {{ trueup.statement_name('store_image_conflicts', place) }}(run_id)
 -- At the end: the rows that were left alone. Once per row, although the run may end several times.
