@@ -134,16 +134,15 @@ targets as (
     select
         runs.run_id,
         left(cast(runs.run_id as text), 8) as short_id,
-        -- what a rollback brings back is what there was, canonical or not
-        runs.kind = 'migrate' as judges_values,
-        runs.kind = 'migrate' as can_roll_back,
+        runs.record #> '{rules,checks}' as judged_codes,
+        not cast(runs.record #>> '{rules,restores}' as boolean) as can_roll_back,
         runs.status not in ('completed', 'cancelled') as is_unfinished,
         case
             when runs.status not in ('completed', 'cancelled')
                 then 'trueup resume ' || left(cast(runs.run_id as text), 8)
-            when runs.kind = 'migrate'
-                then 'trueup plan'
-            else 'trueup report ' || left(cast(runs.run_id as text), 8)
+            when cast(runs.record #>> '{rules,restores}' as boolean)
+                then 'trueup report ' || left(cast(runs.run_id as text), 8)
+            else 'trueup plan'
         end as next_command,
         cast($4 as boolean) as of_all,
         cast($5 as text) as tenant_label
@@ -302,9 +301,7 @@ checks as (
         on words.code = faults.code and gathered.first_fault = faults.place
     left join offenders as notes
         on words.code = notes.code and gathered.first_note = notes.place
-    where
-        words.code <> 'canonical_values'
-        or targets.judges_values
+    where targets.judged_codes ? words.code
 ),
 
 -- what was read, as texts; of some tenants nothing is said that counts them all

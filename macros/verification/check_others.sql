@@ -28,7 +28,7 @@ changes as (
 places as (
     select
         request.run_id,
-        request.kind,
+        request.restores,
         request.findings
     from request
     inner join control
@@ -195,7 +195,7 @@ judged as (
         counted_entries.*,
         counted_rows.rows_moved,
         followed.words as followed_by,
-        places.kind,
+        places.restores,
         counted_entries.entries_compared < counted_entries.entry_total
         and followed.words is not null as is_open,
         case
@@ -245,7 +245,7 @@ shown_rows as (
             {{ trueup.literal(cell ~ ', other columns: ') }} || judged.proof || '; '
             || judged.followed_by
             || case
-                when judged.kind = 'rollback' then ', and a rollback compares nothing'
+                when judged.restores then ', and a rollback compares nothing'
                 else '; `trueup apply --hash-others` compares them'
             end,
             'table_name', {{ table_text }},

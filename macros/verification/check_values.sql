@@ -89,7 +89,7 @@ vocabulary_keys as (
 places as (
     select
         request.run_id,
-        request.kind,
+        request.judges_values,
         request.tenants,
         request.is_quiesced,
         request.most,
@@ -215,7 +215,7 @@ odd_values as {{ trueup.computed_once() }} (
         run_values.map_id is not null and known_values.rows_seen > 0 as is_planned
     from known_values
     inner join places
-        on places.kind = 'migrate'
+        on places.judges_values
     left join run_values
         on known_values.raw_value = run_values.value_before
     left join values_before
@@ -456,8 +456,8 @@ value_result as (
     from places
     left join placed_value_lines as found
         on true
-    where places.kind = 'migrate'
-    group by places.kind
+    where places.judges_values
+    group by places.judges_values
 ),
 
 tenants_now as (

@@ -1,9 +1,9 @@
 {#-
     The scope of a verification, as the CTE `request`, first in every statement of `trueup verify`;
-    no comma at the end. One row: of the run, run_id, kind, status, options, findings, audit_digest
-    and finished_at; tenants, those that are verified (NULL: all; a NULL in it: the rows of no
-    tenant); table_names (NULL: all); is_quiesced; epsilon; sample_size; seed; most, offenders that
-    are shown (NULL: all).
+    no comma at the end. One row: of the run, run_id, status, options, findings, audit_digest,
+    finished_at; of its kind, judges_values and restores; tenants, those that are verified (NULL:
+    all; a NULL in it: the rows of no tenant); table_names (NULL: all); is_quiesced; epsilon;
+    sample_size; seed; most, offenders that are shown (NULL: all).
 
     verification_request()      in a named statement: the run and the options are parameters
     verification_request(true)  in a dbt test: the newest migration that has come to its end, and
@@ -25,7 +25,8 @@ request as {{ trueup.computed_once() }} (
 
     select
         runs.run_id,
-        runs.kind,
+        runs.record #> '{rules,checks}' ? 'canonical_values' as judges_values,
+        cast(runs.record #>> '{rules,restores}' as boolean) as restores,
         runs.status,
         runs.options,
         runs.findings,
@@ -57,7 +58,7 @@ request as {{ trueup.computed_once() }} (
             select newest.run_id
             from runs as newest
             where
-                newest.kind = 'migrate'
+                {{ trueup.picked_by('newest', 'verify') }}
                 and newest.status in ('completed', 'completed_with_failures')
                 and exists (
                     select 1 as found

@@ -22,7 +22,7 @@ from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.statements import Statement, column_statement
 
-MIGRATE, ROLLBACK = "migrate", "rollback"  # kinds of runs, by name
+ROLLBACK = "rollback"  # the kind of run, by name
 NO_TENANT = "none"  # among tenants: the rows of no tenant
 # planned → running → one of the other statuses; a run with a status of UNFINISHED can be resumed.
 PLANNED = ("planned",)

@@ -22,7 +22,7 @@ from psycopg.types.json import Jsonb
 from trueup.core import config, ledger, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
-from trueup.core.runs import MIGRATE, NO_TENANT
+from trueup.core.runs import NO_TENANT
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement, column_statement
 from trueup.findings import ORDER, Finding, document, runner
@@ -108,8 +108,8 @@ def run(
     taken_at, details = _details(settings, connected, found, schema, target, asked)
     details["tenant_label"] = config.tenant_label(config.managed_columns(settings), places)
     values = _parameters(settings, target, asked)
-    judges_values = target.kind == MIGRATE
-    steps = list(_steps(found, places, values, judges_values, of_all=not asked.tenants))
+    judged = target.record["rules"]["checks"]
+    steps = list(_steps(found, places, values, judged, of_all=not asked.tenants))
     parts = runner.read(connected, steps, progress)
     checks = _conclude(connected, found["verification__conclude"], parts, {
         "run_id": target.run_id, "columns": Jsonb(details["columns"]),
@@ -276,24 +276,30 @@ def _steps(
     found: Mapping[str, Statement],
     places: list[Place],
     values: dict[str, Any],
-    judges_values: bool,
+    judged: list[str],
     of_all: bool,
 ) -> Iterator[Step]:
     """The statements to read: first for the run, then for each of its columns.
 
+    judged: checks of this kind of run
     of_all: all tenants are read; otherwise a table without tenants is skipped
     """
+
+    def step(
+        statement: Statement | None, codes: tuple[str, ...], speaks: bool, of: str = ""
+    ) -> Iterator[Step]:
+        if codes := tuple(code for code in codes if code in judged):
+            what = codes[0].replace("_", " ") + of
+            yield Step(what, AREA, statement, codes, values, speaks)
+
     for name, (codes, speaks) in OF_RUN.items():
-        yield Step(codes[0].replace("_", " "), AREA, found[name], codes, values, speaks)
+        yield from step(found[name], codes, speaks)
     for table, column in places:
         is_managed = column_statement("check_values", table, column) in found
         for purpose, (codes, speaks) in OF_COLUMN.items():
             statement = found.get(column_statement(purpose, table, column))
-            if not judges_values and codes[0] == "canonical_values":
-                codes = codes[1:]
             if statement or not is_managed:  # no mart shows a column that has no such statement
-                what = f"{codes[0].replace('_', ' ')} of {table}.{column}"
-                yield Step(what, AREA, statement, codes, values, of_all and speaks)
+                yield from step(statement, codes, of_all and speaks, f" of {table}.{column}")
 
 
 def _details(

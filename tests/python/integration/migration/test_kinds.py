@@ -123,6 +123,10 @@ def test_a_kind_that_writes_whole_rows(toy: App) -> None:
     assert "cannot skip keys" in done(toy, 2, "resume", "--yes", "--resume-from", "9")
     out = done(toy, 1, "resume", "--yes", PGTZ="Asia/Tokyo")
     assert "promised rows were not written" in out and "are for a new plan" in out
+    verdict = json.loads(done(toy, 1, "verify", run, "--format", "json"))
+    assert [(each["code"], each["status"]) for each in verdict["checks"]] == [
+        ("batch_tracking", "fail")  # a unit was refused, and its kind asks for nothing else
+    ]
     refused = toy.query(f"select row_key, sqlstate from {LEDGER}.migration_quarantine")
     assert refused == [("13", "23514")]
     written = contents(toy)

@@ -47,7 +47,9 @@ def concluded(
 
 
 def pretend(run: Run, kind: str, status: str) -> None:
-    run.query("update trueup_ledger.migration_runs set kind = %s, status = %s", kind, status)
+    ((record,),) = run.statements[f"run_kind__{kind}"].run(run.connection).fetchall()
+    run.query("update trueup_ledger.migration_runs set kind = %s, status = %s, record = %s",
+              kind, status, Jsonb(record))  # fmt: skip
 
 
 @pytest.mark.parametrize(
