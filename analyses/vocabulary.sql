@@ -124,7 +124,7 @@ order by
     final.column_name asc,
     final.tenant asc nulls first;
 
--- name: text_keys(texts, vocabulary)
+-- name: vocabulary__text_keys(texts, vocabulary)
 -- The text keys of some texts, in their order, whole and without the vocabulary's noise words.
 -- `trueup alias add` uses them to find out whether a spelling is already decided.
 with keyed_texts as {{ computed_once() }} (

@@ -7,7 +7,7 @@
 --   detail  what was found, for people
 -- A session is the run's own where this role opened it and its name begins with `trueup apply`.
 
--- name: brake_replica_bytes()
+-- name: brakes__replica_bytes()
 -- Log that the slowest standby has not replayed. An archive of the log replays nothing; the slot it
 -- reads from is watched. If this role may not see a standby, all is NULL except its existence.
 with standbys as (
@@ -46,7 +46,7 @@ select
     end as detail
 from slowest;
 
--- name: brake_replica_seconds()
+-- name: brakes__replica_seconds()
 -- The same in time, as the standbys' answers measure it; 0 where all is replayed. A lag that is not
 -- measured yet, just after a standby has connected, counts as 0: brake_replica_bytes covers it.
 with standbys as (
@@ -85,7 +85,7 @@ select
     end as detail
 from slowest;
 
--- name: brake_slot_bytes()
+-- name: brakes__slot_bytes()
 -- Log that a slot keeps from being removed, with or without a reader.
 with slots as (
     select
@@ -126,7 +126,7 @@ select
     end as detail
 from fullest;
 
--- name: brake_archiver_files(wal_bytes_before)
+-- name: brakes__archiver_files(wal_bytes_before)
 -- Files of the log that wait to be archived. The archiver takes the oldest first, so the file that
 -- failed last is the first in the queue, and the one that succeeded last the one before it. If
 -- neither is known, the queue begins at wal_bytes_before: the position of the log when the run
@@ -201,7 +201,7 @@ select
     end as detail
 from queue;
 
--- name: brake_vacuum_seconds(table_names)
+-- name: brakes__vacuum_seconds(table_names)
 -- How long a vacuum of any kind has been working on a table of the run or a partition of it.
 with recursive members as (
     select pg_class.oid
@@ -251,7 +251,7 @@ select
     end as detail
 from longest;
 
--- name: brake_blocked_ms()
+-- name: brakes__blocked_ms()
 -- How long a session has been waiting for a lock that the run holds.
 with ours as (
     select coalesce(array_agg(sessions.pid), '{}') as pids
@@ -296,7 +296,7 @@ select
     end as detail
 from longest;
 
--- name: brake_snapshot_seconds()
+-- name: brakes__snapshot_seconds()
 -- Age of the oldest transaction of another session that keeps old row versions from being pruned,
 -- in this database; a running vacuum keeps none. Every role sees that the sessions exist, but not
 -- since when.
@@ -345,7 +345,7 @@ select
     end as detail
 from oldest;
 
--- name: wal_position()
+-- name: brakes__wal_position()
 -- Bytes of log that the server has ever written; NULL on a standby.
 select
     case

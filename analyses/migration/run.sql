@@ -1,7 +1,7 @@
 -- Named statements that keep a run's books: what was decided, who works on it, which batch is next,
 -- how it ended. They touch the ledger only. Plain SQL, the same for every kind of run.
 
--- name: store_run(run_id, kind, record, options, statements, vocabulary_version, sources_sha256,
+-- name: run__store(run_id, kind, record, options, statements, vocabulary_version, sources_sha256,
 --     sql_sha256, git_commit, operator, environment, reverts_run_id)
 -- A run that nobody has begun; seal_run completes it. planned_snapshot says which transactions the
 -- plan has seen.
@@ -27,20 +27,20 @@ select
     $11 as environment,
     cast($12 as uuid) as reverts_run_id;
 
--- name: store_control(run_id, table_name, column_name, range_end, target_ms, sleep_ms, workers)
+-- name: run__store_control(run_id, table_name, column_name, range_end, target_ms, sleep_ms, workers)
 -- How a column of the run is steered. range_end: the frozen bound; NULL for an empty table.
 insert into {{ ref('stage_migration_control') }} (
     run_id, schema_name, table_name, column_name, range_end, target_ms, sleep_ms, workers
 )
 values ($1, {{ app_schema() }}, $2, $3, $4, $5, $6, $7);
 
--- name: plan_digest(run_id)
+-- name: run__plan_digest(run_id)
 -- Of what was decided, as the ledger has it: compared with the plan before rows are changed.
 with {{ plan_digests('$1') }}
 
 select plan_digests.plan_sha256 from plan_digests;
 
--- name: seal_run(run_id, findings)
+-- name: run__seal(run_id, findings)
 -- Completes a run that was stored.
 with {{ plan_digests('$1') }}
 
@@ -52,7 +52,7 @@ from plan_digests
 where runs.run_id = $1
 returning runs.plan_sha256;
 
--- name: unknown_tenants(run_id, tenants)
+-- name: run__unknown_tenants(run_id, tenants)
 -- Tenants of which no row was counted: misspelt, most likely. That there are no rows of no tenant
 -- is fine.
 select string_agg(distinct asked.tenant, ', ' order by asked.tenant) as tenants
@@ -67,7 +67,7 @@ where
     )
 having count(asked.tenant) > 0;
 
--- name: begin_batch(lock_timeout, statement_timeout, transaction_timeout)
+-- name: run__begin_batch(lock_timeout, statement_timeout, transaction_timeout)
 -- First in every transaction of a batch; all in milliseconds, for this transaction only. The last
 -- one (from PostgreSQL 17 on) releases the rows if a runner hangs before its COMMIT.
 select
@@ -79,7 +79,7 @@ select
     end as transaction_timeout,
     set_config('jit', 'off', true) as jit;
 
--- name: begin_images()
+-- name: run__begin_images()
 -- First in transactions that compare rows with what a run has left: what a row looks like as a text
 -- depends on these settings.
 select
@@ -89,7 +89,7 @@ select
     set_config('bytea_output', 'hex', true) as bytea_output,
     set_config('extra_float_digits', '1', true) as extra_float_digits;
 
--- name: begin_reading()
+-- name: run__begin_reading()
 -- First in transactions that join the ledger with a whole table. The ledger is not analyzed between
 -- a plan and its run, so the planner assumes one row for a map of thousands of values. A nested
 -- loop over it takes minutes, a hash join one second.
@@ -97,7 +97,7 @@ select
     set_config('enable_nestloop', 'off', true) as enable_nestloop,
     set_config('jit', 'off', true) as jit;
 
--- name: vocabulary_versions(vocabularies)
+-- name: run__vocabulary_versions(vocabularies)
 -- The present versions of the vocabularies: a plan made with another version is stale.
 select
     vocabularies.vocabulary,
@@ -106,7 +106,7 @@ from {{ ref('dim_vocabularies') }} as vocabularies
 where vocabularies.vocabulary = any(cast($1 as text[]))
 order by vocabularies.vocabulary;
 
--- name: runs__recent(most)
+-- name: run__recent(most)
 -- The newest runs with their totals.
 select
     runs.run_id,
@@ -127,7 +127,7 @@ group by runs.run_id
 order by runs.planned_at desc
 limit cast($1 as bigint);
 
--- name: run_columns(run_id)
+-- name: run__columns(run_id)
 -- The columns of the run, with their frozen bounds.
 with first_batches as (
     select
@@ -153,7 +153,7 @@ inner join {{ ref('stage_migration_control') }} as control
         and first_batches.column_name = control.column_name
 order by first_batches.batch_id;
 
--- name: run_places(run_id)
+-- name: run__places(run_id)
 -- The columns of the run in the order of the work: their batches, and how many of these are over.
 select
     control.table_name,
@@ -174,7 +174,7 @@ group by
     control.column_name
 order by min(batches.batch_id);
 
--- name: value_map(run_id, table_name, column_name)
+-- name: run__value_map(run_id, table_name, column_name)
 -- The planned changes of a column.
 select
     value_map.value_before,
@@ -188,7 +188,7 @@ where
     and value_map.map_id is not null
 order by value_map.map_id;
 
--- name: other_runners(run_id)
+-- name: run__other_runners(run_id)
 -- Other runs with a live lease on the same columns.
 select
     theirs.run_id,
@@ -205,7 +205,7 @@ where
     ours.run_id = $1
     and theirs.lease_until >= now();
 
--- name: lock_columns(run_id)
+-- name: run__lock_columns(run_id)
 -- First in the transaction of take_lease: of two runs on the same column the second waits here, and
 -- then sees the lease of the first. Locked until the end of the transaction, in the same order in
 -- all sessions.
@@ -222,7 +222,7 @@ with ordered_columns as {{ computed_once() }} (
 select count(pg_advisory_xact_lock(ordered_columns.lock_key)) as locked_columns
 from ordered_columns;
 
--- name: take_lease(run_id, lease_token, lease_owner, lease_seconds, statuses)
+-- name: run__take_lease(run_id, lease_token, lease_owner, lease_seconds, statuses)
 -- One runner per run and per column: taken if it is free, or if the holder's heartbeat is overdue.
 -- Returns a row for each column of the run; no row if another run holds one of the columns, if the
 -- run has ended, or if a cancel was requested.
@@ -273,7 +273,7 @@ where
     )
 returning control.table_name, control.column_name;
 
--- name: renew_lease(run_id, lease_token, lease_seconds)
+-- name: run__renew_lease(run_id, lease_token, lease_seconds)
 -- No row: the lease is lost, another runner works on the run. It does not wait for open batches, so
 -- a long one does not cost the lease.
 update {{ ref('stage_migration_control') }} as control
@@ -285,7 +285,7 @@ where
     and control.lease_token = $2
 returning control.table_name;
 
--- name: await_batches(run_id, lease_token)
+-- name: run__await_batches(run_id, lease_token)
 -- After a lost connection: waits for the transactions whose answer was lost.
 select batches.batch_id
 from {{ ref('stage_migration_batches') }} as batches
@@ -296,7 +296,7 @@ where
 order by batches.batch_id
 for no key update;
 
--- name: claim_range(run_id, lease_token, lease_seconds, held_batches)
+-- name: run__claim_range(run_id, lease_token, lease_seconds, held_batches)
 -- The next key range with its open batches, for a worker of the runner that holds the run. Running
 -- batches that its other workers do not hold belong to a dead runner, or were given to this runner
 -- in an answer that was lost. A dead runner's token is replaced, so it can change nothing if it
@@ -346,7 +346,7 @@ returning
     batches.dense,
     batches.rows_in_batch;
 
--- name: finish_piece(batch_id, lease_token, is_last, error_message)
+-- name: run__finish_piece(batch_id, lease_token, is_last, error_message)
 -- In the transaction of the batch: stores its duration and whether it is done; returns the
 -- operator's request.
 update {{ ref('stage_migration_batches') }} as batches
@@ -380,7 +380,7 @@ returning
     control.sleep_ms,
     control.workers;
 
--- name: set_pace(run_id, sleep_ms, target_ms, workers)
+-- name: run__set_pace(run_id, sleep_ms, target_ms, workers)
 -- What apply was asked for beyond the plan; NULL leaves a number as it is.
 update {{ ref('stage_migration_control') }} as control
 set
@@ -390,13 +390,13 @@ set
 where control.run_id = $1
 returning coalesce(control.requested_status = 'cancelled', false) as is_to_be_cancelled;
 
--- name: note_options(run_id, options)
+-- name: run__note_options(run_id, options)
 -- The same for what is an option of the run.
 update {{ ref('migration_runs') }} as runs
 set options = runs.options || cast($2 as jsonb)
 where runs.run_id = $1;
 
--- name: control_state(run_id)
+-- name: run__control_state(run_id)
 -- While the runner waits: the operator's present request.
 select
     max(control.requested_status) as requested_status,
@@ -404,7 +404,7 @@ select
 from {{ ref('stage_migration_control') }} as control
 where control.run_id = $1;
 
--- name: quarantine_unit(batch_id, lease_token, range_end, sqlstate, error_message)
+-- name: run__quarantine_unit(batch_id, lease_token, range_end, sqlstate, error_message)
 -- A unit whose transaction the database refused: written down once, with the reason, although the
 -- answer may be lost or the batch run again.
 with refused as (
@@ -415,7 +415,7 @@ with refused as (
 
 {{ recorded_refusal() }};
 
--- name: note_brake(run_id, lease_token, brake)
+-- name: run__note_brake(run_id, lease_token, brake)
 -- The brake that the runner waits for, for information only; NULL if it works.
 update {{ ref('stage_migration_control') }} as control
 set brake = $3
@@ -423,11 +423,11 @@ where
     control.run_id = $1
     and control.lease_token = $2;
 
--- name: flush_statistics()
+-- name: run__flush_statistics()
 -- Other sessions see this session's counters when the transaction has ended.
 select pg_stat_force_next_flush() as flushed;
 
--- name: note_counters(run_id, lease_token, moment)
+-- name: run__note_counters(run_id, lease_token, moment)
 -- The server's counters before and after the run: all updates of the table, those that were HOT,
 -- and the position of the log. A resumed run keeps the counters of its first start.
 with tables as (
@@ -480,7 +480,7 @@ where
     and control.table_name = counters.table_name
     and control.column_name = counters.column_name;
 
--- name: batch_state(batch_id, lease_token)
+-- name: run__batch_state(batch_id, lease_token)
 -- After a lost connection: was the batch finished, and is it still ours?
 select
     batches.status,
@@ -488,7 +488,7 @@ select
 from {{ ref('stage_migration_batches') }} as batches
 where batches.batch_id = $1;
 
--- name: reopen_failed(run_id, lease_token)
+-- name: run__reopen_failed(run_id, lease_token)
 -- Failed batches are tried again.
 update {{ ref('stage_migration_batches') }} as batches
 set
@@ -504,7 +504,7 @@ where
     and {{ holds_run(ref('stage_migration_control'), '$1', '$2') | indent(4) }}
 returning batches.batch_id;
 
--- name: release(run_id, lease_token, status)
+-- name: run__release(run_id, lease_token, status)
 -- The runner stops: batches that it held and had not started are open again. No token: any runner.
 with released as (
     update {{ ref('stage_migration_batches') }} as batches
@@ -542,7 +542,7 @@ returning
     control.table_name,
     (select count(*) as released_batches from released) as released_batches;
 
--- name: note_progress(run_id, lease_token, table_name, column_name, last_id)
+-- name: run__note_progress(run_id, lease_token, table_name, column_name, last_id)
 -- The progress through a table, for information only.
 update {{ ref('stage_migration_control') }} as control
 set
@@ -554,7 +554,7 @@ where
     and control.table_name = $3
     and control.column_name = $4;
 
--- name: set_run_status(run_id, lease_token, status, finished, statuses, notes)
+-- name: run__set_status(run_id, lease_token, status, finished, statuses, notes)
 -- Only for the runner that holds the run; without a token, only if no runner does. And only from
 -- one of these statuses: no row if the run has ended.
 update {{ ref('migration_runs') }} as runs
@@ -581,7 +581,7 @@ where
     )
 returning runs.run_id;
 
--- name: note_audit_digest(run_id)
+-- name: run__note_audit_digest(run_id)
 -- In the transaction that ends a run, after set_run_status and close_batches: digests of the audit
 -- of every batch and of the run, for verify to compare and for people to keep outside of the
 -- database. Only a runner that could end the run calls this.
@@ -601,7 +601,7 @@ value_map as (
 
 {{ noted_digests() }};
 
--- name: note_image_digest(run_id)
+-- name: run__note_image_digest(run_id)
 -- The same for a run that has written row images: of these, of every batch and of the run.
 with entry_digests as {{ computed_once() }} (
     select
@@ -652,7 +652,7 @@ run_digests as (
 
 {{ noted_digests() }};
 
--- name: close_batches(run_id)
+-- name: run__close_batches(run_id)
 -- Closes the open batches of a cancelled run.
 update {{ ref('stage_migration_batches') }} as batches
 set
@@ -664,7 +664,7 @@ where
     batches.run_id = $1
     and batches.status in ('pending', 'running', 'failed');
 
--- name: batch_totals(run_id)
+-- name: run__batch_totals(run_id)
 select
     count(*) as total_batches,
     count(*) filter (where batches.status = 'completed') as completed_batches,

@@ -1,7 +1,7 @@
 -- Named statements that judge a managed column and its table: catalogs and statistics only, no row
 -- of the application.
 
--- name: table__findings(schema_name, table_name, column_name, key_names, key_types, needed_names,
+-- name: tables__findings(schema_name, table_name, column_name, key_names, key_types, needed_names,
 --     canonical_values, writes, is_document, is_built, is_production)
 -- needed_names: every column that trueup reads. canonical_values: what it may write, NULL if that
 -- is not known.
@@ -646,7 +646,7 @@ judged as (
 
 select * from final;
 
--- name: plan__table(schema_name, table_name, column_name, tenant_name, left_out, canonical_values)
+-- name: tables__of_plan(schema_name, table_name, column_name, tenant_name, left_out, canonical_values)
 -- What a plan needs to know of a managed column that can be changed in place. One row.
 -- left_out: columns that a batch does not compare, beside those generated from the managed one.
 -- stripes_pay: the next stripe can use the room that the last one freed. stripes_why, tenant_why:
@@ -726,7 +726,7 @@ cross join tenant_indexes
 inner join pg_catalog.pg_settings as deadlock_timeout
     on deadlock_timeout.name = 'deadlock_timeout';
 
--- name: plan__unfinished_runs(table_name, column_name)
+-- name: tables__unfinished_runs(table_name, column_name)
 -- Runs of this column that have begun and not ended, and that no runner works on now.
 with runs as (
     select * from {{ ref('migration_runs') }}

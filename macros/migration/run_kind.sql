@@ -18,7 +18,7 @@
                 below deadlock_timeout
     statements  by purpose, in the order in which they run. A plan stores them; a name stands for
                 the statement of the run's column if that has one (purpose__table__column), and
-                `brake_*` for all that begin so:
+                `brakes__*` for all that begin so:
                 claim, begin (of each transaction), change (a piece of a batch), compare (in place
                 of change, with --hash-others), keys (of a piece), refuse (a key), values (the map),
                 remaining (values at the end), reopen (batches), conflicts (stores them), missed
@@ -48,29 +48,31 @@
             'statement_timeout_ms': none,
         },
         'statements': {
-            'claim': ['claim_range'],
-            'begin': ['begin_images'],
+            'claim': ['run__claim_range'],
+            'begin': ['run__begin_images'],
             'change': [],
             'compare': [],
             'keys': [],
-            'refuse': ['quarantine_unit'],
+            'refuse': ['run__quarantine_unit'],
             'values': [],
             'remaining': [],
             'reopen': [],
             'conflicts': [],
             'missed': [],
-            'digest': ['note_image_digest'],
+            'digest': ['run__note_image_digest'],
             'skip_to': [],
             'versions': [],
             'facts': [],
             'pending_index': [],
             'books': [
-                'await_batches', 'batch_state', 'batch_totals', 'begin_batch', 'begin_reading',
-                'brake_*', 'close_batches', 'control_state', 'finish_piece', 'flush_statistics',
-                'lock_columns', 'note_brake', 'note_counters', 'note_options', 'note_progress',
-                'other_runners', 'plan_digest', 'release', 'renew_lease', 'reopen_failed',
-                'run_columns', 'run_places', 'set_pace', 'set_run_status', 'take_lease',
-                'wal_position',
+                'run__await_batches', 'run__batch_state', 'run__batch_totals',
+                'run__begin_batch', 'run__begin_reading', 'brakes__*', 'run__close_batches',
+                'run__control_state', 'run__finish_piece', 'run__flush_statistics',
+                'run__lock_columns', 'run__note_brake', 'run__note_counters',
+                'run__note_options', 'run__note_progress', 'run__other_runners',
+                'run__plan_digest', 'run__release', 'run__renew_lease', 'run__reopen_failed',
+                'run__columns', 'run__places', 'run__set_pace', 'run__set_status',
+                'run__take_lease',
             ],
         },
         'planning': {'plan': [], 'baselines': [], 'undo': []},

@@ -7,10 +7,10 @@
     {%- set of_columns = {
         'begin': [],
         'refuse': ['quarantine'],
-        'values': ['value_map'],
-        'digest': ['note_audit_digest'],
+        'values': ['run__value_map'],
+        'digest': ['run__note_audit_digest'],
         'skip_to': ['skip_to'],
-        'facts': ['server__findings', 'table__findings'],
+        'facts': ['server__findings', 'tables__findings'],
     } -%}
     {%- set checks = [
         'batch_tracking', 'null_integrity', 'row_counts', 'audit_consistency',
@@ -36,7 +36,7 @@
                 remaining=['remaining_values'],
                 reopen=['reopen_batches'],
                 missed=['missed_rows'],
-                versions=['vocabulary_versions'],
+                versions=['run__vocabulary_versions'],
                 pending_index=['pending_index'],
             ),
             'planning': {'undo': ['revert_batch']},
@@ -69,7 +69,7 @@
             },
             'rules': {'picked_by': asked, 'restores': true, 'by_unit': true},
             'statements': {
-                'keys': ['keys_to_undo'],
+                'keys': ['run__keys_to_undo'],
                 'reopen': ['reopen_undo'],
                 'conflicts': ['store_image_conflicts'],
                 'missed': ['rows_not_undone'],

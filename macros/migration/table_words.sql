@@ -1,6 +1,6 @@
 {#-
     The words for findings about a managed column and its table, as [code, name, message, remedy]:
-    see finding_rows(). table__findings says what the arguments are.
+    see finding_rows(). tables__findings says what the arguments are.
 -#}
 {%- macro table_words() -%}
 {%- set try = 'Try it on one tenant first:\ntrueup plan --tenant ID' -%}

@@ -148,7 +148,7 @@ def _migrate(settings: Settings) -> int:
     tables = {entry["table"] for entry in config.managed_columns(settings)}
 
     def recent(connected: connection.Connection, most: int | None) -> list[dict[str, Any]]:
-        return records.rows(connected, statements.statement(settings, "runs__recent"), most=most)
+        return records.rows(connected, statements.statement(settings, "run__recent"), most=most)
 
     with connection.connect(settings) as connected:
         for row in recent(connected, None):  # of a dropped sample

@@ -229,7 +229,7 @@ def runs(form: str, limit: int) -> None:
 
     settings = read_settings()
     with opened(settings, form == "json", writes=False) as (connected, _):
-        recent = statements.statement(settings, "runs__recent")
+        recent = statements.statement(settings, "run__recent")
         rows = records.rows(connected, recent, most=limit or None)
     if form == "json":
         click.echo(records.as_json(rows))

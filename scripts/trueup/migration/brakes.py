@@ -24,7 +24,7 @@ from trueup.core.settings import Settings
 from trueup.core.statements import Statement
 from trueup.show.terminal import bytes_text, duration
 
-# The statement of a brake is brake_<name>; its unit is the last word of the name.
+# The statement of a brake is brakes__<name>; its unit is the last word of the name.
 NAMES = (
     "replica_bytes",
     "replica_seconds",
@@ -155,7 +155,7 @@ class Brakes:
     """Watches a server from a separate thread and connection, until `close`.
 
     connect:     opens a connection that is not in autocommit mode
-    statements:  brake_<name>, wal_position and begin_batch
+    statements:  brakes__<name>, wal_position and begin_batch
     allow_blind: a number that cannot be read does not stop the run
     report:      called once for every change, by the caller of `reason`, in its thread
     """
@@ -358,9 +358,9 @@ class Brakes:
     ) -> tuple[tuple[int | None, str] | None, dict[str, Sample]]:
         """All statements in one transaction and one round trip."""
         with connected.pipeline():
-            self._run(connected, "begin_batch")
-            place = self._run(connected, "wal_position")
-            asked = {name: self._run(connected, f"brake_{name}") for name in self._marks}
+            self._run(connected, "run__begin_batch")
+            place = self._run(connected, "brakes__wal_position")
+            asked = {name: self._run(connected, f"brakes__{name}") for name in self._marks}
             connected.commit()
         return place.fetchone(), {name: _sample(rows) for name, rows in asked.items()}
 
@@ -370,21 +370,23 @@ class Brakes:
         """One by one after a failure: the failing statement is blind, the rest is not."""
         samples = {}
         place = None
-        for name in ("wal_position", *(f"brake_{each}" for each in self._marks)):
+        for name in ("brakes__wal_position", *(f"brakes__{each}" for each in self._marks)):
             try:
-                self._run(connected, "begin_batch")
+                self._run(connected, "run__begin_batch")
                 rows = self._run(connected, name)
                 connected.commit()
-                if name == "wal_position":
+                if name == "brakes__wal_position":
                     place = rows.fetchone()
                 else:
-                    samples[name.removeprefix("brake_")] = _sample(rows)
+                    samples[name.removeprefix("brakes__")] = _sample(rows)
             except psycopg.Error as error:
                 if connected.closed:
                     raise
                 connected.rollback()
-                if name != "wal_position":
-                    samples[name.removeprefix("brake_")] = Sample(None, "blind", first_line(error))
+                if name != "brakes__wal_position":
+                    samples[name.removeprefix("brakes__")] = Sample(
+                        None, "blind", first_line(error)
+                    )
         return place, samples
 
     def _run(self, connected: psycopg.Connection[Any], name: str) -> psycopg.Cursor[Any]:

@@ -144,12 +144,12 @@ class Runner:
 
     def take_lease(self) -> None:
         """Take the lease on the run; raises TrueupError that names its holder."""
-        raise_if_held(self.rows("other_runners", run_id=self.order.run_id))
+        raise_if_held(self.rows("run__other_runners", run_id=self.order.run_id))
 
         def take() -> list[tuple[Any, ...]]:
-            self.session.run("lock_columns", run_id=self.order.run_id)
+            self.session.run("run__lock_columns", run_id=self.order.run_id)
             return self.session.run(
-                "take_lease",
+                "run__take_lease",
                 **self.shared.hold,
                 lease_owner=owner(),
                 lease_seconds=self.order.lease_seconds,
@@ -157,7 +157,7 @@ class Runner:
             ).fetchall()
 
         if not self.session.again(take):
-            raise_if_held(self.rows("other_runners", run_id=self.order.run_id))
+            raise_if_held(self.rows("run__other_runners", run_id=self.order.run_id))
             raise TrueupError(
                 f"run {str(self.order.run_id)[:8]} cannot start: another runner just released it,"
                 " it has ended, or a cancel was requested",
@@ -172,9 +172,9 @@ class Runner:
     def begin(self) -> None:
         """Mark the run as running and reopen the batches that failed before."""
         self._set_status("running", finished=False)
-        self.rows("reopen_failed", **self.shared.hold)
+        self.rows("run__reopen_failed", **self.shared.hold)
         self._measure("before")
-        for _, workers in self.rows("control_state", run_id=self.order.run_id):
+        for _, workers in self.rows("run__control_state", run_id=self.order.run_id):
             self.shared.wanted = workers
         totals = self.totals()
         self.shared.total = totals["total_batches"]
@@ -198,7 +198,7 @@ class Runner:
                 status, notes = stopped.status, stopped.notes
                 self._set_status(status, False, notes)
             self.holds_lease = False  # even if the answer to the release is lost
-            self.rows("release", **self.shared.hold, status=status)
+            self.rows("run__release", **self.shared.hold, status=status)
         finally:
             self.session.close()
         return status, notes, digest
@@ -267,7 +267,7 @@ class Runner:
         dirty: list[Left] = []
         reopened = 0
         if may_reopen:
-            reopened += len(self.rows("reopen_failed", **self.shared.hold))
+            reopened += len(self.rows("run__reopen_failed", **self.shared.hold))
         for place, scope in self._places():
             planned = []
             for value, rows, is_planned in self.scan("remaining", place, **scope):
@@ -336,17 +336,17 @@ class Runner:
         Waits for the transactions whose answer was lost, so that they are seen from here on.
         """
         if self.holds_lease:
-            worker.session.rows("await_batches", **self.shared.hold)
+            worker.session.rows("run__await_batches", **self.shared.hold)
             worker.renew(at_once=True)
 
     def _measure(self, when: str) -> None:
         """Store the server's counters, from which the report tells what the run cost."""
-        self.rows("flush_statistics")
-        self.rows("note_counters", **self.shared.hold, moment=when)
+        self.rows("run__flush_statistics")
+        self.rows("run__note_counters", **self.shared.hold, moment=when)
 
     def _places(self) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
         """Table and column of all that the run is about, with the parameters of their scans."""
-        for table, column, bound in self.rows("run_columns", run_id=self.order.run_id):
+        for table, column, bound in self.rows("run__columns", run_id=self.order.run_id):
             yield (
                 (table, column),
                 {
@@ -365,7 +365,7 @@ class Runner:
 
         def write() -> tuple[bool, str | None]:
             found = self.session.run(
-                "set_run_status",
+                "run__set_status",
                 **self.shared.hold,
                 status=status,
                 finished=finished,
@@ -373,7 +373,7 @@ class Runner:
                 notes=f"{status}: {notes}" if notes else None,
             ).fetchall()
             if found and status == "cancelled":  # in one transaction with the status
-                self.session.run("close_batches", run_id=self.order.run_id)
+                self.session.run("run__close_batches", run_id=self.order.run_id)
             digest = None
             # after the status: set_run_status waits for transactions that a dead runner left open
             if found and finished:

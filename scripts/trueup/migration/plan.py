@@ -71,7 +71,7 @@ class Pace:
 class Plan:
     """A plan, for people.
 
-    options: as the ledger has them; facts: plan__table by column
+    options: as the ledger has them; facts: tables__of_plan by column
     columns: documents of plan__column, with vocabulary and tenant_label, stripes (batches per
              range), why (the reason for their number), hashed, and examples (rows that will change)
     batches_to_try: rows of rehearsal__batches
@@ -186,15 +186,15 @@ def make(
     facts = {(entry["table"], entry["column"]): tables.facts(settings, connected, found, entry)
              for entry in managed}  # fmt: skip
     findings += runner.read(connected, [
-        runner.Step("earlier runs", "table", found["plan__unfinished_runs"], (),
+        runner.Step("earlier runs", "table", found["tables__unfinished_runs"], (),
                     {"table_name": table, "column_name": column}, speaks=False)
         for table, column in facts
     ])  # fmt: skip
     connected.rollback()
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
-    found["begin_reading"].run(connected)
+    found["run__begin_reading"].run(connected)
     versions = _versions(
-        connected, found["vocabulary_versions"], {entry["vocabulary"] for entry in managed}
+        connected, found["run__vocabulary_versions"], {entry["vocabulary"] for entry in managed}
     )
     tenants = [None if tenant == runs.NO_TENANT else tenant for tenant in scope.tenants]
     options: dict[str, Any] = {
@@ -221,7 +221,7 @@ def make(
             findings += _proposed_index(settings, connected, found, column)
         store_control(connected, found, run_id, place, pace, range_end)
     # a tenant without a counted row is probably misspelt
-    for (unknown,) in found["unknown_tenants"].run(connected, run_id=run_id, tenants=tenants):
+    for (unknown,) in found["run__unknown_tenants"].run(connected, run_id=run_id, tenants=tenants):
         raise TrueupError(
             f"--tenant {unknown}: the tables in scope have no such row",
             "Write tenants as in their column; none means the rows of no tenant.",
@@ -261,7 +261,7 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
     Also if the stored decisions were edited.
     """
     own = runs.statements(run)
-    if own["plan_digest"].run(connected, run_id=run.run_id).fetchall() != [(run.plan_sha256,)]:
+    if own["run__plan_digest"].run(connected, run_id=run.run_id).fetchall() != [(run.plan_sha256,)]:
         raise TrueupError(
             f"the decisions of run {run.short_id} differ from its plan",
             "The ledger was edited. Cancel this run with `trueup cancel`, then make a new plan.",
@@ -453,7 +453,7 @@ def store_run(
     """
     run_id = uuid.uuid4()
     stored = runs.stored(own)
-    found["store_run"].run(
+    found["run__store"].run(
         connected,
         run_id=run_id,
         kind=kind,
@@ -483,7 +483,7 @@ def store_control(
 
     range_end: the frozen bound, the last key of the table as texts; None for an empty table
     """
-    found["store_control"].run(
+    found["run__store_control"].run(
         connected, run_id=run_id, table_name=place[0], column_name=place[1], range_end=range_end,
         target_ms=pace.target_ms, sleep_ms=pace.sleep_ms, workers=pace.workers,
     )  # fmt: skip
@@ -497,7 +497,7 @@ def seal(
 ) -> str:
     """Complete a stored run: its findings, and the SHA-256 of its decisions."""
     listed = Jsonb([dataclasses.asdict(each) for each in findings])
-    return str(found["seal_run"].run(connected, run_id=run_id, findings=listed).fetchall()[0][0])
+    return str(found["run__seal"].run(connected, run_id=run_id, findings=listed).fetchall()[0][0])
 
 
 def _git_commit(project: Path) -> str | None:

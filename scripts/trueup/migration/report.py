@@ -48,7 +48,7 @@ def make(
     connected.rollback()
     connected.read_only = True
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
-    found["begin_reading"].run(connected)
+    found["run__begin_reading"].run(connected)
     target = _find(connected, found, schema, wanted)
     one = {"run_id": target.run_id}
     (more,) = records.rows(connected, found["report__run"], **one)

@@ -155,7 +155,7 @@ def make(
         made = Rollback(reverted, columns, run_id)
         if not keep or not made.rows:
             return Rollback(reverted, columns)
-        for table, column, range_end in found["run_columns"].run(connected, run_id=run_id):
+        for table, column, range_end in found["run__columns"].run(connected, run_id=run_id):
             for name in runs.named(found, record, "baselines", (table, column)):
                 found[name].run(connected, run_id=run_id, tenants=options["tenants"],
                                 range_end=range_end)  # fmt: skip

@@ -63,7 +63,7 @@ def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -
     if not run.record["statements"]["skip_to"]:
         raise TrueupError(f"--resume-from: a {run.record['words']['noun']} cannot skip keys")
     own = runs.statements(run)
-    found = own["run_columns"].run(connected, run_id=run.run_id).fetchall()
+    found = own["run__columns"].run(connected, run_id=run.run_id).fetchall()
     names = list(dict.fromkeys(name for name, _, _ in found))
     if table is None and len(names) == 1:
         table = names[0]
@@ -94,7 +94,9 @@ def skip_to(connected: Connection, run: runs.Run, table: str | None, key: str) -
 
 def totals(connected: Connection, run: runs.Run) -> dict[str, int]:
     """Counts of batches and rows so far, as the statement batch_totals names them."""
-    return engine.counts(runs.statements(run)["batch_totals"].run(connected, run_id=run.run_id))
+    return engine.counts(
+        runs.statements(run)["run__batch_totals"].run(connected, run_id=run.run_id)
+    )
 
 
 def set_pace(
@@ -119,8 +121,8 @@ def set_pace(
         raise TrueupError(f"--hash-others needs a migration; a {noun} compares nothing")
     runs.lock(connected, schema, run, statuses)
     own = runs.statements(run)
-    engine.raise_if_held(own["other_runners"].run(connected, run_id=run.run_id).fetchall())
-    pace = own["set_pace"].run(connected, run_id=run.run_id, sleep_ms=sleep_ms,
+    engine.raise_if_held(own["run__other_runners"].run(connected, run_id=run.run_id).fetchall())
+    pace = own["run__set_pace"].run(connected, run_id=run.run_id, sleep_ms=sleep_ms,
                                target_ms=target_ms, workers=workers)  # fmt: skip
     if any(is_to_be_cancelled for (is_to_be_cancelled,) in pace):
         raise TrueupError(
@@ -130,7 +132,7 @@ def set_pace(
     asked = {"max_quarantined": max_quarantined, "compare_others": compare_others or None}
     changed = {name: value for name, value in asked.items() if value is not None}
     run.options.update(changed)
-    own["note_options"].run(connected, run_id=run.run_id, options=Jsonb(changed))
+    own["run__note_options"].run(connected, run_id=run.run_id, options=Jsonb(changed))
 
 
 def close(
@@ -153,10 +155,10 @@ def close(
         own = statements.statements(settings)
     one: dict[str, Any] = {"run_id": run.run_id}
     if status == "cancelled":
-        own["close_batches"].run(connected, **one)
-    own["release"].run(connected, **one, lease_token=None, status=status)
+        own["run__close_batches"].run(connected, **one)
+    own["run__release"].run(connected, **one, lease_token=None, status=status)
     finished = status in runs.FINISHED
-    own["set_run_status"].run(connected, **one, lease_token=None, status=status, finished=finished,
+    own["run__set_status"].run(connected, **one, lease_token=None, status=status, finished=finished,
                               statuses=list(statuses), notes=None)  # fmt: skip
     if finished:
         begin_scan(own, connected)
@@ -233,7 +235,7 @@ class Place(NamedTuple):
 
 def columns(connected: Connection, run: runs.Run) -> list[Place]:
     """The columns of a run, in the order in which they are worked on."""
-    found = runs.statements(run)["run_places"].run(connected, run_id=run.run_id)
+    found = runs.statements(run)["run__places"].run(connected, run_id=run.run_id)
     return [Place(*row) for row in found]
 
 

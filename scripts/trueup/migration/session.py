@@ -181,7 +181,7 @@ class Session:
     def begin(self, statements: int) -> None:
         """Set the timeouts; first in the transaction of a batch, of so many statements."""
         self.run(
-            "begin_batch",
+            "run__begin_batch",
             lock_timeout=f"{self.lock_timeout}ms",
             statement_timeout=f"{self.statement_timeout}ms",
             transaction_timeout=f"{self.statement_timeout * statements}ms",
@@ -256,11 +256,11 @@ def begin_scan(
     begins: further statements that begin it, see the macro run_kind
     joins:  the table is joined with the ledger
     """
-    statements["begin_batch"].run(
+    statements["run__begin_batch"].run(
         connected, lock_timeout="0", statement_timeout="0", transaction_timeout="0"
     )
     if joins:
-        statements["begin_reading"].run(connected)
+        statements["run__begin_reading"].run(connected)
     for name in begins:
         statements[name].run(connected)
 

@@ -78,7 +78,7 @@ def column(
 ) -> list[Finding]:
     """What concerns one entry of managed_columns or managed_documents, and its table.
 
-    values: writes, is_document, is_built of the statement table__findings
+    values: writes, is_document, is_built of the statement tables__findings
     """
     key: Mapping[str, str] = entry["key"]
     names = [entry["column"], *key, entry.get("tenant"), entry.get("updated_at")]
@@ -91,15 +91,15 @@ def column(
         **values,
     }
     what = f"{entry['table']}.{entry['column']}"
-    step = runner.Step(what, "table", named.get("table__findings"), (), asked)
+    step = runner.Step(what, "table", named.get("tables__findings"), (), asked)
     return runner.read(connected, [step])
 
 
 def facts(settings: Settings, connected: Connection, named: Named, entry: Entry) -> dict[str, Any]:
-    """The row of plan__table: what a plan needs to know of a column that can be changed."""
+    """The row of tables__of_plan: what a plan needs to know of a column that can be changed."""
     left_out = [entry.get("updated_at"), *(entry.get("kept_by_triggers") or [])]
     (row,) = records.rows(
-        connected, named["plan__table"], **_place(settings, entry),
+        connected, named["tables__of_plan"], **_place(settings, entry),
         tenant_name=entry.get("tenant"), left_out=[name for name in left_out if name],
     )  # fmt: skip
     return row

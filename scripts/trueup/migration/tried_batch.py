@@ -66,7 +66,7 @@ class Trial:
         options: Mapping[str, Any],
         lock_timeout_ms: int,
     ) -> None:
-        """batch: a row of rehearsal__batches; facts: the row of plan__table; options: of the run.
+        """batch: a row of rehearsal__batches; facts: that of tables__of_plan; options: of the run.
 
         found: the statements of the project
         """
@@ -171,7 +171,7 @@ class Trial:
         try:
             with self.connected.pipeline():
                 self.call(
-                    "begin_batch",
+                    "run__begin_batch",
                     lock_timeout=f"{min(self.lock_timeout_ms, limit)}ms",
                     statement_timeout=f"{limit}ms",
                     transaction_timeout=f"{limit * 3}ms",
@@ -181,7 +181,9 @@ class Trial:
                 changed = change._replace(sql=explained).run(
                     self.connected, **{name: given[name] for name in change.parameters}
                 )
-                finished = self.call("finish_piece", **values, is_last=True, error_message=None)
+                finished = self.call(
+                    "run__finish_piece", **values, is_last=True, error_message=None
+                )
                 self.connected.execute("set constraints all immediate")
                 rows = self.call(self.own("rehearsal_rows_again"), row_keys=list(before))
                 written = self.call("rehearsal__writes")

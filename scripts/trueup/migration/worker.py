@@ -164,7 +164,9 @@ class Worker:
                 return
             self.shared.renewed = time.monotonic()  # so that other workers do not renew it, too
         lease_seconds = self.order.lease_seconds
-        if not self.session.rows("renew_lease", **self.shared.hold, lease_seconds=lease_seconds):
+        if not self.session.rows(
+            "run__renew_lease", **self.shared.hold, lease_seconds=lease_seconds
+        ):
             raise LeaseLost
 
     @contextmanager
@@ -181,7 +183,7 @@ class Worker:
             while not is_over.wait(max(lease_seconds / 3, 0.1)):
                 # a lease that cannot be renewed is noticed at the next renewal
                 with suppress(psycopg.Error, TrueupError), self.session.connect() as connection:
-                    self.order.statements["renew_lease"].run(
+                    self.order.statements["run__renew_lease"].run(
                         connection, **self.shared.hold, lease_seconds=lease_seconds
                     )
 
@@ -299,7 +301,7 @@ class Worker:
                 self.session.run(name, lease_token=self.shared.token, **values) for name in names
             ]
             finished = self.session.run(
-                "finish_piece",
+                "run__finish_piece",
                 batch_id=batch.batch_id,
                 lease_token=self.shared.token,
                 is_last=is_last,
@@ -318,7 +320,7 @@ class Worker:
             if held
             else None
         )
-        rows = self.session.rows("finish_piece", batch_id=batch.batch_id, is_last=True,
+        rows = self.session.rows("run__finish_piece", batch_id=batch.batch_id, is_last=True,
                                  lease_token=self.shared.token, error_message=message)  # fmt: skip
         if rows:
             return State(*rows[0])
@@ -385,7 +387,7 @@ class Worker:
             )
 
     def _fail(self, batch: Batch, error: psycopg.Error) -> None:
-        self.session.rows("finish_piece", batch_id=batch.batch_id, is_last=True,
+        self.session.rows("run__finish_piece", batch_id=batch.batch_id, is_last=True,
                           lease_token=self.shared.token,
                           error_message=first_line(error))  # fmt: skip
         self.report(
@@ -418,9 +420,11 @@ class Worker:
         shown: str | None = None
         while brakes and (reason := brakes.reason()) and not self.shared.halt.is_set():
             if reason != shown:
-                self.session.rows("note_brake", **self.shared.hold, brake=reason)
+                self.session.rows("run__note_brake", **self.shared.hold, brake=reason)
                 shown = reason
-            for requested, wanted in self.session.rows("control_state", run_id=self.order.run_id):
+            for requested, wanted in self.session.rows(
+                "run__control_state", run_id=self.order.run_id
+            ):
                 self._obey(requested)
                 self.shared.wanted = wanted
             if self.stop.requested:
@@ -428,7 +432,7 @@ class Worker:
             time.sleep(BRAKE_SECONDS)
             self.renew()
         if shown:
-            self.session.rows("note_brake", **self.shared.hold, brake=None)
+            self.session.rows("run__note_brake", **self.shared.hold, brake=None)
 
     def _adapt(self, seconds: float, target_ms: int) -> None:
         """Use more pieces if a batch takes twice the wanted time, fewer if it takes half of it.
@@ -466,7 +470,7 @@ class Worker:
     def totals(self) -> dict[str, int]:
         """Counts of batches and rows of the run so far, as `batch_totals` names them."""
         return self.session.again(
-            lambda: counts(self.session.run("batch_totals", run_id=self.order.run_id))
+            lambda: counts(self.session.run("run__batch_totals", run_id=self.order.run_id))
         )
 
     def _claim(self) -> list[Batch]:
@@ -488,7 +492,7 @@ class Worker:
 
     def _note_progress(self, last: Batch) -> None:
         self.session.rows(
-            "note_progress",
+            "run__note_progress",
             **self.shared.hold,
             table_name=last.table_name,
             column_name=last.column_name,
@@ -498,7 +502,7 @@ class Worker:
     def _is_finished(self, batch: Batch) -> bool:
         """Whether the transaction whose answer was lost ended the batch."""
         for status, is_ours in self.session.rows(
-            "batch_state", batch_id=batch.batch_id, lease_token=self.shared.token
+            "run__batch_state", batch_id=batch.batch_id, lease_token=self.shared.token
         ):
             return status in ("completed", "failed") and bool(is_ours)
         return False

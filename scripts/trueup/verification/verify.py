@@ -93,7 +93,7 @@ def run(
     ledger.check(connected, schema, settings)
     found = statements.statements(settings)
     runner.begin(connected)
-    found["begin_reading"].run(connected)
+    found["run__begin_reading"].run(connected)
     started = time.monotonic()
     # one that was cancelled may have changed rows: if it is named, it is looked at
     statuses = (*runs.UNFINISHED, *(runs.FINISHED if wanted else ("completed",)))

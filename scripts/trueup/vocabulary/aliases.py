@@ -117,7 +117,7 @@ def _check_free(settings: Settings, vocabulary: config.Vocabulary, alias_text: s
         *((value, f"the canonical value {value}") for value in vocabulary.values),
         *((row["label"], f"the label of {value}") for value, row in vocabulary.values.items()),
     ]
-    statement = statements.statement(settings, "text_keys")
+    statement = statements.statement(settings, "vocabulary__text_keys")
     with connection.connect(settings, writes=False) as connected:
         texts = [alias_text, *(text for text, _ in decided)]
         keys = statement.run(connected, texts=texts, vocabulary=vocabulary.name).fetchall()

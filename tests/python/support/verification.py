@@ -135,6 +135,6 @@ def reading(app: App, run_id: Any = None) -> Iterator[Run]:
             " order by planned_at desc limit 1) from pg_current_xact_id()"
         ).fetchall()
         run = Run(app, str(run_id or newest), connected)
-        run.statements["begin_reading"].run(connected)
+        run.statements["run__begin_reading"].run(connected)
         yield run
         connected.rollback()

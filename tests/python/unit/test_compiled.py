@@ -73,12 +73,18 @@ def test_wrong_parameters(
 
 
 def test_every_analysis_is_a_named_statement(compiled: Path) -> None:
-    """The parameters of the header are $1, $2, ... of the text, each of them used."""
+    """The parameters of the header are $1, $2, ... of the text, each of them used.
+
+    A name begins with a file of analyses/, or ends with the table and the column it is about.
+    """
     seen: dict[str, str] = {}
-    for path in (compiled / "first" / "analyses").rglob("*.sql"):
+    paths = list((compiled / "first" / "analyses").rglob("*.sql"))
+    places = {"run_kind", *(path.stem for path in paths)}
+    for path in paths:
         for name, statement in named.read(path).items():
             assert name not in seen, f"{name} is in {path.name} and {seen[name]}"
             seen[name] = path.name
+            assert name.split("__")[0] in places or name.count("__") > 1, name
             used = {n for n in range(1, 100) if f"${n}" in statement.sql}
             assert used == set(range(1, len(statement.parameters) + 1)), name
         assert path.name in seen.values(), f"{path.name} has no named statement"

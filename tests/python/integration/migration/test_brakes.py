@@ -179,12 +179,12 @@ def knob(lab: Lab) -> Iterator[tuple[Any, Lab]]:
         connection.execute("create table knob (value double precision, state text, detail text)")
         connection.execute("insert into knob values (0, 'seen', 'turned')")
         connection.execute(f"grant select on knob to {server.ROLE}")
-        turned = Statement("brake_slot_bytes", (), "select value, state, detail from knob")
+        turned = Statement("brakes__slot_bytes", (), "select value, state, detail from knob")
         yield (
             lambda number, state="seen": connection.execute(
                 "update knob set value = %s, state = %s", [number, state]
             ),
-            dataclasses.replace(lab, statements={**lab.statements, "brake_slot_bytes": turned}),
+            dataclasses.replace(lab, statements={**lab.statements, "brakes__slot_bytes": turned}),
         )
         connection.execute("drop table knob")
 
@@ -249,8 +249,8 @@ def test_blind_waits_unless_that_is_allowed(knob: tuple[Any, Lab]) -> None:
 
 
 def test_a_statement_that_fails_is_blind_and_the_others_are_not(lab: Lab) -> None:
-    failing = Statement("brake_slot_bytes", (), "select 1 / 0")
-    with lab.watching(statements={**lab.statements, "brake_slot_bytes": failing}) as watched:
+    failing = Statement("brakes__slot_bytes", (), "select 1 / 0")
+    with lab.watching(statements={**lab.statements, "brakes__slot_bytes": failing}) as watched:
         with pytest.raises(TrueupError, match="slot_bytes: division by zero"):
             watched.check()
         found = {each.name: each.sample for each in watched.readings()}
@@ -605,8 +605,8 @@ def test_a_server_that_does_not_answer(lab: Lab, monkeypatch: pytest.MonkeyPatch
 
 def test_a_stuck_statement_counts_as_blind(lab: Lab) -> None:
     """No statement may take longer than its timeout, whatever it waits for."""
-    stuck = Statement("brake_slot_bytes", (), "select pg_sleep(60)")
-    found = {**lab.statements, "brake_slot_bytes": stuck}
+    stuck = Statement("brakes__slot_bytes", (), "select pg_sleep(60)")
+    found = {**lab.statements, "brakes__slot_bytes": stuck}
     with lab.watching(statements=found, slot_bytes=Mark(1, 0), blocked_ms=Mark(1, 0)) as watched:
         with pytest.raises(TrueupError, match=r"slot_bytes: .*statement timeout"):
             watched.check()

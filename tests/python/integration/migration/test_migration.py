@@ -432,8 +432,8 @@ def test_of_two_runs_on_one_column_one_starts(built: App) -> None:
             said.append(error.message)
 
     with migration.connect(built) as holder:
-        mine.statements["lock_columns"].run(holder, run_id=mine.run_id)
-        taken = mine.statements["take_lease"].run(
+        mine.statements["run__lock_columns"].run(holder, run_id=mine.run_id)
+        taken = mine.statements["run__take_lease"].run(
             holder, run_id=mine.run_id, lease_token=uuid.uuid4(), lease_owner="the first",
             lease_seconds=60, statuses=list(mine.statuses),
         )  # fmt: skip
@@ -461,7 +461,7 @@ def test_a_run_that_has_ended_meanwhile_is_not_put_aside(built: App) -> None:
                     runs.request(connected, schema, run, status, statuses)
                 with pytest.raises(TrueupError, match=f"is {end} now"):
                     job.close(built.settings, connected, run, status, statuses)
-                refused = runs.statements(run)["set_run_status"].run(
+                refused = runs.statements(run)["run__set_status"].run(
                     connected, run_id=run.run_id, lease_token=None, status=status, finished=False,
                     statuses=list(statuses), notes=None,
                 )  # fmt: skip
@@ -591,7 +591,7 @@ def test_dirty_batches_are_found_in_one_walk(built: App) -> None:
     }  # fmt: skip
     dirty = built.query(f"select batch_id from {batches} where rows_planned > 0 order by batch_id")
     with migration.connect(built) as connected:
-        found["begin_reading"].run(connected)
+        found["run__begin_reading"].run(connected)
         tree = migration.explained(connected, statement, values)
         assert migration.rows_read(tree, "portfoliocompanies") <= 2 * 3000, tree
         again = connected.execute(
@@ -683,11 +683,11 @@ def test_an_index_of_what_is_dirty_is_read_whatever_the_keys(built: App) -> None
 def test_statements_are_compiled_anew_by_content_not_by_time(
     built: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = statements.statements(built.settings)["begin_batch"].sql
+    before = statements.statements(built.settings)["run__begin_batch"].sql
     path = built.project / "analyses/migration/run.sql"
     path.write_text(path.read_text().replace("First in every transaction", "The very first"))
     os.utime(path, (0, 0))  # as a copy or a checkout may leave it
-    after = statements.statements(built.settings)["begin_batch"].sql
+    after = statements.statements(built.settings)["run__begin_batch"].sql
     assert before != after and "The very first" in after
     digest = statements.digest(built.settings)
     profile = built.project / statements.PROFILE
@@ -699,7 +699,7 @@ def test_statements_are_compiled_anew_by_content_not_by_time(
 
     profile.write_text(profile.read_text().replace("schema: other", "schema: trueup"))
     monkeypatch.setattr(dbt, "run", compile_anew)
-    assert statements.statements(built.settings)["begin_batch"].sql == after
+    assert statements.statements(built.settings)["run__begin_batch"].sql == after
     (made,) = (built.settings.state / statements.TARGET).rglob("compiled/**/run.sql")
     made.write_text(made.read_text().replace("The very first", "Somebody's"))
     with pytest.raises(TrueupError, match="compiled anew"):

@@ -482,10 +482,10 @@ def test_a_sound_server(place: Place) -> None:
 
 def test_what_cannot_be_read_is_an_error_that_forbids_a_run(place: Place) -> None:
     place.do(TABLE)
-    broken = place.named["table__findings"]._replace(sql="select 1 / 0", parameters=())
+    broken = place.named["tables__findings"]._replace(sql="select 1 / 0", parameters=())
     with place.connection.transaction():
         assert place.judge()  # also in the transaction of a caller, which goes on
-        named = {**place.named, "table__findings": broken}
+        named = {**place.named, "tables__findings": broken}
         values = {"writes": True, "is_document": False, "is_built": True}
         for known, reason in ((named, "division by zero"), ({}, "no statement")):
             (found,) = tables.column(place.settings, place.connection, known, ENTRY, **values)

@@ -175,7 +175,7 @@ def test_a_run_that_is_gone_on_with_after_its_end(built: App) -> None:
     migration.apply(built, made, report, stop)
     built.query(f"update {LEDGER}.migration_runs set status = 'completed_with_failures'")
     with migration.connect(built) as connected:
-        own = statements.statements(built.settings)["note_audit_digest"]
+        own = statements.statements(built.settings)["run__note_audit_digest"]
         digests = [own.run(connected, run_id=made.run_id).fetchall() for _ in range(2)]
     assert digests[0] == digests[1]  # twice is as good as once
     first = recorded(built, made.run_id)
@@ -197,7 +197,7 @@ def test_who_interrupts_the_digest_interrupts_the_run(
     stop = engine.Stop()
 
     def cancelled(self: Any, statement: str, **values: Any) -> Any:
-        if statement == "note_audit_digest":
+        if statement == "run__note_audit_digest":
             stop.requested = True
             self.connection.execute("set local statement_timeout = 1")
             self.connection.execute("select pg_sleep(5)")
@@ -235,16 +235,16 @@ def test_scans_of_a_run_take_as_long_as_they_take(
                 " when (old.fund_id is null) execute function skip()")  # fmt: skip
     outcome = migration.apply(built, made)
     assert outcome.missed and outcome.audit_digest
-    for name in ("remaining_values", "reopen_batches", "missed_rows", "note_audit_digest"):
+    for name in ("remaining_values", "reopen_batches", "missed_rows", "run__note_audit_digest"):
         assert seen.pop(name) == "0", name
-    assert seen["claim_range"] == "9s" and seen["apply_batch"] not in ("0", "9s")
+    assert seen["run__claim_range"] == "9s" and seen["apply_batch"] not in ("0", "9s")
     # who cancels a run that nobody works on reads its audit, too
     made = migration.make_plan(built, SCOPE)
     schema = ledger.schema(built.settings)
     with migration.connect(built) as connected:
         planned = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
         job.close(built.settings, connected, planned, "cancelled")
-    assert seen["note_audit_digest"] == "0"
+    assert seen["run__note_audit_digest"] == "0"
 
 
 # ---------------------------------------------------------------------------------- changed rows
