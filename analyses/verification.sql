@@ -5,6 +5,34 @@
 {%- set parameters =
     'run_id, tenants, table_names,\n--     is_quiesced, epsilon, sample_size, seed, most' %}
 
+-- name: verification__about(run_id)
+-- When a verification reads, where, and which run it is about.
+select
+    now() as taken_at,
+    jsonb_build_object(
+        'version', split_part(current_setting('server_version'), ' ', 1),
+        'database', current_database(),
+        'role', current_user,
+        'in_recovery', pg_is_in_recovery()
+    ) as server,
+    jsonb_build_object(
+        'run_id', runs.run_id,
+        'short_id', left(cast(runs.run_id as text), 8),
+        'kind', runs.kind,
+        'status', runs.status,
+        'operator', runs.operator,
+        'environment', runs.environment,
+        'planned_at', to_char(runs.planned_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+        'started_at', to_char(runs.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+        'finished_at', to_char(runs.finished_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+        'plan_sha256', runs.plan_sha256,
+        'sql_sha256', runs.sql_sha256,
+        'audit_digest', runs.audit_digest,
+        'git_commit', runs.git_commit
+    ) as run
+from {{ ref('migration_runs') }} as runs
+where runs.run_id = $1;
+
 -- name: verification__places(run_id)
 -- All columns of the run in the ledger, even if they are no longer managed. A column without its
 -- row in stage_migration_control cannot be verified, which must be reported.

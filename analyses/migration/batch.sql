@@ -1,28 +1,189 @@
--- Named statements of `trueup apply`: one set per managed column. apply_batch is the only statement
--- that changes rows of the application. They are stored in the plan and run without any change.
+-- Named statements of `trueup apply`: one set per managed column. keys_to_change lists the rows of a
+-- range, apply_batch is the only statement that changes rows of the application. They are stored in
+-- the plan and run without any change.
 {%- for entry in managed_columns() %}
 {%- set table_text = literal(entry.table) %}
 {%- set column_text = literal(entry.column) %}
 {%- set key = numbered_key(entry.key) %}
+{%- set key_names = key.keys() | join(', ') %}
 {%- set resume_from = key_columns(key, 'resume_key') %}
+{%- set raw_value = binary_text('application.' ~ quoted(entry.column)) %}
+{%- set of_tenants = ['tenants', 'by_tenant', 'fund_id'] if entry.tenant else [] %}
 
-{%- set of_key = (['by_tenant', 'fund_id'] if entry.tenant else [])
-    + (['hashed', 'dense'] if is_integer_key(entry.key) else []) %}
+{%- set parameters = ['stripe_batches', 'range_start', 'range_end', 'stripes', 'values_before',
+    'map_ids', 'canonical_values']
+    + (['hashed'] if is_integer_key(entry.key) else [])
+    + (['tenants'] if entry.tenant else []) %}
+{%- set numbers = parameter_numbers(parameters) %}
+
+-- name: {{ statement_name('keys_to_change', entry) }}(stripe_batches, range_start, range_end,
+--     stripes, values_before, map_ids, canonical_values
+{{- ', hashed' if is_integer_key(entry.key) }}{{ ', tenants' if entry.tenant }})
+-- The keys of the rows of a range that have a planned value, for each of its open batches, with the
+-- numbers of their mappings. Read once, without a lock; rows that get such a value later are left to
+-- the next pass. stripe_batches: the batches by stripe, NULL if one is not open.
+with value_map as (
+    select
+        mappings.value_before,
+        mappings.map_id
+    from
+        unnest(cast($5 as text[]), cast($6 as smallint[])) as mappings (value_before, map_id)
+),
+
+dirty_rows as (
+    select
+        {{ numbered_columns(entry.key, 'application') }},
+        value_map.map_id,
+        (cast($1 as bigint[]))[
+            cast(
+                {{ stripe_of(entry.key, 'application', '$4', numbers.get('hashed'))
+                    | indent(16) }} as integer
+            ) + 1
+        ] as batch_id
+    from {{ application_table(entry) }} as application
+    inner join value_map
+        on {{ raw_value }} = value_map.value_before
+    where
+        {{ key_in_range(entry.key, 'application', '$2', '$3') | indent(8) }}
+        -- with these values the planner can use an index of what is not canonical
+        and (
+            cast($7 as text[]) is null
+            or {{ raw_value }} <> all(cast($7 as text[]))
+        )
+        {%- if entry.tenant %}
+        and {{ in_scope(entry.tenant, 'application', numbers.tenants) | indent(8) }}
+        {%- endif %}
+)
+
+select
+    dirty_rows.batch_id,
+    {{ key_lists(key, 'dirty_rows') | indent(4) }},
+    array_agg(dirty_rows.map_id) as key_map_ids
+from dirty_rows
+where dirty_rows.batch_id is not null
+group by dirty_rows.batch_id;
+{%- set last_key = key_values(entry.key, 'chosen_batches.range_end') %}
+{%- set own_key = key_columns(entry.key, 'application') %}
+{%- if entry.key | length > 1 %}
+    {%- set last_key = 'row(' ~ last_key ~ ')' %}
+    {%- set own_key = 'row(' ~ own_key ~ ')' %}
+{%- endif %}
+
+-- name: {{ statement_name('keys_by_tenant', entry) }}(run_id, first_batch_id, most_rows,
+--     values_before, map_ids)
+-- The same for batches that are cut by tenant: one pass over the table lists the rows of several
+-- tenants, beginning with a batch, up to so many planned rows. Batches without rows are listed, too.
+with value_map as (
+    select
+        mappings.value_before,
+        mappings.map_id
+    from
+        unnest(cast($4 as text[]), cast($5 as smallint[])) as mappings (value_before, map_id)
+),
+
+ordered_batches as (
+    select
+        batches.batch_id,
+        batches.fund_id,
+        batches.range_start,
+        batches.range_end,
+        sum(batches.rows_planned) over (order by batches.batch_id)
+        - batches.rows_planned as rows_before
+    from {{ ref('stage_migration_batches') }} as batches
+    where
+        batches.run_id = $1
+        and batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+        and batches.batch_id >= cast($2 as bigint)
+),
+
+chosen_batches as {{ computed_once() }} (
+    select ordered_batches.*
+    from ordered_batches
+    where ordered_batches.rows_before < cast($3 as bigint)
+),
+
+tenants as {{ computed_once() }} (
+    select
+        chosen_batches.fund_id,
+        min(chosen_batches.batch_id) as first_batch_id,
+        array_agg({{ last_key }} order by chosen_batches.batch_id) as range_ends,
+        array_agg(chosen_batches.batch_id order by chosen_batches.batch_id) as batch_ids
+    from chosen_batches
+    group by chosen_batches.fund_id
+),
+
+-- place: how many batches of the tenant end at or before the key
+placed_rows as (
+    select
+        {{ numbered_columns(entry.key, 'application') }},
+        {{ own_key }} as own_key,
+        value_map.map_id,
+        tenants.batch_ids,
+        tenants.range_ends,
+        width_bucket({{ own_key }}, tenants.range_ends) as place
+    from {{ application_table(entry) }} as application
+    inner join value_map
+        on {{ raw_value }} = value_map.value_before
+    inner join tenants
+        on
+            coalesce({{ tenant_text('application', entry.tenant) }}, '')
+            = coalesce(tenants.fund_id, '')
+    inner join chosen_batches
+        on tenants.first_batch_id = chosen_batches.batch_id
+    where
+        ({{ tenant_text('application', entry.tenant) }} is null) = (tenants.fund_id is null)
+        and (
+            chosen_batches.range_start is null
+            or ({{ key_columns(entry.key, 'application') }})
+            > ({{ key_values(entry.key, 'chosen_batches.range_start') }})
+        )
+),
+
+dirty_rows as (
+    select
+        placed_rows.*,
+        case
+            when placed_rows.range_ends[placed_rows.place] = placed_rows.own_key
+                then placed_rows.batch_ids[placed_rows.place]
+            else placed_rows.batch_ids[placed_rows.place + 1]
+        end as batch_id
+    from placed_rows
+),
+
+listed_rows as (
+    select
+        dirty_rows.batch_id,
+        {{ key_lists(key, 'dirty_rows') | indent(8) }},
+        array_agg(dirty_rows.map_id) as key_map_ids
+    from dirty_rows
+    group by dirty_rows.batch_id
+)
+
+select
+    chosen_batches.batch_id,
+    coalesce(listed_rows.key_total, 0) as key_total,
+    {%- for name in key %}
+    listed_rows.{{ name }},
+    {%- endfor %}
+    listed_rows.key_map_ids
+from chosen_batches
+left join listed_rows
+    on chosen_batches.batch_id = listed_rows.batch_id;
 
 {%- for purpose in ['apply_batch', 'apply_batch_comparing'] %}
 {%- set compares = purpose == 'apply_batch_comparing' %}
 {%- set planned = 'older_rows' if compares else 'value_map' %}
-{%- set parameters = ['batch_id', 'lease_token', 'range_start', 'range_end', 'stripe', 'stripes',
-    'tenants', 'values_before', 'values_after', 'map_ids', 'canonical_values'] + of_key %}
-{%- set numbers = parameter_numbers(parameters) %}
-{%- set raw_value = binary_text('application.' ~ quoted(entry.column)) %}
+{%- set numbers = parameter_numbers(
+    ['batch_id', 'lease_token', 'first_place', 'last_place', 'values_before', 'values_after',
+    'map_ids', 'is_partitioned', 'range_start', 'range_end'] + key.keys() | list + of_tenants
+) %}
 
--- name: {{ statement_name(purpose, entry) }}(batch_id, lease_token,
---     range_start, range_end, stripe, stripes, tenants, values_before, values_after, map_ids,
---     canonical_values{{ ', by_tenant, fund_id' if entry.tenant -}}
-{{- ', hashed, dense' if is_integer_key(entry.key) }})
--- One batch, or a piece of one: the rows of one stripe of one key range whose value is in the plan.
--- Rows, audit entry and progress are one statement: all of them are written, or none.
+-- name: {{ statement_name(purpose, entry) }}(batch_id, lease_token, first_place, last_place,
+--     values_before, values_after, map_ids, is_partitioned, range_start, range_end,
+--     {{ (key.keys() | list + of_tenants) | join(', ') }})
+-- One batch, or a piece of one: rows of the list of keys, from one place to another, whose value is
+-- still in the plan. Rows and audit entry are one statement: both are written, or neither.
 {%- if compares %}
 -- Each row is joined to its own version from before the update, so that a change of any other
 -- column is seen; a row that is edited at the same time is left to the next pass. The plan inserts
@@ -36,17 +197,9 @@ value_map as (
         mappings.value_after,
         mappings.map_id
     from
-        unnest(cast($8 as text[]), cast($9 as text[]), cast($10 as smallint[]))
+        unnest(cast($5 as text[]), cast($6 as text[]), cast($7 as smallint[]))
             as mappings (value_before, value_after, map_id)
 ),
-{%- if is_integer_key(entry.key) %}
-
-chunks as (
-    -- If keys have no large gaps, the numbers of the stripe are looked up, 128 at a time. Otherwise
-    -- the whole range is read, and this CTE has one row that is not used.
-    {{ numbers_of_stripe(entry.key, numbers) | indent(4) }}
-),
-{%- endif %}
 {%- if compares %}
 
 older_rows as {{ computed_once() }} (
@@ -59,9 +212,8 @@ older_rows as {{ computed_once() }} (
         value_map.map_id
     from {{ application_table(entry) }} as application
     cross join value_map
-    {%- if is_integer_key(entry.key) %}
-    cross join chunks
-    {%- endif %}
+    cross join
+        {{ listed_rows(entry, numbers) | indent(8) }}
     where
         {{ planned_row(entry, numbers) | indent(8) }}
 ),
@@ -72,11 +224,16 @@ changed as (
     update {{ application_table(entry) }} as application
     set {{ quoted(entry.column) }} = {{ planned }}.value_after
     from
-        fence,
-        {{- '\n        chunks,' if is_integer_key(entry.key) and not compares }}
+        {%- if not compares %}
+        {{ listed_rows(entry, numbers) | indent(8) }},
+        {%- endif %}
         {{ planned }}
     where
-        {{ (same_version(entry) if compares else planned_row(entry, numbers)) | indent(8) }}
+        exists (
+            select 1 as found
+            from fence
+        )
+        and {{ (same_version(entry) if compares else planned_row(entry, numbers)) | indent(8) }}
     returning
         {{ key_text(entry.key, 'application') }} as row_key,
         {{ tenant_text('application', entry.tenant) }} as tenant,
@@ -90,42 +247,132 @@ changed as (
         {{ planned }}.map_id
 ),
 
-{{ recorded_changes(
-    'update', ref('stage_normalization_changes'), ref('stage_migration_batches'), compares
-) }};
+{{ recorded_changes('update', ref('stage_normalization_changes'), compares) }};
 {%- endfor %}
 
-{%- set parameters = ['range_start', 'range_end', 'stripe', 'stripes', 'tenants',
-    'values_before'] + of_key %}
-{%- set numbers = parameter_numbers(parameters) %}
-
--- name: {{ statement_name('keys_to_change', entry) }}(range_start, range_end, stripe, stripes,
---     tenants, values_before{{ ', by_tenant, fund_id' if entry.tenant -}}
-{{- ', hashed, dense' if is_integer_key(entry.key) }})
--- The keys of the rows that a batch, or a piece of one, would change, in order: where to cut it.
-{%- if is_integer_key(entry.key) %}
-with chunks as (
-    {{ numbers_of_stripe(entry.key, numbers) | indent(4) }}
+-- name: {{ statement_name('table_now', entry) }}()
+-- has_later_triggers: triggers of the application run after an update, and may write again what a
+-- batch has written.
+with tables as (
+    select cast({{ literal(application_table(entry)) }} as regclass) as relid
+    union
+    select tree.relid
+    from pg_partition_tree({{ literal(application_table(entry)) }}) as tree
 )
-{% endif %}
-select {{ key_texts(entry.key, 'application') }} as key_texts
-from
-    {{ 'chunks,\n    ' if is_integer_key(entry.key) -}}
-    {{ application_table(entry) }} as application
-where
-    {{ in_batch(entry, numbers) | indent(4) }}
-    and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($6 as text[]))
-order by {{ key_columns(entry.key, 'application') }};
 
--- name: {{ statement_name('quarantine', entry) }}(batch_id, lease_token, range_end, sqlstate,
---     error_message)
+select
+    exists (
+        select 1 as found
+        from tables
+        inner join pg_catalog.pg_trigger
+            on tables.relid = pg_trigger.tgrelid
+        where
+            not pg_trigger.tgisinternal
+            and pg_trigger.tgenabled <> 'D'
+            and pg_trigger.tgtype & 18 = 16
+    ) as has_later_triggers,
+    (select count(*) > 1 from tables) as is_partitioned;
+
+-- name: {{ statement_name('confirm_piece', entry) }}(batch_id, values_after, map_ids)
+-- If the table has such triggers, after apply_batch or revert_batch in the same transaction: reads
+-- the changed rows again. A row that holds another value is an error, which undoes the change. If
+-- other columns are compared, a row that was written again counts as changed in other columns.
+with own_entries as {{ computed_once() }} (
+    select
+        changes.run_id,
+        changes.batch_id,
+        changes.row_keys,
+        changes.map_ids,
+        changes.others_changed is not null as compares,
+        changes.xmin as written_by,
+        changes.cmin as written_at
+    from {{ ref('stage_normalization_changes') }} as changes
+    where
+        changes.batch_id = $1
+        and changes.xmin = cast(pg_current_xact_id_if_assigned() as xid)
+),
+
+changed_rows as (
+    select
+        {{ key_from_text(entry.key, 'audited.row_key', numbered=true) }},
+        audited.row_key,
+        audited.map_id,
+        own_entries.run_id,
+        own_entries.batch_id,
+        own_entries.compares,
+        own_entries.written_by,
+        own_entries.written_at
+    from own_entries
+    cross join unnest(own_entries.row_keys, own_entries.map_ids) as audited (row_key, map_id)
+),
+
+value_map as (
+    select
+        mappings.value_after,
+        mappings.map_id
+    from
+        unnest(cast($2 as text[]), cast($3 as smallint[])) as mappings (value_after, map_id)
+),
+
+written_again as (
+    -- The same command writes rows and audit: a row of another command was written again.
+    insert into {{ ref('stage_normalization_changes') }} (
+        run_id, batch_id, row_keys, tenants, map_ids, others_changed
+    )
+    select
+        changed_rows.run_id,
+        changed_rows.batch_id,
+        cast('{}' as text[]) as row_keys,
+        cast('{}' as text[]) as tenants,
+        cast('{}' as smallint[]) as map_ids,
+        array_agg(changed_rows.row_key) as others_changed
+    from changed_rows
+    inner join {{ application_table(entry) }} as application
+        on
+            ({{ key_columns(entry.key, 'application') }})
+            = ({{ key_columns(key, 'changed_rows') }})
+    where
+        changed_rows.compares
+        and not (
+            application.xmin = changed_rows.written_by
+            and application.cmin = changed_rows.written_at
+        )
+    group by
+        changed_rows.run_id,
+        changed_rows.batch_id
+),
+
+overwritten_rows as (
+    select cast('a trigger wrote ' || coalesce({{ raw_value }}, 'NULL') as smallint) as refusal
+    from changed_rows
+    inner join value_map
+        on changed_rows.map_id = value_map.map_id
+    left join {{ application_table(entry) }} as application
+        on
+            ({{ key_columns(entry.key, 'application') }})
+            = ({{ key_columns(key, 'changed_rows') }})
+    where {{ raw_value }} is distinct from value_map.value_after
+)
+
+select count(overwritten_rows.refusal) as row_total
+from overwritten_rows;
+
+-- name: {{ statement_name('quarantine', entry) }}(batch_id, lease_token, first_place, sqlstate,
+--     error_message, {{ key_names }})
 -- Records the one row that the database refuses to change, with its value and the error.
 with refused as (
     select
         {{ key_text(entry.key, 'application') }} as row_key,
-        {{ binary_text('application.' ~ quoted(entry.column)) }} as value_before
+        {{ raw_value }} as value_before
     from {{ application_table(entry) }} as application
-    where ({{ key_columns(entry.key, 'application') }}) = ({{ key_values(entry.key, '$3') }})
+    where
+        ({{ key_columns(entry.key, 'application') }})
+        = (
+            {%- for type in entry.key.values() %}
+            (cast(${{ loop.index + 5 }} as {{ type }}[]))[cast($3 as integer)]
+            {{- ',' if not loop.last }}
+            {%- endfor %}
+        )
 ),
 
 {{ recorded_refusal() }};
@@ -143,13 +390,13 @@ vocabulary_keys as (
 
 counted_values as (
     select
-        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
+        {{ raw_value }} as raw_value,
         count(*) as row_count
     from {{ application_table(entry) }} as application
     where
         {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
         and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
-    group by {{ binary_text('application.' ~ quoted(entry.column)) }}
+    group by {{ raw_value }}
 )
 
 select
@@ -255,7 +502,7 @@ open_stripes as (
                     is not distinct from ranges.fund_id
                 )
                 {%- endif %}
-                and {{ binary_text('application.' ~ quoted(entry.column)) }}
+                and {{ raw_value }}
                 = any(cast($4 as text[]))
                 and not exists (
                     select 1 as found
@@ -288,13 +535,78 @@ where
     and {{ holds_run(ref('stage_migration_control'), '$1', '$5') | indent(4) }}
 returning batches.batch_id;
 
+-- name: {{ statement_name('add_batches', entry) }}(run_id, tenants, range_end, values_before,
+--     lease_token, by_tenant)
+-- If batches are cut by tenant: rows that have moved since the plan to a tenant without batches get
+-- a batch of that tenant.
+with quarantined as {{ computed_once() }} (
+    select quarantine.row_key
+    from {{ ref('migration_quarantine') }} as quarantine
+    where
+        quarantine.run_id = $1
+        and quarantine.table_name = {{ table_text }}
+        and quarantine.column_name = {{ column_text }}
+),
+
+own_batches as {{ computed_once() }} (
+    select
+        batches.fund_id,
+        batches.range_no
+    from {{ ref('stage_migration_batches') }} as batches
+    where
+        batches.run_id = $1
+        and batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+),
+
+moved_rows as (
+    select
+        {{ tenant_text('application', entry.tenant) }} as fund_id,
+        count(*) as row_count
+    from {{ application_table(entry) }} as application
+    where
+        cast($6 as boolean)
+        and {{ key_in_range(entry.key, 'application', 'null', '$3') | indent(8) }}
+        and {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
+        and {{ raw_value }} = any(cast($4 as text[]))
+        and not exists (
+            select 1 as found
+            from quarantined
+            where quarantined.row_key = {{ key_text(entry.key, 'application') }}
+        )
+    group by {{ tenant_text('application', entry.tenant) }}
+)
+
+insert into {{ ref('stage_migration_batches') }} (
+    run_id, schema_name, table_name, column_name, range_no, fund_id, range_end, rows_in_batch
+)
+select
+    cast($1 as uuid) as run_id,
+    {{ app_schema() }} as schema_name,
+    {{ table_text }} as table_name,
+    {{ column_text }} as column_name,
+    (select max(own_batches.range_no) from own_batches)
+    + row_number() over (order by moved_rows.fund_id) as range_no,
+    moved_rows.fund_id,
+    cast($3 as text[]) as range_end,
+    moved_rows.row_count
+from moved_rows
+where
+    not exists (
+        select 1 as found
+        from own_batches
+        where own_batches.fund_id is not distinct from moved_rows.fund_id
+    )
+    and {{ holds_run(ref('stage_migration_control'), '$1', '$5') | indent(4) }}
+returning batch_id;
+
 -- name: {{ statement_name('missed_rows', entry) }}(run_id, tenants, range_end, values_before)
 -- Rows that still have a planned value at the very end: never changed by this run although the plan
 -- saw them, or written after the plan.
 {%- set is_left %}
 {{ key_in_range(entry.key, 'application', 'null', '$3') }}
 and {{ in_scope(entry.tenant, 'application', '$2') }}
-and {{ binary_text('application.' ~ quoted(entry.column)) }} = any(cast($4 as text[]))
+and {{ raw_value }} = any(cast($4 as text[]))
 {%- endset %}
 with runs as (
     select * from {{ ref('migration_runs') }}

@@ -2,30 +2,26 @@
 -- application's tables and write only to the ledger.
 {%- for entry in managed_columns() %}
 
--- name: {{ statement_name('plan_counts', entry) }}(tenants)
--- Present counts by tenant: rows, NULLs, rows per value. The only pass that counts. It runs in
--- parallel, which an insert could not.
+-- name: {{ statement_name('plan_glance', entry) }}(tenants)
+-- Present counts: rows, NULLs, rows per value. If no value has to change, this is all that a plan
+-- reads of the table. It runs in parallel, which an insert could not.
 with counted_values as (
     select
-        {{ tenant_text('application', entry.tenant) }} as tenant,
         {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
         count(*) as row_count
     from {{ application_table(entry) }} as application
     where
         {{ in_scope(entry.tenant, 'application', '$1') | indent(8) }}
-    group by
-        {{ tenant_groups('application', entry.tenant) | indent(8) }},
-        {{ binary_text('application.' ~ quoted(entry.column)) }}
+    group by {{ binary_text('application.' ~ quoted(entry.column)) }}
 )
 
 select
-    counted_values.tenant,
-    cast(sum(counted_values.row_count) as bigint) as row_total,
     cast(
         coalesce(
             sum(counted_values.row_count) filter (where counted_values.raw_value is null), 0
         ) as bigint
     ) as null_total,
+    cast(coalesce(sum(counted_values.row_count), 0) as bigint) as row_total,
     coalesce(
         cast(
             jsonb_object_agg(counted_values.raw_value, counted_values.row_count)
@@ -33,12 +29,11 @@ select
         ),
         '{}'
     ) as row_counts
-from counted_values
-group by counted_values.tenant;
+from counted_values;
 
 -- name: {{ statement_name('plan_values', entry) }}(run_id, null_total, row_counts)
 -- Stores the decisions about {{ entry.table }}.{{ entry.column }}: the meaning and the rows of each
--- value that is not canonical. row_counts: of each tenant, from plan_counts. Values that will
+-- value that is not canonical. row_counts: from plan_glance. Values that will
 -- change are numbered, the commonest first; the audit stores the number in two bytes.
 with vocabulary_keys as (
     select * from {{ ref('int_vocabulary_keys') }}
@@ -48,10 +43,8 @@ observed_values as {{ computed_once() }} (
     select
         '{{ entry.vocabulary }}' as vocabulary,
         {{ binary_text('counts.raw_value') }} as raw_value,
-        cast(sum(cast(counts.row_text as bigint)) as bigint) as row_count
-    from unnest(cast($3 as text[])) as tenants (row_counts)
-    cross join jsonb_each_text(cast(tenants.row_counts as jsonb)) as counts (raw_value, row_text)
-    group by {{ binary_text('counts.raw_value') }}
+        cast(counts.row_text as bigint) as row_count
+    from jsonb_each_text(cast($3 as jsonb)) as counts (raw_value, row_text)
     union all
     select
         '{{ entry.vocabulary }}' as vocabulary,
@@ -104,9 +97,9 @@ from {{ application_table(entry) }} as application
 order by {{ key_columns(entry.key, 'application', 'desc') }}
 limit 1;
 
--- name: {{ statement_name('plan_baselines', entry) }}(run_id, counted_tenants,
---     row_totals, null_totals, row_counts)
--- Stores the counts of plan_counts from before the run, with the number of blank values.
+-- name: {{ statement_name('plan_baselines', entry) }}(run_id, tenants)
+-- Once there is something to change: stores the counts from before the run, by tenant, which
+-- verification compares with.
 with blank_values as {{ computed_once() }} (
     select planned_values.value_before
     from {{ ref('migration_value_map') }} as planned_values
@@ -117,19 +110,17 @@ with blank_values as {{ computed_once() }} (
         and planned_values.match_type = 'blank'
 ),
 
-counted_tenants as {{ computed_once() }} (
+counted_values as (
     select
-        counted.tenant,
-        counted.row_total,
-        counted.null_total,
-        cast(counted.row_counts as jsonb) as row_counts
-    from
-        unnest(
-            cast($2 as text[]),
-            cast($3 as bigint[]),
-            cast($4 as bigint[]),
-            cast($5 as text[])
-        ) as counted (tenant, row_total, null_total, row_counts)
+        {{ tenant_text('application', entry.tenant) }} as tenant,
+        {{ binary_text('application.' ~ quoted(entry.column)) }} as raw_value,
+        count(*) as row_count
+    from {{ application_table(entry) }} as application
+    where
+        {{ in_scope(entry.tenant, 'application', '$2') | indent(8) }}
+    group by
+        {{ tenant_groups('application', entry.tenant) | indent(8) }},
+        {{ binary_text('application.' ~ quoted(entry.column)) }}
 )
 
 insert into {{ ref('migration_baselines') }} (
@@ -140,21 +131,28 @@ select
     {{ app_schema() }} as schema_name,
     {{ literal(entry.table) }} as table_name,
     {{ literal(entry.column) }} as column_name,
-    counted_tenants.tenant,
-    counted_tenants.row_total,
-    counted_tenants.null_total,
-    (
-        select
-            coalesce(
-                sum(
-                    cast(counted_tenants.row_counts ->> blank_values.value_before as bigint)
-                ),
-                0
-            ) as row_total
-        from blank_values
+    counted_values.tenant,
+    sum(counted_values.row_count) as row_total,
+    coalesce(
+        sum(counted_values.row_count) filter (where counted_values.raw_value is null), 0
+    ) as null_total,
+    coalesce(
+        sum(counted_values.row_count) filter (
+            where counted_values.raw_value in (
+                select blank_values.value_before
+                from blank_values
+            )
+        ),
+        0
     ) as blank_total,
-    counted_tenants.row_counts
-from counted_tenants;
+    coalesce(
+        jsonb_object_agg(counted_values.raw_value, counted_values.row_count) filter (
+            where counted_values.raw_value is not null
+        ),
+        '{}'
+    ) as row_counts
+from counted_values
+group by counted_values.tenant;
 {%- if is_integer_key(entry.key) %}
 
 -- name: {{ statement_name('plan_spread', entry) }}(stripes, hashed, batch_rows)
@@ -194,8 +192,6 @@ case
         then {{ tenant_text('application', entry.tenant) }}
 end
 {%- endset %}
-{%- set range_start = 'cast(ranges.range_start[1] as numeric)' %}
-{%- set range_end = 'cast(ranges.range_end[1] as numeric)' %}
 with planned_values as (
     select * from {{ ref('migration_value_map') }}
 ),
@@ -230,7 +226,6 @@ counted_stripes as (
         placed_rows.fund_id,
         (placed_rows.place - 1) / (cast($5 as bigint) * cast($3 as bigint)) as range_no,
         placed_rows.stripe,
-        count(*) as read_count,
         count(*) filter (where placed_rows.is_in_scope) as row_count,
         count(*) filter (
             where placed_rows.is_in_scope and placed_rows.is_planned
@@ -250,7 +245,6 @@ range_keys as (
         counted_stripes.fund_id,
         counted_stripes.range_no,
         max(counted_stripes.last_key) as last_key,
-        sum(counted_stripes.read_count) as read_count,
         lead(counted_stripes.range_no) over (
             partition by counted_stripes.fund_id
             order by counted_stripes.range_no
@@ -265,7 +259,6 @@ range_ends as (
     select
         range_keys.fund_id,
         range_keys.range_no,
-        range_keys.read_count,
         case when range_keys.is_last then cast($7 as text[]) else range_keys.last_key end
             as range_end
     from range_keys
@@ -276,7 +269,6 @@ ranges as (
         range_ends.fund_id,
         range_ends.range_no,
         range_ends.range_end,
-        range_ends.read_count,
         lag(range_ends.range_end) over (
             partition by range_ends.fund_id
             order by range_ends.range_no
@@ -292,7 +284,7 @@ stripe_numbers as (
 
 insert into {{ ref('stage_migration_batches') }} (
     run_id, schema_name, table_name, column_name, range_no, fund_id, range_start, range_end, stripe,
-    stripes, hashed, dense, rows_in_batch, rows_planned
+    stripes, hashed, rows_in_batch, rows_planned
 )
 select
     cast($1 as uuid) as run_id,
@@ -306,18 +298,6 @@ select
     stripe_numbers.stripe,
     cast($3 as integer) as stripes,
     cast($4 as boolean) as hashed,
-    {%- if is_integer_key(entry.key) %}
-    -- at least every other number is a key, and numbers beyond the last key do not overflow
-    coalesce(
-        not cast($4 as boolean)
-        and {{ range_end }} - {{ range_start }}
-        <= 2 * ranges.read_count
-        and {{ range_end }} < 4611686018427387904,
-        false
-    ) as dense,
-    {%- else %}
-    false as dense,
-    {%- endif %}
     coalesce(counted_stripes.row_count, 0) as rows_in_batch,
     coalesce(counted_stripes.planned_count, 0) as rows_planned
 from ranges

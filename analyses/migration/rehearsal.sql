@@ -55,7 +55,6 @@ select
     ranked_batches.stripe,
     ranked_batches.stripes,
     ranked_batches.hashed,
-    ranked_batches.dense,
     ranked_batches.fund_id,
     ranked_batches.rows_planned,
     ranked_batches.rows_read,
@@ -304,31 +303,20 @@ where runs.run_id = $1;
 {%- for entry in managed_columns() %}
 {%- set value = binary_text('application.' ~ quoted(entry.column)) %}
 
--- name: {{ statement_name('rehearsal_rows', entry) }}(range_start, range_end, stripe, stripes,
---     tenants, values_before{{ ', hashed' if is_integer_key(entry.key) }})
--- The rows that a batch would change, whole: all other columns as one text, to be compared.
-select
-    {{ key_text(entry.key, 'application') }} as row_key,
-    cast(application.xmin as text) as row_version,
-    {{ value }} as raw_value,
-    cast(to_jsonb(application.*) - {{ literal(entry.column) }} as text) as other_columns
-from {{ application_table(entry) }} as application
-where
-    {{ key_in_range(entry.key, 'application', '$1', '$2') | indent(4) }}
-    and {{ stripe_of(entry.key, 'application', '$4', '$7') | indent(4) }} = cast($3 as bigint)
-    and {{ in_scope(entry.tenant, 'application', '$5') | indent(4) }}
-    and {{ value }} = any(cast($6 as text[]));
+{%- set numbers = parameter_numbers(['first_place', 'last_place'] + numbered_key(entry.key).keys() | list) %}
 
--- name: {{ statement_name('rehearsal_rows_again', entry) }}(row_keys)
--- The same rows again, by their keys, with their present values.
+-- name: {{ statement_name('rehearsal_rows', entry) }}(first_place, last_place,
+--     {{ numbered_key(entry.key).keys() | join(', ') }})
+-- The rows of a list of keys, whole: all other columns as one text, to be compared.
 select
     {{ key_text(entry.key, 'application') }} as row_key,
     cast(application.xmin as text) as row_version,
     {{ value }} as raw_value,
     cast(to_jsonb(application.*) - {{ literal(entry.column) }} as text) as other_columns
-from unnest(cast($1 as text[])) as wanted (row_key)
+from
+    {{ listed_keys(entry.key, numbers) | indent(4) }}
 inner join {{ application_table(entry) }} as application
     on
         ({{ key_columns(entry.key, 'application') }})
-        = ({{ key_from_text(entry.key, 'wanted.row_key') }});
+        = ({{ key_columns(numbered_key(entry.key), 'listed') }});
 {%- endfor %}

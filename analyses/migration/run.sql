@@ -67,10 +67,25 @@ where
     )
 having count(asked.tenant) > 0;
 
--- name: run__begin_batch(lock_timeout, statement_timeout, transaction_timeout)
+-- name: run__begin_batch(lock_timeout, statement_timeout, transaction_timeout, waits_for_disk,
+--     by_keys)
 -- First in every transaction of a batch; all in milliseconds, for this transaction only. The last
--- one (from PostgreSQL 17 on) releases the rows if a runner hangs before its COMMIT.
+-- one (from PostgreSQL 17 on) releases the rows if a runner hangs before its COMMIT. waits_for_disk:
+-- if not, a crash of the server may take back what was committed in its last second, all of it:
+-- rows, audit and progress. by_keys: rows are found by a list of keys; the planner does not know how
+-- long it is, and might read the whole table instead.
 select
+    case
+        when not cast($4 as boolean)
+            then set_config('synchronous_commit', 'off', true)
+    end as synchronous_commit,
+    case
+        when cast($5 as boolean)
+            then
+                set_config('enable_mergejoin', 'off', true)
+                || set_config('enable_seqscan', 'off', true)
+                || set_config('enable_bitmapscan', 'off', true)
+    end as way_of_reading,
     set_config('lock_timeout', $1, true) as lock_timeout,
     set_config('statement_timeout', $2, true) as statement_timeout,
     case
@@ -88,6 +103,15 @@ select
     set_config('IntervalStyle', 'postgres', true) as interval_style,
     set_config('bytea_output', 'hex', true) as bytea_output,
     set_config('extra_float_digits', '1', true) as extra_float_digits;
+
+-- name: run__begin_list()
+-- First in transactions that list the keys of batches. Rows are read in the order of the table or of
+-- its index, which is the best order to change them in; and a map of thousands of values is hashed.
+select
+    set_config('enable_mergejoin', 'off', true) as enable_mergejoin,
+    set_config('enable_nestloop', 'off', true) as enable_nestloop,
+    set_config('enable_sort', 'off', true) as enable_sort,
+    set_config('max_parallel_workers_per_gather', '0', true) as max_parallel_workers_per_gather;
 
 -- name: run__begin_reading()
 -- First in transactions that join the ledger with a whole table. The ledger is not analyzed between
@@ -296,13 +320,14 @@ where
 order by batches.batch_id
 for no key update;
 
--- name: run__claim_range(run_id, lease_token, lease_seconds, held_batches)
--- The next key range with its open batches, for a worker of the runner that holds the run. Running
--- batches that its other workers do not hold belong to a dead runner, or were given to this runner
--- in an answer that was lost. A dead runner's token is replaced, so it can change nothing if it
--- comes back; its open transactions are waited for.
-with next_batch as (
+-- name: run__claim_ranges(run_id, lease_token, lease_seconds, held_batches, ranges)
+-- The next key ranges with their open batches, for a worker of the runner that holds the run.
+-- Running batches that its other workers do not hold belong to a dead runner, or were given to this
+-- runner in an answer that was lost. A dead runner's token is replaced, so it can change nothing if
+-- it comes back; its open transactions are waited for.
+with open_batches as (
     select
+        batches.batch_id,
         batches.table_name,
         batches.column_name,
         batches.range_no
@@ -313,8 +338,21 @@ with next_batch as (
         and batches.batch_id <> all(cast($4 as bigint[]))
         and {{ holds_run(ref('stage_migration_control'), '$1', '$2') | indent(8) }}
     order by batches.batch_id
-    limit 1
-    for update
+    limit cast($5 as bigint) * 64 -- as many stripes as a range can have
+),
+
+next_ranges as (
+    select
+        open_batches.table_name,
+        open_batches.column_name,
+        open_batches.range_no
+    from open_batches
+    group by
+        open_batches.table_name,
+        open_batches.column_name,
+        open_batches.range_no
+    order by min(open_batches.batch_id)
+    limit cast($5 as bigint)
 )
 
 update {{ ref('stage_migration_batches') }} as batches
@@ -325,12 +363,12 @@ set
     attempts = batches.attempts + 1,
     started_at = coalesce(batches.started_at, now()),
     updated_at = now()
-from next_batch
+from next_ranges
 where
     batches.run_id = $1
-    and batches.table_name = next_batch.table_name
-    and batches.column_name = next_batch.column_name
-    and batches.range_no = next_batch.range_no
+    and batches.table_name = next_ranges.table_name
+    and batches.column_name = next_ranges.column_name
+    and batches.range_no = next_ranges.range_no
     and batches.status in ('pending', 'running')
     and batches.batch_id <> all(cast($4 as bigint[]))
 returning
@@ -343,42 +381,25 @@ returning
     batches.stripe,
     batches.stripes,
     batches.hashed,
-    batches.dense,
     batches.rows_in_batch;
 
--- name: run__finish_piece(batch_id, lease_token, is_last, error_message)
--- In the transaction of the batch: stores its duration and whether it is done; returns the
--- operator's request.
-update {{ ref('stage_migration_batches') }} as batches
-set
-    duration_ms = coalesce(batches.duration_ms, 0)
-    + extract(epoch from clock_timestamp() - now()) * 1000,
-    rows_skipped = greatest(batches.rows_in_batch - batches.rows_updated - batches.rows_failed, 0),
-    status = case
-        when not cast($3 as boolean) then batches.status
-        when cast($4 as text) is null then 'completed'
-        else 'failed'
-    end,
-    error_message = $4,
-    completed_at = case when cast($3 as boolean) then clock_timestamp() end,
-    updated_at = now()
-from {{ ref('stage_migration_control') }} as control
-where
-    batches.batch_id = $1
-    and batches.lease_token = $2
-    and batches.status = 'running'
-    and control.run_id = batches.run_id
-    and control.table_name = batches.table_name
-    and control.column_name = batches.column_name
-returning
-    batches.rows_updated,
-    batches.rows_skipped,
-    batches.rows_failed,
-    batches.duration_ms,
-    control.requested_status,
-    control.target_ms,
-    control.sleep_ms,
-    control.workers;
+-- name: run__finish_piece(batch_ids, lease_token, is_last, error_message)
+-- In the transaction of a piece, or of batches that have nothing to change: stores the duration and
+-- whether they are done; returns the operator's requests.
+{{ finished_piece() }};
+
+-- name: run__finish_changes(batch_id, lease_token, is_last, error_message)
+-- The same for one batch, in the transaction of apply_batch or revert_batch: counts the rows that
+-- it changed, from its audit entry.
+with own_totals as (
+    select coalesce(sum(cardinality(changes.map_ids)), 0) as row_total
+    from {{ ref('stage_normalization_changes') }} as changes
+    where
+        changes.batch_id = $1
+        and changes.xmin = cast(pg_current_xact_id_if_assigned() as xid)
+)
+
+{{ finished_piece(counts=true) }};
 
 -- name: run__set_pace(run_id, sleep_ms, target_ms, workers)
 -- What apply was asked for beyond the plan; NULL leaves a number as it is.
@@ -404,13 +425,13 @@ select
 from {{ ref('stage_migration_control') }} as control
 where control.run_id = $1;
 
--- name: run__quarantine_unit(batch_id, lease_token, range_end, sqlstate, error_message)
+-- name: run__quarantine_unit(batch_id, lease_token, first_place, sqlstate, error_message, key_1)
 -- A unit whose transaction the database refused: written down once, with the reason, although the
 -- answer may be lost or the batch run again.
 with refused as (
     select
         cast(null as text) as value_before,
-        {{ unit_text('cast($3 as text[])') | indent(8) }} as row_key
+        {{ unit_text(listed_unit('$3', '$6')) | indent(8) }} as row_key
 ),
 
 {{ recorded_refusal() }};

@@ -646,11 +646,11 @@ judged as (
 
 select * from final;
 
--- name: tables__of_plan(schema_name, table_name, column_name, tenant_name, left_out, canonical_values)
+-- name: tables__of_plan(schema_name, table_name, column_name, left_out, canonical_values)
 -- What a plan needs to know of a managed column that can be changed in place. One row.
 -- left_out: columns that a batch does not compare, beside those generated from the managed one.
--- stripes_pay: the next stripe can use the room that the last one freed. stripes_why, tenant_why:
--- why batches are striped or not, and how those of one tenant are found.
+-- stripes_pay: the next stripe can use the room that the last one freed. stripes_why: why batches
+-- are striped or not.
 with recursive {{ managed_relation('$1', '$2') }},
 
 {{ table_columns() }},
@@ -659,7 +659,7 @@ with recursive {{ managed_relation('$1', '$2') }},
 
 {{ update_followers('$3') }},
 
-{{ hot_blockers('$3', '$6') }},
+{{ hot_blockers('$3', '$5') }},
 
 {{ old_snapshots() }},
 
@@ -679,19 +679,8 @@ compared as (
     from columns
     where
         columns.name <> cast($3 as text)
-        and columns.name <> all(cast($5 as text[]))
+        and columns.name <> all(cast($4 as text[]))
         and columns.name not in (select computed.name from computed)
-),
-
--- of the relations that hold the rows
-tenant_indexes as (
-    select min(indexes.qualified) as name
-    from indexes
-    inner join pg_catalog.pg_attribute
-        on
-            indexes.indrelid = pg_attribute.attrelid
-            and pg_attribute.attname = cast($4 as text)
-            and array_position(cast(indexes.indkey as int2[]), pg_attribute.attnum) = 0
 )
 
 select
@@ -708,21 +697,11 @@ select
         when obstacles.snapshot_words is not null
             then obstacles.snapshot_words || ' keeps old row versions from being pruned'
         else format('no index contains %s, and no snapshot is old', cast($3 as text))
-    end as stripes_why,
-    case
-        when tenant_indexes.name is not null
-            then 'by tenant, found by the index ' || tenant_indexes.name
-        else
-            format(
-                'by tenant: no index leads with %s, so every tenant costs a pass over the table',
-                cast($4 as text)
-            )
-    end as tenant_why
+    end as stripes_why
 from managed
 cross join compared
 cross join table_size
 cross join obstacles
-cross join tenant_indexes
 inner join pg_catalog.pg_settings as deadlock_timeout
     on deadlock_timeout.name = 'deadlock_timeout';
 

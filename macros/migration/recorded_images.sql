@@ -2,10 +2,10 @@
     The end of a statement that writes whole rows of one table: their images and the progress of the
     batch, from the CTE `recorded` on to the answer. The one place that writes migration_audit.
 
-    recorded_images({'table': 'app_orgs'}, '$3') expects the CTEs of held_batch() and
+    recorded_images({'table': 'app_orgs'}, listed_unit('$3', '$4')) expects the CTEs of held_batch() and
     written_rows(row_key, before_image, after_hash): what the row was before this statement (NULL:
-    it was not there), and row_hash() of what it is now (NULL: it is gone). $3 is the unit, an array
-    of texts. Answers with rows_changed, one row; none if the batch is not held.
+    it was not there), and row_hash() of what it is now (NULL: it is gone). The unit is an array of
+    texts. Answers with rows_changed, one row; none if the batch is not held.
 
     A row that the run writes twice keeps its first image, and counts once.
 
@@ -36,7 +36,7 @@ recorded as (
     select
         fence.run_id,
         fence.batch_id,
-        cast({{ unit }} as text[]) as unit,
+        {{ unit }} as unit,
         {{ schema }} as schema_name,
         {{ trueup.literal(target.table) }} as table_name,
         written_rows.row_key,

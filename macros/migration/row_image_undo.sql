@@ -13,7 +13,7 @@
         [{'table': 'items', 'key': {'id': 'bigint'}, 'columns': ['order_id', 'name']},
          {'table': 'orders', 'key': {'id': 'bigint'}, 'columns': ['customer'],
           'children': {'items': {'order_id': 'id'}}}]) →
-        -- name: undo__items(batch_id, lease_token, range_end) ...
+        -- name: undo__items(batch_id, lease_token, first_place, key_1) ...
 
     A row is undone only if it still is what the run left. Traps: a column of type json comes back
     without its spaces; a row that was deleted comes back before its children only if its table
@@ -36,7 +36,7 @@
 and {{ trueup.row_hash('application') }} = present_rows.after_hash
 {%- endset -%}
 {{- '\n\n' if not loop.first -}}
--- name: undo__{{ target.table }}(batch_id, lease_token, range_end)
+-- name: undo__{{ target.table }}(batch_id, lease_token, first_place, key_1)
 -- One unit of an undo, one table of it: rows that are what the run left become what they were.
 -- Rows, images and progress are one statement: all of it happens, or nothing.
 with {{ trueup.held_batch('$1', '$2', ['batches.reverts_batch_id']) }},
@@ -52,7 +52,7 @@ undone_images as (
     inner join {{ ref('migration_audit') }} as images
         on fence.reverts_batch_id = images.batch_id
     where
-        images.unit = cast($3 as text[])
+        images.unit = {{ trueup.listed_unit('$3', '$4') }}
         and {{ trueup.of_target(target, 'images') | indent(8) }}
 ),
 
@@ -146,7 +146,7 @@ written_rows as (
     select * from returned_rows
 ),
 
-{{ trueup.recorded_images(target, '$3') }};
+{{ trueup.recorded_images(target, trueup.listed_unit('$3', '$4')) }};
 {%- endfor %}
 {%- set of_place -%}
 batches.table_name = {{ trueup.literal(place.table) }}

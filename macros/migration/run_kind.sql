@@ -11,6 +11,7 @@
                 checks: what `trueup verify` looks at;
                 audit: the ledger's table that has the changes of its rows;
                 restores: it takes another run back; undone_by: the kind of run that takes it back;
+                by_keys: rows are found by a list of keys;
                 by_unit: each key of a batch is a transaction of its own;
                 reopens_by_key: `reopen` uses the index of the key, so it runs without the planner
                 settings of a join;
@@ -19,8 +20,10 @@
     statements  by purpose, in the order in which they run. A plan stores them; a name stands for
                 the statement of the run's column if that has one (purpose__table__column), and
                 `brakes__*` for all that begin so:
-                claim, begin (of each transaction), change (a piece of a batch), compare (in place
-                of change, with --hash-others), keys (of a piece), refuse (a key), values (the map),
+                claim, keys (lists the keys of batches), keys_by_tenant (the same if batches are cut
+                by tenant), begin (of each transaction), change (a piece of a batch), compare (in
+                place of change, with --hash-others), table (has_later_triggers, is_partitioned),
+                confirm (after change, if it has such triggers), finish (a piece), refuse (a key), values (the map),
                 remaining (values at the end), reopen (batches), conflicts (stores them), missed
                 (rows), digest (of the audit), skip_to, versions (of the vocabularies), facts (about
                 tables), pending_index, books
@@ -43,16 +46,21 @@
             'restores': false,
             'undone_by': 'undo',
             'by_unit': false,
+            'by_keys': false,
             'reopens_by_key': false,
             'lock_timeout_ms': none,
             'statement_timeout_ms': none,
         },
         'statements': {
-            'claim': ['run__claim_range'],
+            'claim': ['run__claim_ranges'],
             'begin': ['run__begin_images'],
             'change': [],
             'compare': [],
+            'table': [],
+            'confirm': [],
+            'finish': ['run__finish_piece'],
             'keys': [],
+            'keys_by_tenant': [],
             'refuse': ['run__quarantine_unit'],
             'values': [],
             'remaining': [],
@@ -66,8 +74,8 @@
             'pending_index': [],
             'books': [
                 'run__await_batches', 'run__batch_state', 'run__batch_totals',
-                'run__begin_batch', 'run__begin_reading', 'brakes__*', 'run__close_batches',
-                'run__control_state', 'run__finish_piece', 'run__flush_statistics',
+                'run__begin_batch', 'run__begin_list', 'run__begin_reading', 'brakes__*',
+                'run__close_batches', 'run__control_state', 'run__finish_piece', 'run__flush_statistics',
                 'run__lock_columns', 'run__note_brake', 'run__note_counters',
                 'run__note_options', 'run__note_progress', 'run__other_runners',
                 'run__plan_digest', 'run__release', 'run__renew_lease', 'run__reopen_failed',

@@ -139,20 +139,39 @@ class Bench:
         return engine.apply(self.connect, order, report, engine.Stop())
 
     def measured(self, work: Callable[[], object]) -> dict[str, float]:
-        """Seconds, log bytes, HOT share and growth of one piece of work on the table."""
+        """Seconds, CPU seconds, log bytes, HOT share and growth of one piece of work on the table.
+
+        cpu: of the sessions of the server, by the kernel; what writes its files is not counted
+        """
         before = self._counters()
+        spent = self.cpu()
         started = time.monotonic()
         work()
         seconds = time.monotonic() - started
+        spent = self.cpu() - spent
         after = self._counters()
         updates = after["updates"] - before["updates"]
         return {
             "seconds": seconds,
+            "cpu": spent,
             "rows": updates,
             "wal": (after["wal"] - before["wal"]) / max(updates, 1),
             "hot": 100 * (after["hot"] - before["hot"]) / max(updates, 1),
             "growth": 100 * (after["heap"] / before["heap"] - 1),
         }
+
+    def cpu(self) -> float:
+        """CPU seconds of the server's sessions so far: those that ended, and those that live."""
+        time.sleep(0.5)  # until the server has noticed that a session has ended
+        pid = (server.home(self.state) / "pgdata" / "postmaster.pid").read_text().split()[0]
+        total = sum(map(int, stat(pid)[13:15]))  # of children that ended
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                if stat(path.name)[1] == pid and b"127.0.0.1" in (path / "cmdline").read_bytes():
+                    total += sum(map(int, stat(path.name)[11:13]))
+            except FileNotFoundError:
+                continue  # it has ended meanwhile
+        return total / os.sysconf("SC_CLK_TCK")
 
     def _counters(self) -> dict[str, float]:
         wal = self._one("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
@@ -173,6 +192,11 @@ class Bench:
     def close(self) -> None:
         self.root.close()
         server.stop(self.state)
+
+
+def stat(pid: str) -> list[str]:
+    """What the kernel says about a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 # ------------------------------------------------------------------------------ the other ways
@@ -577,6 +601,7 @@ def ratios_of(figures: Figures) -> dict[str, float]:
     found = {}
     for case in figures:
         if case not in BASES:
+            found[f"{case}: CPU"] = statistics.median(against_base(figures, case, "cpu"))
             found[f"{case}: time"] = statistics.median(against_base(figures, case))
             found[f"{case}: WAL"] = statistics.median(against_base(figures, case, "wal"))
     pairs_of = zip(figures[ROLLBACK]["seconds"], figures["apply"]["seconds"], strict=True)
@@ -587,15 +612,16 @@ def ratios_of(figures: Figures) -> dict[str, float]:
 def report(figures: Figures) -> Iterator[str]:
     """The pairs as a table of medians, with ratios to the bare UPDATE of the same round."""
     yield (
-        "| case | s | × bare UPDATE | WAL B/row | HOT % | heap + % | audit B/row"
-        " | batch p50, p95 ms |"
+        "| case | s | × bare UPDATE | CPU × bare UPDATE | WAL B/row | HOT % | heap + %"
+        " | audit B/row | batch p50, p95 ms |"
     )
-    yield "|---|---:|---:|---:|---:|---:|---:|---:|"
+    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|"
     for case, found in figures.items():
-        times = against_base(figures, case)
+        times, spent = against_base(figures, case), against_base(figures, case, "cpu")
         cells = [
             f"{statistics.median(found['seconds']):.2f}",
             f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})",
+            f"{statistics.median(spent):.2f} ({min(spent):.2f} to {max(spent):.2f})",
             f"{statistics.median(found['wal']):.0f}",
             f"{statistics.median(found['hot']):.0f}",
             f"{statistics.median(found['growth']):.0f}",

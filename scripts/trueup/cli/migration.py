@@ -57,6 +57,9 @@ runner_options = options(
     TARGET,
     click.option("--max-quarantined", type=click.IntRange(0),
                  help="Stop the run if the database refuses more rows than this."),
+    click.option("--durability", type=click.Choice(["run", "batch"]),
+                 help="When commits wait for the disk: at the end of a range and of the run"
+                      " (run), or always (batch).  [default: run]"),
     click.option("--allow-blind-brakes", is_flag=True,
                  help="Run although a brake cannot read its value."),
     YES,

@@ -49,6 +49,14 @@ def project(settings: Settings) -> dict[str, Any]:
     return found
 
 
+def wrong_variable(name: str, found: object, allowed: str) -> TrueupError:
+    """The error for a var that is missing or wrong."""
+    return TrueupError(
+        f"vars.{name} of dbt_project.yml is {found!r:.60}; allowed: {allowed}",
+        "docs/configuration.md explains every entry.",
+    )
+
+
 def project_variables(settings: Settings) -> dict[str, Any]:
     """The vars of dbt_project.yml; raises what `project` does."""
     variables: dict[str, Any] = project(settings)["vars"]

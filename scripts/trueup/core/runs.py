@@ -77,7 +77,8 @@ def find(
     """A run by its id or the beginning of it; without one, the newest with one of these statuses.
 
     first:   without an id, statuses that are chosen first.
-    command: without an id, only kinds of runs that this command may choose; None for any.
+    command: without an id, only kinds of runs that this command may choose; None for any. `verify`
+             chooses one that had nothing to change only if there is no other.
 
     Raises TrueupError if there is no such run, or if it has another status.
     """
@@ -95,8 +96,15 @@ def find(
         else sql.SQL("cast(run_id as text) like %(wanted)s")
     )
     query = sql.SQL(
-        "select {} from {} where {} order by status = any(%(first)s) desc, planned_at desc limit 2"
-    ).format(sql.SQL(COLUMNS), sql.Identifier(schema, "migration_runs"), condition)
+        "select {} from {} as runs where {} order by status = any(%(first)s) desc,"
+        " coalesce(%(command)s = 'verify' and not exists (select from {} as batches"
+        " where batches.run_id = runs.run_id), false), planned_at desc limit 2"
+    ).format(
+        sql.SQL(COLUMNS),
+        sql.Identifier(schema, "migration_runs"),
+        condition,
+        sql.Identifier(schema, "stage_migration_batches"),
+    )
     values = {
         "statuses": list(statuses),
         "first": list(first),
@@ -155,20 +163,22 @@ def lock(connected: Connection, schema: str, run: Run, statuses: Collection[str]
             )
 
 
-def is_pruned(connected: Connection, schema: str, run_id: UUID) -> bool:
-    """Whether `trueup ledger prune` removed the run's baselines, so that it cannot be verified.
-
-    A run that changed rows has baselines until then.
-    """
+def why_unverifiable(connected: Connection, schema: str, run_id: UUID) -> str | None:
+    """Why there are no counts from before a run to compare with, for people; None if there are."""
     query = sql.SQL(
-        "select exists (select from {changes} where run_id = %(run_id)s)"
-        " and not exists (select from {baselines} where run_id = %(run_id)s)"
+        "select case"
+        " when exists (select from {baselines} where run_id = %(run_id)s) then null"
+        " when exists (select from {changes} where run_id = %(run_id)s)"
+        " then '`trueup ledger prune` has removed the counts from before it'"
+        " when not exists (select from {batches} where run_id = %(run_id)s)"
+        " then 'it had nothing to change' end"
     ).format(
+        batches=sql.Identifier(schema, "stage_migration_batches"),
         changes=sql.Identifier(schema, "stage_normalization_changes"),
         baselines=sql.Identifier(schema, "migration_baselines"),
     )
-    ((found,),) = connected.execute(query, {"run_id": run_id}).fetchall()
-    return bool(found)
+    ((why,),) = connected.execute(query, {"run_id": run_id}).fetchall()
+    return None if why is None else str(why)
 
 
 def statements(run: Run) -> dict[str, Statement]:

@@ -44,10 +44,20 @@ class Statement(NamedTuple):
 
     def run(self, connection: psycopg.Connection[Any], **values: object) -> Rows:
         """Execute with bound parameters only; TypeError for an unknown or missing one."""
+        return self._run(connection, values, None)
+
+    def run_binary(self, connection: psycopg.Connection[Any], **values: object) -> Rows:
+        """The same; the answer comes in PostgreSQL's binary format."""
+        return self._run(connection, values, True)
+
+    def _run(
+        self, connection: psycopg.Connection[Any], values: dict[str, object], binary: bool | None
+    ) -> Rows:
         if wrong := values.keys() ^ set(self.parameters):
             raise TypeError(f"{self.name}: unknown or missing parameter {sorted(wrong)}")
         cursor: Rows = psycopg.RawCursor(connection)
-        return cursor.execute(self.sql, [values[name] for name in self.parameters])
+        given = [values[name] for name in self.parameters]
+        return cursor.execute(self.sql, given, binary=binary)
 
 
 def read(path: Path) -> dict[str, Statement]:

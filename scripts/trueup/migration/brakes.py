@@ -39,7 +39,8 @@ SAMPLE_SECONDS = 0.5
 BLIND_SECONDS = 5.0  # without an answer, after which all values are blind
 RATE_SECONDS = 10.0  # window in which WAL per second is measured
 # Short enough for an answer within BLIND_SECONDS even if every statement runs into them.
-TIMEOUTS = {"lock_timeout": "200ms", "statement_timeout": "500ms", "transaction_timeout": "5s"}
+TIMEOUTS = {"lock_timeout": "200ms", "statement_timeout": "500ms", "transaction_timeout": "5s",
+            "waits_for_disk": True, "by_keys": False}  # fmt: skip
 
 
 class Mark(NamedTuple):
@@ -93,30 +94,20 @@ def marks(variables: Mapping[str, Any]) -> dict[str, Mark]:
     """
     migration = variables.get("migration")
     found = migration.get("brakes") if isinstance(migration, dict) else None
-    if not isinstance(found, dict):
-        raise _wrong("", found, f"a mark for each of {', '.join(NAMES)}")
-    for name in found:
-        if name not in NAMES:
-            raise _wrong(f".{name}", found[name], f"the brakes {', '.join(NAMES)}")
-    chosen = {}
-    for name in NAMES:
-        mark = found.get(name)
-        if name in found and mark is None:
-            continue
-        if (
-            not isinstance(mark, dict)
-            or mark.keys() != {"stop", "start"}
-            or not all(map(_is_amount, mark.values()))
-            or mark["start"] > mark["stop"]
-        ):
-            raise _wrong(
-                f".{name}",
-                mark if name in found else "missing",
-                "{stop: number, start: number}, neither below 0, start not above stop;"
-                " null switches the brake off",
-            )
-        chosen[name] = Mark(float(mark["stop"]), float(mark["start"]))
-    return chosen
+    if not isinstance(found, dict) or not set(NAMES) <= found.keys():
+        raise config.wrong_variable("migration.brakes", found, f"a mark for each of {NAMES}")
+    for name, mark in found.items():
+        is_sound = isinstance(mark, dict) and mark.keys() == {"stop", "start"} and all(
+            type(each) in (int, float) and math.isfinite(each) for each in mark.values()
+        )  # fmt: skip
+        is_sound = is_sound and 0 <= mark["start"] <= mark["stop"]
+        if name not in NAMES or not (mark is None or is_sound):
+            raise config.wrong_variable(
+                f"migration.brakes.{name}", mark,
+                f"null, or {{stop: number, start: number}} of one of {', '.join(NAMES)}; neither"
+                " below 0, start not above stop",
+            )  # fmt: skip
+    return {name: Mark(**found[name]) for name in NAMES if found[name]}
 
 
 def from_settings(
@@ -243,18 +234,6 @@ class Brakes:
             return None if self._allow_blind else silence
         return "; ".join(on) or None
 
-    def readings(self) -> list[Reading]:
-        """All brakes that are not switched off, as last sampled; blind if the sample is old."""
-        silence = self._listen()
-        with self._lock:
-            if not silence:
-                return list(self._readings.values())
-            sample = Sample(None, "blind", silence)
-            return [
-                Reading(name, mark, sample, not self._allow_blind)
-                for name, mark in self._marks.items()
-            ]
-
     @property
     def wal_bytes(self) -> int | None:
         """Position of the server's log, in bytes ever written; None if not seen."""
@@ -336,14 +315,13 @@ class Brakes:
             connected.close()
 
     def _look(self, connected: psycopg.Connection[Any]) -> None:
+        """One statement after the other: one that fails is blind, the others are not."""
+        samples = {name: self._ask(connected, name) for name in self._marks}
         try:
-            found = self._in_one_go(connected)
+            position = self._run(connected, "wal_position").fetchone()
         except psycopg.Error:
-            if connected.closed:
-                raise
             connected.rollback()
-            found = self._one_by_one(connected)
-        position, samples = found
+            position = None
         with self._lock:
             now = time.monotonic()
             self._take(samples)
@@ -353,47 +331,24 @@ class Brakes:
                 self._note(now, wal_bytes)
         self._first.set()
 
-    def _in_one_go(
-        self, connected: psycopg.Connection[Any]
-    ) -> tuple[tuple[int | None, str] | None, dict[str, Sample]]:
-        """All statements in one transaction and one round trip."""
-        with connected.pipeline():
-            self._run(connected, "run__begin_batch")
-            place = self._run(connected, "brakes__wal_position")
-            asked = {name: self._run(connected, f"brakes__{name}") for name in self._marks}
-            connected.commit()
-        return place.fetchone(), {name: _sample(rows) for name, rows in asked.items()}
-
-    def _one_by_one(
-        self, connected: psycopg.Connection[Any]
-    ) -> tuple[tuple[int | None, str] | None, dict[str, Sample]]:
-        """One by one after a failure: the failing statement is blind, the rest is not."""
-        samples = {}
-        place = None
-        for name in ("brakes__wal_position", *(f"brakes__{each}" for each in self._marks)):
-            try:
-                self._run(connected, "run__begin_batch")
-                rows = self._run(connected, name)
-                connected.commit()
-                if name == "brakes__wal_position":
-                    place = rows.fetchone()
-                else:
-                    samples[name.removeprefix("brakes__")] = _sample(rows)
-            except psycopg.Error as error:
-                if connected.closed:
-                    raise
-                connected.rollback()
-                if name != "brakes__wal_position":
-                    samples[name.removeprefix("brakes__")] = Sample(
-                        None, "blind", first_line(error)
-                    )
-        return place, samples
+    def _ask(self, connected: psycopg.Connection[Any], name: str) -> Sample:
+        try:
+            return _sample(self._run(connected, name))
+        except psycopg.Error as error:
+            if connected.closed:
+                raise
+            connected.rollback()
+            return Sample(None, "blind", first_line(error))
 
     def _run(self, connected: psycopg.Connection[Any], name: str) -> psycopg.Cursor[Any]:
-        statement = self._statements[name]
-        return statement.run(
-            connected, **{each: self._values[each] for each in statement.parameters}
-        )
+        """A brake's statement in a transaction of its own, in one round trip."""
+        with connected.pipeline():
+            for each in ("run__begin_batch", f"brakes__{name}"):
+                statement = self._statements[each]
+                values = {key: self._values[key] for key in statement.parameters}
+                rows = statement.run(connected, **values)
+            connected.commit()
+        return rows
 
 
 def _sample(rows: psycopg.Cursor[Any]) -> Sample:
@@ -412,19 +367,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, psycopg.Error):
         return first_line(error)
     return error.message if isinstance(error, TrueupError) else f"{type(error).__name__}: {error}"
-
-
-def _is_amount(found: object) -> bool:
-    return (
-        isinstance(found, int | float)
-        and not isinstance(found, bool)
-        and math.isfinite(found)
-        and found >= 0
-    )
-
-
-def _wrong(where: str, found: object, allowed: str) -> TrueupError:
-    return TrueupError(
-        f"vars.migration.brakes{where} of dbt_project.yml is {found!r:.60}; allowed: {allowed}",
-        "docs/configuration.md explains every entry.",
-    )

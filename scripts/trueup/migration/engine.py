@@ -176,9 +176,6 @@ class Runner:
         self._measure("before")
         for _, workers in self.rows("run__control_state", run_id=self.order.run_id):
             self.shared.wanted = workers
-        totals = self.totals()
-        self.shared.total = totals["total_batches"]
-        self.shared.done = totals["completed_batches"] + totals["cancelled_batches"]
 
     def end(self, status: str, notes: str) -> tuple[str, str, str | None]:
         """Store how the run ended and release its lease.
@@ -219,6 +216,10 @@ class Runner:
 
         An error that a worker cannot handle stops all workers after their current batch.
         """
+        self.shared.listed.clear()  # what was listed in an earlier pass
+        totals = self.totals()
+        self.shared.total = totals["total_batches"]
+        self.shared.done = totals["completed_batches"] + totals["cancelled_batches"]
         crew: dict[int, threading.Thread] = {}
         errors: list[BaseException] = []
         served: set[int] = set()  # workers that found no open range
@@ -278,7 +279,6 @@ class Runner:
                 joins = not self.order.rules["reopens_by_key"]
                 again = self.scan("reopen", place, joins, **scope, values_before=planned)
                 reopened += len(again)
-        self.shared.done -= reopened
         return late, dirty, reopened
 
     def split_late_and_missed(self, dirty: list[Left]) -> tuple[list[Left], list[Left]]:
@@ -317,8 +317,8 @@ class Runner:
         for name in self.order.named(purpose, place):
 
             def read(name: str = name) -> list[tuple[Any, ...]]:
-                begins = self.order.named("begin")
-                begin_scan(self.order.statements, self.session.connection, begins, joins)
+                begins = [*["run__begin_reading"] * joins, *self.order.named("begin")]
+                begin_scan(self.order.statements, self.session.connection, begins)
                 return self.session.run(name, **values).fetchall()
 
             with self.worker.lease_kept_alive():

@@ -102,7 +102,7 @@ def defaults(settings: Settings) -> dict[str, int]:
     needed = ("batch_size", "stripes", "sleep_ms", "target_ms", "workers", "max_quarantined",
               "lease_seconds", "lock_timeout_ms", "plan_valid_hours", "index_rows")  # fmt: skip
     if not isinstance(found, dict) or any(not isinstance(found.get(n), int) for n in needed):
-        raise _wrong("", found, f"whole numbers for {', '.join(needed)}")
+        raise config.wrong_variable("migration", found, f"whole numbers for {', '.join(needed)}")
     return found
 
 
@@ -112,15 +112,10 @@ def named_pace(settings: Settings, name: str) -> tuple[int, int]:
     found = known if name == "balanced" else (known.get("paces") or {}).get(name)
     numbers = ("batch_size", "sleep_ms")
     if not isinstance(found, dict) or any(not isinstance(found.get(n), int) for n in numbers):
-        raise _wrong(f".paces.{name}", found, "{batch_size: rows, sleep_ms: milliseconds}")
+        raise config.wrong_variable(
+            f"migration.paces.{name}", found, "{batch_size: rows, sleep_ms: milliseconds}"
+        )
     return found["batch_size"], found["sleep_ms"]
-
-
-def _wrong(entry: str, found: object, allowed: str) -> TrueupError:
-    return TrueupError(
-        f"vars.migration{entry} of dbt_project.yml is {found!r:.60}; allowed: {allowed}",
-        "docs/configuration.md explains every entry.",
-    )
 
 
 def entries(settings: Settings, scope: Scope) -> list[dict[str, Any]]:
@@ -208,14 +203,23 @@ def make(
     own = _own_statements(found, record, managed, facts)
     run_id = store_run(settings, connected, found, KIND, record, own, options, versions)
     columns = []
+    scanned = {"run_id": run_id, "tenants": options["tenants"]}
+    glances = {}
+    for number, place in enumerate(facts):
+        progress(".".join(place), number, 2 * len(managed))
+        glances[place] = _glance(connected, found, place, scanned)
+    # verification compares with the counts of all columns, unless nothing is changed at all
+    counts = any(glance["is_dirty"] for glance in glances.values()) or tenants
     for number, entry in enumerate(managed):
         place = (entry["table"], entry["column"])
-        progress(".".join(place), number, len(managed))
+        progress(".".join(place), len(managed) + number, 2 * len(managed))
         stripes, why = _stripes(settings, pace, facts[place])
         bound = found[column_statement("plan_bound", *place)]
         range_end = next((row[0] for row in bound.run(connected)), None)
-        values = {"run_id": run_id, "tenants": options["tenants"], "range_end": range_end}
-        column = _column(connected, found, entry, values, pace, stripes, why)
+        values = {**scanned, "range_end": range_end}
+        if counts:
+            _rows(connected, found, place, "plan_baselines", values)
+        column = _column(connected, found, entry, values, pace, stripes, why, glances[place])
         columns.append(column)
         if column["rows_planned"]:
             findings += _proposed_index(settings, connected, found, column)
@@ -288,6 +292,37 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
         )
 
 
+def _rows(
+    connected: Connection,
+    found: Mapping[str, Statement],
+    place: tuple[str, str],
+    purpose: str,
+    values: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """The rows of a column's own statement; values that it does not take are ignored."""
+    statement = found[column_statement(purpose, *place)]
+    return records.rows(connected, statement, **{name: values[name]
+                                                 for name in statement.parameters})  # fmt: skip
+
+
+def _glance(
+    connected: Connection,
+    found: Mapping[str, Statement],
+    place: tuple[str, str],
+    values: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Count a column and decide about its values; returns row_total, and is_dirty."""
+    (counted,) = _rows(connected, found, place, "plan_glance", values)
+    try:
+        decided = _rows(connected, found, place, "plan_values", {**values, **counted})
+    except psycopg.errors.NumericValueOutOfRange:
+        raise TrueupError(
+            f"{'.'.join(place)} has more than {MOST_SPELLINGS:,} different spellings to change",
+            "Narrow the plan with --tenant, and run it tenant by tenant.",
+        ) from None
+    return {**counted, "is_dirty": any(row["map_id"] for row in decided)}
+
+
 def _column(
     connected: Connection,
     found: Mapping[str, Statement],
@@ -296,32 +331,17 @@ def _column(
     pace: Pace,
     stripes: int,
     why: str,
+    glance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Count, decide and cut one column; values: run_id, tenants, range_end. See Plan.columns."""
+    """Cut one column into batches; values: run_id, tenants, range_end. See Plan.columns."""
     place = (entry["table"], entry["column"])
 
     def run(purpose: str, **more: Any) -> list[dict[str, Any]]:
-        statement = found[column_statement(purpose, *place)]
-        given = {**values, **more}
-        return records.rows(connected, statement, **{each: given[each]
-                                                     for each in statement.parameters})  # fmt: skip
+        return _rows(connected, found, place, purpose, {**values, **more})
 
-    counted = run("plan_counts")
-    lists = {"counted_tenants": "tenant", "row_totals": "row_total", "null_totals": "null_total",
-             "row_counts": "row_counts"}  # fmt: skip
-    counts = {name: [row[each] for row in counted] for name, each in lists.items()}
-    try:
-        decided = run("plan_values", null_total=sum(counts["null_totals"]), **counts)
-    except psycopg.errors.NumericValueOutOfRange:
-        raise TrueupError(
-            f"{'.'.join(place)} has more than {MOST_SPELLINGS:,} different spellings to change",
-            "Narrow the plan with --tenant, and run it tenant by tenant.",
-        ) from None
-    # of clean columns too: verification compares with them
-    run("plan_baselines", **counts)
     hashed = False
     examples: list[dict[str, Any]] = []
-    if any(row["map_id"] for row in decided):
+    if glance["is_dirty"]:
         if column_statement("plan_spread", *place) not in found:
             hashed = stripes > 1  # no whole number, whose low bits could choose the stripe
         elif stripes > 1:
@@ -335,8 +355,9 @@ def _column(
     named = {"run_id": values["run_id"], "table_name": place[0], "column_name": place[1]}
     ((planned,),) = found["plan__column"].run(connected, **named)
     return {
-        **planned, "vocabulary": entry["vocabulary"], "tenant_label": config.tenant_label([entry]),
-        "stripes": stripes, "hashed": hashed, "why": why, "examples": examples,
+        **planned, "rows": glance["row_total"], "vocabulary": entry["vocabulary"],
+        "tenant_label": config.tenant_label([entry]), "stripes": stripes, "hashed": hashed,
+        "why": why, "examples": examples,
     }  # fmt: skip
 
 
@@ -350,7 +371,9 @@ def _proposed_index(
     limits = defaults(settings)
     share = limits.get("index_share")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-        raise _wrong(".index_share", share, "a share of the rows, above 0 and up to 1")
+        raise config.wrong_variable(
+            "migration.index_share", share, "a share of the rows, above 0 and up to 1"
+        )
     name = column_statement("proposed_index", column["table_name"], column["column_name"])
     values = {"row_total": column["rows"], "pending_total": column["rows_pending"],
               "least_rows": limits["index_rows"], "most_share": share}  # fmt: skip
@@ -364,7 +387,7 @@ def _stripes(settings: Settings, pace: Pace, fact: Mapping[str, Any]) -> tuple[i
     if pace.stripes is not None:
         return pace.stripes, "as requested"
     if pace.by_tenant:
-        return 1, fact["tenant_why"]
+        return 1, "by tenant: rows of one tenant lie apart"
     return defaults(settings)["stripes"] if fact["stripes_pay"] else 1, fact["stripes_why"]
 
 

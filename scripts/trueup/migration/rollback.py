@@ -136,7 +136,8 @@ def make(
     connected.rollback()
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     try:
-        begin_scan(found, connected, runs.named(found, record, "begin"))
+        begins = ["run__begin_reading", *runs.named(found, record, "begin")]
+        begin_scan(found, connected, begins)
         run_id = uuid.uuid4()
         if keep:
             run_id = plan.store_run(

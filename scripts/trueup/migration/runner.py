@@ -41,6 +41,7 @@ def order(settings: Settings, run: runs.Run) -> engine.Order:
         statement_timeout_ms=rules["statement_timeout_ms"],
         by_tenant=run.options["by_tenant"],
         compare_others=run.options.get("compare_others", False),
+        waits_for_disk=run.options.get("durability") == "batch",
     )
 
 
@@ -108,6 +109,7 @@ def set_pace(
     target_ms: int | None = None,
     workers: int | None = None,
     max_quarantined: int | None = None,
+    durability: str | None = None,
     compare_others: bool = False,
 ) -> None:
     """Store the options of apply that override the plan; None keeps the plan's number.
@@ -129,7 +131,8 @@ def set_pace(
             f"a cancel was requested for run {run.short_id}, but its runner ended before it could",
             f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
         )
-    asked = {"max_quarantined": max_quarantined, "compare_others": compare_others or None}
+    asked = {"max_quarantined": max_quarantined, "durability": durability,
+             "compare_others": compare_others or None}  # fmt: skip
     changed = {name: value for name, value in asked.items() if value is not None}
     run.options.update(changed)
     own["run__note_options"].run(connected, run_id=run.run_id, options=Jsonb(changed))

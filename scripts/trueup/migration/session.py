@@ -89,6 +89,7 @@ class Order:
     tenants:          None for all, else ids as text, None among them for rows of no tenant
     by_tenant:        batches are cut by tenant: a batch is rows of one
     compare_others:   record the rows whose other columns change with the managed one
+    waits_for_disk:   every commit does, not only those that end a range or the run
     canonical_values: by (table, column), if an index of dirty rows is there
     """
 
@@ -104,6 +105,7 @@ class Order:
     statement_timeout_ms: int | None = None
     by_tenant: bool = False
     compare_others: bool = False
+    waits_for_disk: bool = False
     brakes: Brakes | None = None
     canonical_values: Mapping[tuple[str, str], list[str]] = field(default_factory=dict)
 
@@ -185,6 +187,8 @@ class Session:
             lock_timeout=f"{self.lock_timeout}ms",
             statement_timeout=f"{self.statement_timeout}ms",
             transaction_timeout=f"{self.statement_timeout * statements}ms",
+            waits_for_disk=self.order.waits_for_disk,
+            by_keys=self.order.rules["by_keys"],
         )
         for name in self.order.named("begin"):
             self.run(name)
@@ -206,8 +210,12 @@ class Session:
             return "lost"
         return "stop" if kind == "lost" else kind
 
-    def reconnect(self, error: psycopg.Error) -> None:
-        """Open the connection again; gives up after RECONNECT_SECONDS."""
+    def reconnect(self, error: psycopg.Error) -> bool:
+        """Open the connection again; gives up after RECONNECT_SECONDS.
+
+        Returns whether the server could not be reached at first: it may have crashed.
+        """
+        was_gone = False
         self.report(Event("reconnecting", f"Connection lost: {first_line(error)}", "warn"))
         self.connection.close()
         until = time.monotonic() + RECONNECT_SECONDS
@@ -217,11 +225,13 @@ class Session:
                 self.connection = self.connect()
                 break
             except TrueupError:
+                was_gone = True
                 if time.monotonic() > until or self.stop.requested:
                     raise
                 time.sleep(random.uniform(pause / 2, pause))
                 pause = min(pause * 2, 5)
         self.on_reconnect()
+        return was_gone
 
     def interrupted(self, error: psycopg.Error) -> None:
         """Raise Stopped if the error is a statement that Ctrl-C cancelled."""
@@ -247,20 +257,17 @@ class Session:
 def begin_scan(
     statements: Mapping[str, Statement],
     connected: psycopg.Connection[Any],
-    begins: Sequence[str] = (),
-    joins: bool = True,
+    begins: Sequence[str] = ("run__begin_reading",),
 ) -> None:
     """Switch timeouts off for a statement that reads a whole table or the audit.
 
     A timeout of the role is meant for other queries; here it would only start the read again.
-    begins: further statements that begin it, see the macro run_kind
-    joins:  the table is joined with the ledger
+    begins: statements that begin it besides, normally those for a join with the ledger
     """
     statements["run__begin_batch"].run(
-        connected, lock_timeout="0", statement_timeout="0", transaction_timeout="0"
-    )
-    if joins:
-        statements["run__begin_reading"].run(connected)
+        connected, lock_timeout="0", statement_timeout="0", transaction_timeout="0",
+        waits_for_disk=True, by_keys=False,
+    )  # fmt: skip
     for name in begins:
         statements[name].run(connected)
 

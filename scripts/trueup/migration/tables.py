@@ -100,7 +100,7 @@ def facts(settings: Settings, connected: Connection, named: Named, entry: Entry)
     left_out = [entry.get("updated_at"), *(entry.get("kept_by_triggers") or [])]
     (row,) = records.rows(
         connected, named["tables__of_plan"], **_place(settings, entry),
-        tenant_name=entry.get("tenant"), left_out=[name for name in left_out if name],
+        left_out=[name for name in left_out if name],
     )  # fmt: skip
     return row
 

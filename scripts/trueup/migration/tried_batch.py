@@ -18,8 +18,9 @@ import psycopg
 from trueup.core.connection import Connection
 from trueup.core.errors import first_line
 from trueup.core.statements import Rows, Statement, column_statement
-from trueup.migration.session import TIMEOUT_SHARE, classify
-from trueup.migration.worker import Piece, array_text, looks_up
+from trueup.migration import keys
+from trueup.migration.keys import Piece
+from trueup.migration.session import TIMEOUT_SHARE, begin_scan, classify
 
 EXAMPLES = 3  # rows that the database refuses, shown with their reason
 TRIES = 60  # transactions that look for them
@@ -75,20 +76,23 @@ class Trial:
         self.facts = facts
         self.lock_timeout_ms = lock_timeout_ms
         self.place = (batch["table_name"], batch["column_name"])
-        self.whole = Piece(*(batch[name] for name in Piece._fields[:4]))
         self.writes: Counter[tuple[str, str]] = Counter()
         by_tenant = options["by_tenant"]
+        mappings = zip(batch["values_before"], batch["values_after"], batch["map_ids"], strict=True)
+        self.planned = keys.values(mappings)
         self.values: dict[str, Any] = {
             **batch,
-            **{name: array_text(batch[name])
-               for name in ("values_before", "values_after", "map_ids")},
             "batch_id": -batch["batch_id"],
-            "dense": looks_up(batch["dense"], self.whole),
+            "stripe_batches": [
+                batch["batch_id"] if stripe == batch["stripe"] else None
+                for stripe in range(batch["stripes"])
+            ],
             "tenants": [batch["fund_id"]] if by_tenant else options["tenants"],
             "by_tenant": by_tenant,
             "canonical_values": None,
             "relation": facts["qualified"],
-        }  # fmt: skip
+            **self.planned.of(self.planned.before),
+        }
         self.found: dict[str, Any] = {
             "batch_id": batch["batch_id"], "rows_planned": batch["rows_planned"],
             **dict.fromkeys(("rows", "rows_changed", "duration_ms", *LOGGED), 0),
@@ -124,47 +128,68 @@ class Trial:
         notes:         sentences about what was not tried
         """
         found = self.found
-        pieces = deque([self._narrow(self.whole)])
+        pieces = deque(map(self._narrow, self._listed()))
         tries = 0
         while pieces:
             if tries >= TRIES or len(found["refusals"]) >= EXAMPLES:
                 found["is_complete"] = False
                 break
             piece = pieces.popleft()
-            before = self._read("rehearsal_rows", **piece._asdict())
+            before = self._read(piece)
             tries += 1
             try:
-                done = self._try(piece, before)
+                done = self._try(piece)
             except psycopg.Error as error:
                 pieces.extendleft(reversed(self._after_error(piece, error)))
                 if found["refusals"] and found["refusals"][-1]["consequence"] == STOPS:
                     break
                 continue
-            self._note(before, self._without_images(piece, before, done))
+            self._note(piece, before, self._without_images(piece, done))
         return found
 
-    def _narrow(self, whole: Piece) -> Piece:
+    def _listed(self) -> list[Piece]:
+        """The rows of the batch that would change."""
+        begin_scan(self.statements, self.connected, ["run__begin_list"])
+        statement = self.statements[self.own("keys_to_change")]
+        answer = keys.read(self.connected, statement, self.values)
+        (self.values["is_partitioned"],) = [
+            is_partitioned for _, is_partitioned in self.call(self.own("table_now"))
+        ]
+        found = [keys.whole(each) for listed in keys.lists(answer).values() for each in listed]
+        self.connected.rollback()
+        return found
+
+    def _narrow(self, piece: Piece) -> Piece:
         """The part of the batch that may be read at once."""
         rows, size = self.facts["estimated_rows"], self.facts["bytes"]
         most = max(MOST_BYTES * (rows or 0) // max(size, 1), 1)
-        if not rows or self.found["rows_planned"] <= most:
-            return whole
+        if not rows or piece.last_place <= most:
+            return piece
         self.found["notes"].append(
             f"only the first {most:,} rows of the batch were tried: rows are wide"
         )
-        return self._first(whole, self._keys(whole)[:most])
+        return piece._replace(last_place=most)
 
-    def _without_images(self, piece: Piece, before: Mapping[str, Row], done: _Done) -> _Done:
+    def _without_images(self, piece: Piece, done: _Done) -> _Done:
         """The same again if the log got whole pages: it has them now, so only records count."""
         if done.log["WAL FPI"]:
             with suppress(psycopg.Error):  # other sessions hold the rows now
-                return self._try(piece, before)._replace(duration_ms=done.duration_ms)
+                return self._try(piece)._replace(duration_ms=done.duration_ms)
         return done
 
-    def _try(self, piece: Piece, before: Mapping[str, Row]) -> _Done:
+    def _values(self, piece: Piece) -> dict[str, Any]:
+        """Parameters of statements about a piece."""
+        return {
+            **piece.keys.arrays,
+            **self.planned.of(piece.keys.map_ids),
+            "first_place": piece.first_place,
+            "last_place": piece.last_place,
+        }
+
+    def _try(self, piece: Piece) -> _Done:
         """One transaction, sent as a whole: rows are not locked during round trips."""
         limit = int(self.facts["deadlock_timeout_ms"] * TIMEOUT_SHARE)
-        values = {**piece._asdict(), "run_id": uuid.uuid4(), "lease_token": uuid.uuid4()}
+        values = {**self._values(piece), "run_id": uuid.uuid4(), "lease_token": uuid.uuid4()}
         change = self.statements[self.own("apply_batch")]
         given = {**self.values, **values}
         explained = f"explain (analyze, wal, timing off, format json)\n{change.sql}"
@@ -175,23 +200,26 @@ class Trial:
                     lock_timeout=f"{min(self.lock_timeout_ms, limit)}ms",
                     statement_timeout=f"{limit}ms",
                     transaction_timeout=f"{limit * 3}ms",
+                    waits_for_disk=True,
+                    by_keys=True,
                 )
                 self.call("rehearsal__take", **values)
                 written_before = self.call("rehearsal__writes")
                 changed = change._replace(sql=explained).run(
                     self.connected, **{name: given[name] for name in change.parameters}
                 )
-                finished = self.call(
-                    "run__finish_piece", **values, is_last=True, error_message=None
-                )
                 self.connected.execute("set constraints all immediate")
-                rows = self.call(self.own("rehearsal_rows_again"), row_keys=list(before))
+                self.call(self.own("confirm_piece"), **values)
+                finished = self.call(
+                    "run__finish_changes", **values, is_last=True, error_message=None
+                )
+                rows = self.call(self.own("rehearsal_rows"), **values)
                 written = self.call("rehearsal__writes")
                 self.connected.execute("rollback")
         finally:
             if not self.connected.closed:
                 self.connected.rollback()
-        ((plans,),), ((count, _, _, duration_ms, *_),) = changed.fetchall(), finished.fetchall()
+        ((plans,),), ((_, count, _, _, duration_ms, *_),) = changed.fetchall(), finished.fetchall()
         writes = _counted(written) - _counted(written_before)
         writes[self.facts["qualified"], "updated"] -= count
         found = {row[0]: Row(*row) for row in rows}
@@ -204,22 +232,17 @@ class Trial:
         if self.connected.closed:
             raise error
         message = first_line(error)
+        if not piece.is_single and kind == "bad row":
+            return piece.cut(2)
         if kind == "bad row":
-            keys = self._keys(piece)
-            if len(keys) > 1:
-                middle = keys[len(keys) // 2 - 1]
-                return [piece._replace(range_end=middle), piece._replace(range_start=middle)]
-            if keys and not piece.is_row:
-                return [piece._replace(range_end=keys[0], is_row=True)]
-            if keys:
-                self._refuse(",".join(keys[0]), error.sqlstate, message, QUARANTINED)
+            self._refuse(keys.text(piece), error.sqlstate, message, QUARANTINED)
         elif error.sqlstate == "57014":
-            keys = self._keys(piece)
-            if len(keys) > 1:
+            if not piece.is_single:
+                rows = piece.last_place - piece.first_place + 1
                 notes.append(
-                    f"{len(keys):,} rows took longer than a batch is allowed: apply cuts it smaller"
+                    f"{rows:,} rows took longer than a batch is allowed: apply cuts it smaller"
                 )
-                return [self._first(piece, keys[: len(keys) // 2])]
+                return piece.cut(2)[:1]
             notes.append(f"even one row takes longer than a batch is allowed: {message}")
         elif kind == "retry":
             notes.append(
@@ -236,7 +259,7 @@ class Trial:
         self.found["refusals"].append({"row_key": key, "sqlstate": state, "message": message,
                                        "consequence": consequence})  # fmt: skip
 
-    def _note(self, before: Mapping[str, Row], done: _Done) -> None:
+    def _note(self, piece: Piece, before: Mapping[str, Row], done: _Done) -> None:
         """The result of a try; rows that other sessions changed meanwhile are ignored."""
         found = self.found
         found["rows"] += done.rows_changed
@@ -256,7 +279,7 @@ class Trial:
             or done.rows[key].value == row.value
             or done.rows[key].other_columns != row.other_columns
         ]
-        again = self._read("rehearsal_rows_again", row_keys=suspects) if suspects else {}
+        again = self._read(piece) if suspects else {}
         kept = []
         for key in suspects:
             old, new = before[key], done.rows.get(key)
@@ -284,18 +307,9 @@ class Trial:
                 known.setdefault(name, first)["rows"] += 1
         self.found["other_columns"] = [known[name] for name in sorted(known)]
 
-    def _keys(self, piece: Piece) -> list[list[str]]:
-        """Keys of the rows to change, in order."""
-        found = self.call(self.own("keys_to_change"), **piece._asdict()).fetchall()
-        self.connected.rollback()
-        return [key for (key,) in found]
-
-    def _first(self, piece: Piece, keys: list[list[str]]) -> Piece:
-        return piece._replace(range_end=keys[-1]) if keys else piece
-
-    def _read(self, purpose: str, **values: Any) -> dict[str, Row]:
+    def _read(self, piece: Piece) -> dict[str, Row]:
         """Rows by key, read without a lock."""
-        found = self.call(self.own(purpose), **values).fetchall()
+        found = self.call(self.own("rehearsal_rows"), **self._values(piece)).fetchall()
         self.connected.rollback()
         return {row[0]: Row(*row) for row in found}
 

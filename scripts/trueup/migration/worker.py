@@ -11,23 +11,29 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.adapt import PyFormat, Transformer
 
 from trueup.core.errors import TrueupError, first_line
 from trueup.core.statements import Rows
-from trueup.migration.session import Event, Order, Session, Stop, Stopped
+from trueup.migration import keys
+from trueup.migration.keys import Keys, Piece
+from trueup.migration.session import Event, Order, Session, Stop, Stopped, begin_scan
 
-MAX_STRIPES = 64  # of a range; smaller pieces are cut by key
+MAX_PIECES = 64  # that a batch starts with; an error cuts it smaller
 RECONNECTS_BEFORE_SPLIT = 5  # in one piece, before it is cut in two
-CUT_PAYS_BELOW = 0.75  # of the time before: above it, twice the stripes do not shorten a piece
+PARTS_AFTER_CRASH = 16  # a piece is cut into, if the server was gone
+CRASHES_OF_A_ROW = 3  # before the run stops
+CUT_PAYS_BELOW = 0.75  # of the time before: above it, pieces of half the size are no faster
+BATCHES_UNTIL_NEXT_CUT = 50  # after pieces of half the size were no faster
 BRAKE_SECONDS = 0.2  # between two reads of the brakes while they are on
+RANGES_OF_TENANTS = 8  # claimed at once, if batches are cut by tenant
+LISTED_ROWS = 1_000_000  # planned rows of the tenants that are listed in one pass
 
 
 Key = list[str]
@@ -45,28 +51,18 @@ class Batch(NamedTuple):
     stripe: int
     stripes: int
     hashed: bool
-    dense: bool
     rows_in_batch: int
 
-
-class Piece(NamedTuple):
-    """The part of a batch that one transaction changes, normally all of it.
-
-    is_row:  the piece is a single row
-    was_cut: it was cut from a piece that ran into the statement timeout
-    """
-
-    range_start: Key | None
-    range_end: Key
-    stripe: int
-    stripes: int
-    is_row: bool = False
-    was_cut: bool = False
+    @property
+    def place(self) -> tuple[str, str]:
+        """Table and column."""
+        return self.table_name, self.column_name
 
 
 class State(NamedTuple):
     """A batch after a piece, and the operator's current settings."""
 
+    batch_id: int
     rows_updated: int
     rows_skipped: int
     rows_failed: int
@@ -88,6 +84,7 @@ class Shared:
     lock:    held while a number changes or a range is claimed
     halt:    set if a worker met an error that ends the run
     held:    ids of the batches that the workers have claimed
+    listed:  lists of batches that are cut by tenant, by batch_id; listing: held while they are read
     wanted:  number of workers that the operator wants
     renewed: when the lease was last renewed, by time.monotonic()
     """
@@ -97,6 +94,8 @@ class Shared:
     lock: threading.RLock = field(default_factory=threading.RLock)
     halt: threading.Event = field(default_factory=threading.Event)
     held: set[int] = field(default_factory=set)
+    listing: threading.Lock = field(default_factory=threading.Lock)
+    listed: dict[int, list[Keys]] = field(default_factory=dict)
     wanted: int = 1
     done: int = 0
     total: int = 0
@@ -130,10 +129,11 @@ class Worker:
         self.session = Session(connect, shared.order, report, stop)
         self.pieces = 1  # of a batch; doubled if batches take too long
         self.begun = 1  # pieces of this batch at its start
-        self.by_key = False  # cut by key, because more stripes did not make the pieces faster
-        self.took: dict[int, float] = {}  # seconds of the slowest piece, by number of pieces
+        self.before: tuple[int, float] | None = None  # pieces of the last batch, seconds of one
+        self.uncut = 0  # batches until they may be cut smaller again
         self.losses = 0  # of the connection since the last completed piece
-        self.values: dict[tuple[str, str], dict[str, str]] = {}
+        self.tables: dict[tuple[str, str], tuple[bool, bool]] = {}  # see the statement table_now
+        self.values: dict[tuple[str, str], tuple[keys.Values, dict[str, str]]] = {}
 
     def work(self, before_range: Callable[[], None] = lambda: None) -> None:
         """Work on ranges until none is open, fewer workers are wanted, or the run ends.
@@ -146,15 +146,21 @@ class Worker:
             if not batches:
                 return
             try:
-                for batch in sorted(batches, key=lambda each: each.stripe):
+                self._wait_for_brakes()
+                lists = self._lists(batches)
+                self._finish_empty([each for each in batches if not lists.get(each.batch_id)])
+                for batch in sorted(batches, key=lambda each: (each.stripe, each.batch_id)):
+                    if not lists.get(batch.batch_id):
+                        continue
                     self._wait_for_brakes()
                     if self.shared.halt.is_set():
                         return
-                    self.batch(batch)
+                    self.batch(batch, lists[batch.batch_id])
                     self.shared.held.discard(batch.batch_id)
             finally:
                 self.shared.held.difference_update(batch.batch_id for batch in batches)
-            self._note_progress(batches[-1])
+            for last in {batch.place: batch for batch in batches}.values():
+                self._note_progress(last)
 
     def renew(self, at_once: bool = False) -> None:
         """Renew the lease if a third of it has passed; raises LeaseLost."""
@@ -196,16 +202,18 @@ class Worker:
 
     # ------------------------------------------------------------------------------- one batch
 
-    def batch(self, batch: Batch) -> None:
+    def batch(self, batch: Batch, lists: Sequence[Keys]) -> None:
         """Change the rows of a batch in one transaction or, if that fails, in several."""
-        with self.shared.lock:
-            self.shared.done += 1
-            number, total = self.shared.done, self.shared.total
-        self.report(Event("batch_started", f"Processing batch {number}/{total}..."))
+        number = self._begin_batch()
         self.begun = self.pieces
-        pieces = deque(self._pieces(batch))
+        by_unit = self.order.rules["by_unit"]
+        pieces = deque(
+            piece
+            for each in lists
+            for piece in keys.whole(each).cut(each.total if by_unit else self.pieces)
+        )
         slowest = 0.0
-        held: list[Key] = []
+        held: list[Piece] = []
         state: State | None = None
         finished = False
         while pieces:
@@ -233,12 +241,36 @@ class Worker:
         if not finished:
             state = self._finish(batch, held)
         if state is not None:
-            if slowest and self.pieces == self.begun:
+            if slowest and self.pieces == self.begun and not by_unit:
                 self._adapt(slowest, state.target_ms)
             self._report_batch(batch, number, state, held)
-            self._obey(state.requested_status)
-            self.shared.wanted = state.workers
+            self._obey(state)
             self._pause(batch, state.sleep_ms)
+        if self.stop.requested:
+            raise Stopped("interrupted", "by Ctrl-C or SIGTERM")
+
+    def _begin_batch(self) -> int:
+        """Report a batch as begun; returns its number in the run."""
+        with self.shared.lock:
+            self.shared.done += 1
+            number, total = self.shared.done, self.shared.total
+        self.report(Event("batch_started", f"Processing batch {number}/{total}..."))
+        return number
+
+    def _finish_empty(self, batches: Sequence[Batch]) -> None:
+        """Finish batches that have nothing to change, in one transaction."""
+        if not batches:
+            return
+        named = {batch.batch_id: batch for batch in batches}
+        rows = self.session.rows("run__finish_piece", batch_ids=list(named), is_last=True,
+                                 lease_token=self.shared.token, error_message=None)  # fmt: skip
+        if len(rows) < len(batches):  # unless an answer was lost, they are not ours
+            self.renew(at_once=True)
+        for state in map(State._make, rows):
+            self._report_batch(named[state.batch_id], self._begin_batch(), state, [])
+        self.shared.held.difference_update(named)
+        for state in map(State._make, rows[-1:]):
+            self._obey(state)
         if self.stop.requested:
             raise Stopped("interrupted", "by Ctrl-C or SIGTERM")
 
@@ -248,7 +280,7 @@ class Worker:
         batch: Batch,
         piece: Piece,
         pieces: deque[Piece],
-        held: list[Key],
+        held: list[Piece],
     ) -> bool:
         """After a failed piece: retry it, cut it, quarantine its row, or end the run.
 
@@ -256,161 +288,142 @@ class Worker:
         """
         kind = self.session.kind(error)
         if kind == "lost":
-            self.session.reconnect(error)
+            was_gone = self.session.reconnect(error)
             if self._is_finished(batch):
                 return True
-            self.losses += 1
-            if self.losses % RECONNECTS_BEFORE_SPLIT:
-                pieces.appendleft(piece)
-                return False
-            kind = "retry"  # this piece may be what breaks the connection
+            pieces.extendleft(reversed(self._after_loss(batch, piece, was_gone)))
+            return False
         if kind == "stop":
             self._fail(batch, error)
             raise error
-        is_late = error.sqlstate == "57014"
-        is_scan = is_late and piece.was_cut  # reading the range takes the time, not its rows
         if kind == "retry":
             self.session.interrupted(error)
-            self.by_key |= is_scan
-            self.pieces = min(self.begun * 2, MAX_STRIPES)
+            self.pieces = min(self.begun * 2, MAX_PIECES)
             time.sleep(random.uniform(0, self.session.lock_timeout / 1000))
-        smaller = [
-            each._replace(was_cut=is_late)
-            for each in self.cut(batch, piece, by_key=is_scan or kind == "bad row")
-        ]
-        if len(smaller) > 1:
-            pieces.extendleft(reversed(smaller))
-        elif smaller and not piece.is_row:
-            pieces.appendleft(smaller[0])  # alone, because another row may have failed
-        elif smaller and kind == "bad row":
-            self._quarantine(batch, smaller[0], error)
-        elif smaller:
-            held.append(smaller[0].range_end)
+        if not piece.is_single:
+            pieces.extendleft(reversed(piece.cut(2)))
+        elif kind == "bad row":
+            self._quarantine(batch, piece, error)
+        else:
+            held.append(piece)
         return False
+
+    def _after_loss(self, batch: Batch, piece: Piece, was_gone: bool) -> list[Piece]:
+        """The piece again after its connection was lost, or smaller ones: it may be the reason.
+
+        was_gone: the server could not be reached for a while. If it is gone again and again under
+        the same row, the row crashes it, and the run stops.
+        """
+        self.losses += 1
+        if not was_gone and self.losses % RECONNECTS_BEFORE_SPLIT:
+            return [piece]
+        if was_gone and piece.is_single and self.losses >= CRASHES_OF_A_ROW:
+            raise Stopped(
+                "failed",
+                f"the server was gone {self.losses} times while batch {batch.batch_id} changed row"
+                f" {keys.text(piece)} of {'.'.join(batch.place)}",
+            )
+        parts = piece.cut(PARTS_AFTER_CRASH if was_gone else 2)
+        if len(parts) > 1:
+            self.losses = 0
+        return parts
 
     def piece(self, batch: Batch, piece: Piece, is_last: bool) -> State | None:
         """One transaction in one round trip; None if the batch is not ours or not open."""
-        values = self._values(batch, piece)
-        purpose = "compare" if self.order.compare_others else "change"
-        names = self.order.named(purpose, (batch.table_name, batch.column_name))
+        has_later_triggers, is_partitioned = self.tables.get(batch.place, (False, False))
+        planned, _ = self._planned(batch.place)
+        values: dict[str, Any] = {
+            "batch_id": batch.batch_id,
+            "batch_ids": [batch.batch_id],
+            "lease_token": self.shared.token,
+            "first_place": piece.first_place,
+            "last_place": piece.last_place,
+            "is_partitioned": is_partitioned,
+            "range_start": batch.range_start,
+            "range_end": batch.range_end,
+            "tenants": self.order.tenants,
+            "by_tenant": self.order.by_tenant,
+            "fund_id": batch.fund_id,
+            "is_last": is_last,
+            "error_message": None,
+            **piece.keys.arrays,
+            **planned.of(piece.keys.map_ids),
+        }
+        changes = self.order.named(
+            "compare" if self.order.compare_others else "change", batch.place
+        )
+        confirms = self.order.named("confirm", batch.place) if has_later_triggers else []
+        (finish,) = self.order.named("finish", batch.place)
         is_long = self.order.statement_timeout_ms is not None
         kept_alive = self.lease_kept_alive() if is_long else nullcontext()
         with kept_alive, self.session.connection.pipeline():
-            self.session.begin(len(names) + 1)
-            changed = [
-                self.session.run(name, lease_token=self.shared.token, **values) for name in names
-            ]
-            finished = self.session.run(
-                "run__finish_piece",
-                batch_id=batch.batch_id,
-                lease_token=self.shared.token,
-                is_last=is_last,
-                error_message=None,
-            )
+            self.session.begin(len(changes) + len(confirms) + 1)
+            changed = [self.session.run(name, **values) for name in changes]
+            if confirms:  # what deferred triggers write is part of the change
+                self.session.connection.execute("set constraints all immediate")
+            changed += [self.session.run(name, **values) for name in confirms]
+            finished = self.session.run(finish, **values)
             self.session.connection.commit()
         row = finished.fetchone()
         held = row is not None and all(each.fetchone() is not None for each in changed)
         return State(*row) if row and held else None
 
-    def _finish(self, batch: Batch, held: list[Key]) -> State | None:
+    def _finish(self, batch: Batch, held: Sequence[Piece]) -> State | None:
         """Close a batch that its last piece left open: done, or with rows locked elsewhere."""
-        message = (
-            f"{len(held)} rows were locked by other sessions: "
-            + ", ".join(",".join(key) for key in held[:5])
-            if held
-            else None
-        )
-        rows = self.session.rows("run__finish_piece", batch_id=batch.batch_id, is_last=True,
-                                 lease_token=self.shared.token, error_message=message)  # fmt: skip
-        if rows:
+        named = ", ".join(keys.text(piece) for piece in held[:5])
+        message = f"{len(held)} rows were locked by other sessions: {named}" if held else None
+        if rows := self._close(batch, message):
             return State(*rows[0])
         if self._is_finished(batch):  # by an earlier try whose answer was lost
             return None
         raise LeaseLost
 
-    def cut(self, batch: Batch, piece: Piece, by_key: bool) -> list[Piece]:
-        """Two smaller pieces, or one of a single row, or none if nothing is left to change."""
-        if self.order.rules["by_unit"]:
-            return [piece]
-        if not by_key and piece.stripes < MAX_STRIPES:
-            return list(halves(piece, 2))
-        return self._by_key(batch, piece, 2)
-
-    def _pieces(self, batch: Batch) -> list[Piece]:
-        """The pieces that a batch starts with."""
-        if self.order.rules["by_unit"]:
-            return self._by_key(batch, _whole(batch), 1)
-        if self.by_key and self.pieces > 1:
-            return self._by_key(batch, _whole(batch), self.pieces)
-        return list(halves(_whole(batch), self.pieces))
-
-    def _by_key(self, batch: Batch, piece: Piece, count: int) -> list[Piece]:
-        """Pieces with about the same number of rows to change; for one row or none see `cut`.
-
-        By unit: a piece for each key.
-        """
-        (name,) = self.order.named("keys", (batch.table_name, batch.column_name))
-        keys = [key for (key,) in self.session.rows(name, **self._values(batch, piece))]
-        if len(keys) < 2 or self.order.rules["by_unit"]:
-            return [piece._replace(range_end=key, is_row=True) for key in keys]
-        count = min(count, len(keys))
-        inner = [keys[len(keys) * number // count - 1] for number in range(1, count)]
-        ends = [piece.range_start, *inner, piece.range_end]
-        return [
-            piece._replace(range_start=start, range_end=end, is_row=False)
-            for start, end in pairwise(ends)
-            if end is not None
-        ]
+    def _close(self, batch: Batch, message: str | None) -> list[tuple[Any, ...]]:
+        return self.session.rows("run__finish_piece", batch_ids=[batch.batch_id], is_last=True,
+                                 lease_token=self.shared.token, error_message=message)  # fmt: skip
 
     def _quarantine(self, batch: Batch, piece: Piece, error: psycopg.Error) -> None:
-        (name,) = self.order.named("refuse", (batch.table_name, batch.column_name))
+        (name,) = self.order.named("refuse", batch.place)
         self.session.rows(
             name,
             batch_id=batch.batch_id,
             lease_token=self.shared.token,
-            range_end=piece.range_end,
+            first_place=piece.first_place,
             sqlstate=error.sqlstate,
             error_message=first_line(error),
+            **piece.keys.arrays,
         )
-        quarantined = self.totals()["rows_failed"]
-        self.report(
-            Event(
-                "quarantined",
-                f"Row {','.join(piece.range_end)} of {batch.table_name} cannot be changed: "
-                f"{first_line(error)}",
-                "error",
-            )
-        )
-        if quarantined > self.order.max_quarantined:
-            raise Stopped(
-                "failed", f"more than {self.order.max_quarantined} rows cannot be changed"
-            )
+        refused = f"Row {keys.text(piece)} of {batch.table_name} cannot be changed"
+        self.report(Event("quarantined", f"{refused}: {first_line(error)}", "error"))
+        most = self.order.max_quarantined
+        if self.totals()["rows_failed"] > most:
+            raise Stopped("failed", f"more than {most} rows cannot be changed")
 
     def _fail(self, batch: Batch, error: psycopg.Error) -> None:
-        self.session.rows("run__finish_piece", batch_id=batch.batch_id, is_last=True,
-                          lease_token=self.shared.token,
-                          error_message=first_line(error))  # fmt: skip
-        self.report(
-            Event("batch_failed", f"Batch {self.shared.done} failed: {first_line(error)}", "error")
-        )
+        message = first_line(error)
+        self._close(batch, message)
+        self.report(Event("batch_failed", f"Batch {self.shared.done} failed: {message}", "error"))
 
-    def _report_batch(self, batch: Batch, number: int, state: State, held: list[Key]) -> None:
+    def _report_batch(self, batch: Batch, number: int, state: State, held: Sequence[Piece]) -> None:
         data = {
             "rowsUpdated": state.rows_updated,
             "rowsSkipped": state.rows_skipped,
             "rowsFailed": state.rows_failed,
             "durationMs": round(state.duration_ms),
         }
-        place = f"{batch.table_name}.{batch.column_name}"
+        kind, words, level = "batch_completed", "completed", "info"
         if held:
-            message = f"Batch {number} failed: {len(held)} rows were locked by other sessions"
-            self.report(Event("batch_failed", message, "error", data, place))
-        else:
-            self.report(Event("batch_completed", f"Batch {number} completed", "info", data, place))
+            words = f"failed: {len(held)} rows were locked by other sessions"
+            kind, level = "batch_failed", "error"
+        self.report(Event(kind, f"Batch {number} {words}", level, data, ".".join(batch.place)))
 
     # ------------------------------------------------------------------------- pace and control
 
-    def _obey(self, requested_status: str | None) -> None:
+    def _obey(self, state: State) -> None:
+        self.shared.wanted = state.workers
+        self._obey_request(state.requested_status)
+
+    def _obey_request(self, requested_status: str | None) -> None:
         if requested_status in ("paused", "cancelled"):
             raise Stopped(requested_status, "on request")
 
@@ -425,7 +438,7 @@ class Worker:
             for requested, wanted in self.session.rows(
                 "run__control_state", run_id=self.order.run_id
             ):
-                self._obey(requested)
+                self._obey_request(requested)
                 self.shared.wanted = wanted
             if self.stop.requested:
                 raise Stopped("interrupted", f"by Ctrl-C or SIGTERM, waiting for {reason}")
@@ -437,19 +450,18 @@ class Worker:
     def _adapt(self, seconds: float, target_ms: int) -> None:
         """Use more pieces if a batch takes twice the wanted time, fewer if it takes half of it.
 
-        seconds: of the slowest piece of a batch. Each stripe reads its whole range. If reading
-        takes most of the time, more stripes make a batch slower, so pieces are cut by key.
+        seconds: of the slowest piece of a batch. If pieces of half the size are no faster, their
+        size is not what takes the time: they grow again, and are left alone for a while.
         """
-        if seconds * 1000 > 2 * target_ms:
-            before = self.took.get(self.pieces // 2)
-            if before is not None and not self.by_key and seconds > CUT_PAYS_BELOW * before:
-                self.by_key = True
-            else:
-                self.took[self.pieces] = seconds
-                self.pieces = min(self.pieces * 2, MAX_STRIPES)
-        elif seconds * 1000 < target_ms / 2 and self.pieces > 1:
-            self.pieces //= 2
-            self.by_key = self.by_key and self.pieces > 1
+        before, self.before = self.before, (self.pieces, seconds)
+        self.uncut = max(self.uncut - 1, 0)
+        if seconds * 1000 <= 2 * target_ms:
+            if seconds * 1000 < target_ms / 2:
+                self.pieces = max(self.pieces // 2, 1)
+        elif before and before[0] < self.pieces and seconds > CUT_PAYS_BELOW * before[1]:
+            self.pieces, self.uncut = before[0], BATCHES_UNTIL_NEXT_CUT
+        elif not self.uncut:
+            self.pieces = min(self.pieces * 2, MAX_PIECES)
 
     def _pause(self, batch: Batch, sleep_ms: int) -> None:
         """Sleep in proportion to the rows that were read, if a batch follows."""
@@ -474,7 +486,14 @@ class Worker:
         )
 
     def _claim(self) -> list[Batch]:
-        """Claim the open batches of a range; one worker at a time, so no two claim the same."""
+        """Claim the open batches of ranges; one worker at a time, so no two claim the same.
+
+        One of several workers takes two ranges in turn: when it comes back to a page, the others'
+        snapshots have moved on, so the page can be pruned. If batches are cut by tenant, a range is
+        one batch, and some are claimed at once.
+        """
+        pairs = self.shared.wanted > 1 and self.order.rules["by_keys"]
+        ranges = RANGES_OF_TENANTS if self._is_whole_list else 1 + pairs
         self.renew()
         with self.shared.lock:
             (name,) = self.order.named("claim")
@@ -485,6 +504,7 @@ class Worker:
                     **self.shared.hold,
                     lease_seconds=self.order.lease_seconds,
                     held_batches=sorted(self.shared.held),
+                    ranges=ranges,
                 )
             ]
             self.shared.held.update(batch.batch_id for batch in claimed)
@@ -507,63 +527,71 @@ class Worker:
             return status in ("completed", "failed") and bool(is_ours)
         return False
 
-    def _values(self, batch: Batch, piece: Piece) -> dict[str, Any]:
-        """Parameters of the statements of a batch."""
-        place = (batch.table_name, batch.column_name)
-        canonical_values = self.order.canonical_values.get(place)
-        return {
-            "batch_id": batch.batch_id,
-            "hashed": batch.hashed,
-            # the index of dirty rows has fewer rows than there are keys to look up
-            "dense": looks_up(batch.dense, piece) and canonical_values is None,
+    @property
+    def _is_whole_list(self) -> bool:
+        """Whether one pass over the table lists many batches, not one range."""
+        return self.order.by_tenant and bool(self.order.named("keys_by_tenant"))
+
+    def _lists(self, batches: Sequence[Batch]) -> Mapping[int, list[Keys]]:
+        """The keys that claimed batches change, by batch_id."""
+        if not self._is_whole_list:
+            found: dict[int, list[Keys]] = {}
+            for _, own in groupby(batches, key=lambda each: (*each.place, each.range_end)):
+                found |= self._listed("keys", list(own))
+            return found
+        with self.shared.listing:
+            if missing := [each for each in batches if each.batch_id not in self.shared.listed]:
+                self.shared.listed |= self._listed("keys_by_tenant", missing)
+            return {each.batch_id: self.shared.listed.pop(each.batch_id, []) for each in batches}
+
+    def _listed(self, purpose: str, batches: Sequence[Batch]) -> dict[int, list[Keys]]:
+        first = batches[0]
+        by_stripe = {batch.stripe: batch.batch_id for batch in batches}
+        _, planned = self._planned(first.place)
+        (name,) = self.order.named(purpose, first.place)
+        statement = self.order.statements[name]
+        values: dict[str, Any] = {
+            "run_id": self.order.run_id,
+            "batch_ids": [batch.batch_id for batch in batches],
+            "stripe_batches": [by_stripe.get(stripe) for stripe in range(first.stripes)],
+            "first_batch_id": min(batch.batch_id for batch in batches),
+            "most_rows": LISTED_ROWS,
+            "range_start": first.range_start,
+            "range_end": first.range_end,
+            "stripes": first.stripes,
+            "hashed": first.hashed,
             "tenants": self.order.tenants,
-            "by_tenant": self.order.by_tenant,
-            "fund_id": batch.fund_id,
-            "canonical_values": canonical_values,
-            **self._planned(place),
-            **piece._asdict(),
+            "canonical_values": self.order.canonical_values.get(first.place),
+            **planned,
         }
 
-    def _planned(self, place: tuple[str, str]) -> dict[str, str]:
-        """The planned changes of a column, as apply_batch takes them."""
+        def read() -> dict[int, list[Keys]]:
+            begins = ["run__begin_list", *self.order.named("begin")]
+            with self.session.connection.pipeline():
+                begin_scan(self.order.statements, self.session.connection, begins)
+                answer = keys.read(self.session.connection, statement, values)
+                table = [self.session.run(each) for each in self.order.named("table", first.place)]
+            for each in table:
+                (self.tables[first.place],) = each
+            return keys.lists(answer)
+
+        with self.lease_kept_alive():
+            return self.session.again(read)
+
+    def _planned(self, place: tuple[str, str]) -> tuple[keys.Values, dict[str, str]]:
+        """The planned changes of a column, and all of them as parameters."""
         if place not in self.values:
             of_place = {"table_name": place[0], "column_name": place[1]}
-            rows = [
+            found = keys.values(
                 row
                 for name in self.order.named("values", place)
                 for row in self.session.rows(name, run_id=self.order.run_id, **of_place)
-            ]
-            names = ("values_before", "values_after", "map_ids")
-            arrays = map(array_text, zip(*rows, strict=True))  # a kind without values has none
-            self.values = {place: dict(zip(names, arrays, strict=False))}
+            )
+            self.values[place] = found, found.of(found.before)
         return self.values[place]
-
-
-def array_text(values: Sequence[str | int]) -> str:
-    """An array as PostgreSQL writes it, made once per run (11 ms for 3,400 values)."""
-    items = list(values)
-    dumped = Transformer().get_dumper(items, PyFormat.TEXT).dump(items)
-    return bytes(dumped or b"").decode()
-
-
-def looks_up(dense: bool, piece: Piece) -> bool:
-    """Whether a piece looks its keys up; a piece with all keys of a range reads the range."""
-    return dense and piece.stripes > 1
-
-
-def halves(piece: Piece, count: int) -> Iterator[Piece]:
-    """A piece cut into `count` stripes, a power of two: stripe k of S is k and k + S of 2 S."""
-    for number in range(count):
-        yield piece._replace(
-            stripe=piece.stripe + number * piece.stripes, stripes=piece.stripes * count
-        )
 
 
 def counts(found: Rows) -> dict[str, int]:
     """The one row of a statement that counts, by the names of its columns."""
     names = [column.name for column in found.description or []]
     return {name: int(value) for name, value in zip(names, found.fetchone() or (), strict=True)}
-
-
-def _whole(batch: Batch) -> Piece:
-    return Piece(batch.range_start, batch.range_end, batch.stripe, batch.stripes)

@@ -98,14 +98,13 @@ def run(
     # one that was cancelled may have changed rows: if it is named, it is looked at
     statuses = (*runs.UNFINISHED, *(runs.FINISHED if wanted else ("completed",)))
     target = runs.find(connected, schema, wanted, statuses, command="verify")
-    if runs.is_pruned(connected, schema, target.run_id):
+    if why := runs.why_unverifiable(connected, schema, target.run_id):
         raise TrueupError(
-            f"run {target.short_id} cannot be verified: `trueup ledger prune` has removed the"
-            " counts from before it",
-            "Its changes are in `stage_normalization_log` as before.",
+            f"run {target.short_id} cannot be verified: {why}",
+            "`trueup runs` lists the others. What a run changed is in `stage_normalization_log`.",
         )
     places = _places(connected, found, schema, target, asked)
-    taken_at, details = _details(settings, connected, found, schema, target, asked)
+    taken_at, details = _details(settings, connected, found, target, asked)
     details["tenant_label"] = config.tenant_label(config.managed_columns(settings), places)
     values = _parameters(settings, target, asked)
     judged = target.record["rules"]["checks"]
@@ -306,18 +305,11 @@ def _details(
     settings: Settings,
     connected: Connection,
     found: Mapping[str, Statement],
-    schema: str,
     target: runs.Run,
     asked: Options,
 ) -> tuple[str, dict[str, Any]]:
     """When the snapshot was taken, and what only a verification of a run has."""
-    query = sql.SQL(
-        "select now(), current_setting('server_version'), cast(current_user as text),"
-        " pg_is_in_recovery(), runs.audit_digest, runs.git_commit from {} as runs"
-        " where runs.run_id = %s"
-    ).format(sql.Identifier(schema, "migration_runs"))
-    (row,) = connected.execute(query, [target.run_id]).fetchall()
-    taken_at, version, role, in_recovery, audit_digest, git_commit = row
+    (row,) = records.rows(connected, found["verification__about"], run_id=target.run_id)
 
     def listed(name: str, **values: Any) -> list[dict[str, Any]]:
         return [
@@ -327,17 +319,15 @@ def _details(
         ]
 
     info = connected.info
+    server = {
+        **row["server"],
+        "host": info.host or info.hostaddr,
+        "port": info.port,
+        "url": _url(info.user, info.host or info.hostaddr, info.port, info.dbname),
+        "is_embedded": settings.conninfo is None,
+    }
     details = {
-        "server": {
-            "version": version.split()[0],
-            "host": info.host or info.hostaddr,
-            "port": info.port,
-            "database": info.dbname,
-            "role": role,
-            "url": _url(role, info.host or info.hostaddr, info.port, info.dbname),
-            "is_embedded": settings.conninfo is None,
-            "in_recovery": in_recovery,
-        },
+        "server": server,
         "environment": settings.environment,
         "tables": list(asked.tables) or None,
         "tenants": list(asked.tenants) or None,
@@ -346,26 +336,12 @@ def _details(
         "seed": asked.seed,
         "epsilon": float(asked.epsilon or 0),
         "vocabulary_version": target.vocabulary_version,
-        "run": {
-            "run_id": str(target.run_id),
-            "short_id": target.short_id,
-            "kind": target.kind,
-            "status": target.status,
-            "operator": target.operator,
-            "environment": target.environment,
-            "planned_at": _plain(target.planned_at),
-            "started_at": _plain(target.started_at),
-            "finished_at": _plain(target.finished_at),
-            "plan_sha256": target.plan_sha256,
-            "sql_sha256": target.sql_sha256,
-            "audit_digest": audit_digest,
-            "git_commit": git_commit,
-        },
+        "run": row["run"],
         "columns": listed("report__columns"),
         "targets": listed("report__targets"),
         "values": listed("report__values", most=VALUES),
     }
-    return taken_at.astimezone(timezone.utc).isoformat(), details
+    return row["taken_at"].astimezone(timezone.utc).isoformat(), details
 
 
 def _url(role: str, host: str, port: int, database: str) -> str:

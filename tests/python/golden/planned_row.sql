@@ -1,18 +1,29 @@
-(
-    cast($1 as text[]) is null
-    or (application."Fund", application.id) > (cast((cast($1 as text[]))[1] as text), cast((cast($1 as text[]))[2] as uuid))
+application.id = any(
+    (cast($3 as bigint[]))[
+        chunks.first_place:least(chunks.first_place + 31, cast($2 as integer))
+    ]
 )
-and (application."Fund", application.id) <= (cast((cast($2 as text[]))[1] as text), cast((cast($2 as text[]))[2] as uuid))
-and hashtextextended(cast(array[cast(application."Fund" as text) collate "C", cast(application.id as text)] as text), 0) & (cast($4 as bigint) - 1) = cast($3 as bigint)
+
 and (
-    cast($5 as text[]) is null
-    or array_position(
-        cast($5 as text[]),
-        cast(null as text) collate "C"
-    ) is not null
+    not cast($6 as boolean)
+    or cast($7 as text[]) is null
+    or (application.id) > (cast((cast($7 as text[]))[1] as bigint))
+)
+and (
+    not cast($6 as boolean)
+    or (application.id) <= (cast((cast($8 as text[]))[1] as bigint))
 )
 and (
     cast($9 as text[]) is null
-    or cast(application.stage as text) collate "C" <> all(cast($9 as text[]))
+    or array_position(
+        cast($9 as text[]),
+        cast(application.fund_id as text) collate "C"
+    ) is not null
+)
+and coalesce(
+    not cast($10 as boolean)
+    or application.fund_id = $11
+    or ($11 is null and application.fund_id is null),
+    false
 )
 and cast(application.stage as text) collate "C" = value_map.value_before

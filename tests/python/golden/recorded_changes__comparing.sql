@@ -1,10 +1,5 @@
-recorded as (
-    insert into ledger.changes (
-        run_id, batch_id, row_keys, tenants, map_ids, others_changed, action
-    )
+entries as (
     select
-        fence.run_id,
-        fence.batch_id,
         array_agg(changed.row_key) as row_keys,
         array_agg(changed.tenant) as tenants,
         array_agg(
@@ -16,21 +11,28 @@ recorded as (
         ) as map_ids,
         coalesce(
             array_agg(changed.row_key) filter (where not changed.is_alike), cast('{}' as text[])
-        ) as others_changed,
+        ) as others_changed
+    from changed
+    having count(*) > 0
+),
+
+recorded as (
+    insert into ledger.changes (
+        run_id, batch_id, row_keys, tenants, map_ids, others_changed, action
+    )
+    select
+        fence.run_id,
+        fence.batch_id,
+        entries.row_keys,
+        entries.tenants,
+        entries.map_ids,
+        entries.others_changed,
         'update' as action
     from fence
-    cross join changed
-    group by
-        fence.run_id,
-        fence.batch_id
+    cross join entries
     returning cardinality(row_keys) as rows_changed
 )
 
-update ledger.b as batches
-set
-    rows_updated = batches.rows_updated + coalesce(recorded.rows_changed, 0),
-    updated_at = now()
+select coalesce(recorded.rows_changed, 0) as rows_changed
 from fence
 left join recorded on true
-where batches.batch_id = fence.batch_id
-returning coalesce(recorded.rows_changed, 0) as rows_changed

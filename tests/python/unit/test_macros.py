@@ -43,8 +43,8 @@ VARS: dict[str, Any] = {
     "sample_documents": [],
 }  # fmt: skip
 COMPOSITE = {"Fund": "text", "id": "uuid"}
-PLACE = ("range_start", "range_end", "stripe", "stripes", "tenants", "hashed", "by_tenant",
-         "fund_id", "dense")  # fmt: skip
+PLACE = ("first_place", "last_place", "key_1", "key_2", "key_map_ids", "is_partitioned",
+         "range_start", "range_end", "tenants", "by_tenant", "fund_id")  # fmt: skip
 NUMBERS = {name: f"${number}" for number, name in enumerate(PLACE, 1)}
 COLUMNS = ["deal_id", "stage", "weight", "first_seen_at"]
 CONTRACT: dict[str, Any] = {
@@ -177,15 +177,18 @@ TEXTS: dict[str, tuple[Any, ...] | Callable[[], str]] = {
     "in_scope": ("fund_id", "deals", "$1"),
     "in_scope__no_tenant": (None, "deals", "$1"),
     "parameter_numbers": (["batch_id", "stripe"],),
-    "in_batch": ({"key": {"id": "bigint"}, "tenant": "fund_id"}, NUMBERS),
-    "in_batch__no_tenant": ({"key": COMPOSITE, "tenant": None}, NUMBERS),
-    "numbers_of_stripe": ({"id": "integer"}, NUMBERS),
-    "planned_row": ({"key": COMPOSITE, "tenant": None, "column": "stage"},
-                    {**NUMBERS, "canonical_values": "$9"}),
+    "planned_row": ({"key": {"id": "bigint"}, "tenant": "fund_id", "column": "stage"}, NUMBERS),
+    "planned_row__composite": ({"key": COMPOSITE, "tenant": None, "column": "stage"}, NUMBERS),
+    "listed_rows": ({"key": {"id": "bigint"}}, NUMBERS),
+    "listed_keys": (COMPOSITE, NUMBERS, True),
+    "listed_unit": ("$3", "$4"),
+    "key_lists": (COMPOSITE, "deals"),
+    "keys_from_texts": (COMPOSITE, "changes.row_keys"),
+    "partition_range": ({"id": "bigint"}, NUMBERS),
     "same_version": ({"key": COMPOSITE, "column": "stage"},),
     "holds_run": ("ledger.control", "$1", "$2"),
-    "recorded_changes": ("revert", "ledger.changes", "ledger.b"),
-    "recorded_changes__comparing": ("update", "ledger.changes", "ledger.b", True),
+    "recorded_changes": ("revert", "ledger.changes"),
+    "recorded_changes__comparing": ("update", "ledger.changes", True),
     "of_tenant": ("fund_id", "deals", "$1", "$2"),
     "key_columns": (COMPOSITE, "deals"),
     "key_columns__descending": (COMPOSITE, "deals", "desc"),

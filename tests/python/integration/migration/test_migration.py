@@ -7,7 +7,6 @@ import json
 import os
 import threading
 import uuid
-from itertools import pairwise
 from typing import Any
 
 import psycopg
@@ -21,6 +20,7 @@ from trueup.core import dbt, runs, statements
 from trueup.core.errors import TrueupError
 from trueup.migration import engine, plan, session, worker
 from trueup.migration import runner as job
+from trueup.migration.keys import Piece
 
 DEALS = plan.Scope(("deal_opportunities",))
 STAGE = plan.Scope(("portfoliocompanies",), ("stage",))
@@ -80,14 +80,20 @@ def test_a_plan_carried_out_makes_every_promised_cell_canonical(built: App) -> N
     assert (again.rows_planned, again.batches) == (0, 0)
     assert migration.apply(built, again).status == "completed"
     assert built.query(versions) == written
-    counted = built.query(  # what is clean is counted too
-        f"select table_name, column_name, sum(rows) from {LEDGER}.migration_baselines"
-        " where run_id = %s group by 1, 2", again.run_id,
-    )  # fmt: skip
-    assert {row[:2]: int(row[2]) for row in counted} == {
-        (each["table_name"], each["column_name"]): each["rows"] for each in again.columns
-    }
-    assert len(counted) == 4
+    assert [each["rows"] for each in again.columns] == [each["rows"] for each in made.columns]
+    # what is clean is counted too, if anything has to change
+    built.query("update investments set round = 'Seed Funding' where id = 1")
+    third = migration.make_plan(built)
+    for each, columns in ((again, {}), (third, third.columns)):
+        assert dict(built.query(
+            "select table_name || '.' || column_name, cast(sum(rows) as bigint)"
+            f" from {LEDGER}.migration_baselines where run_id = %s group by 1", each.run_id,
+        )) == {f"{c['table_name']}.{c['column_name']}": c["rows"] for c in columns}  # fmt: skip
+    assert third.rows_planned == 1
+    built.query("update investments set round = 'Seed' where id = 1")
+    code, _, err = migration.done(built, "verify", str(again.run_id))
+    assert code == 2 and "cannot be verified: it had nothing to change" in err
+    assert str(made.run_id)[:8] in migration.printed(built, "verify")
 
 
 def test_a_plan_is_stored_whole_or_not_at_all(built: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +246,7 @@ STALE = [
     ("update trueup.dim_vocabularies set vocabulary_version = 'other'", "vocabulary has chang"),
     (f"update {LEDGER}.migration_runs set sources_sha256 = 'x'", "compiled otherwise now"),
     (f"update {LEDGER}.migration_runs set statements ="
-     " jsonb_set(statements, '{begin_batch,sql}', '\"select 1\"')",
+     " jsonb_set(statements, '{run__begin_batch,sql}', '\"select 1\"')",
      "differ from its plan"),
     (f"update {LEDGER}.migration_value_map set value_after = 'exit' where map_id = 1",
      "the decisions of run"),
@@ -619,62 +625,65 @@ def runner_of(app: App, order: engine.Order) -> engine.Runner:
     return engine.Runner(lambda: migration.connect(app), order, lambda event: None, engine.Stop())
 
 
-def test_where_the_scan_is_the_cost_pieces_are_cut_by_key(built: App) -> None:
-    made = migration.make_plan(built, DEALS, plan.Pace(600, 0, 50, stripes=1))
-    runner = runner_of(built, migration.order(built, made))
-    first = runner.worker
+def test_pieces_that_are_no_faster_grow_again(built: App) -> None:
+    made = migration.make_plan(built, DEALS, plan.Pace(600, 0, 50))
+    first = runner_of(built, migration.order(built, made)).worker
     seen = []
-    for _ in range(8):  # however many stripes, a piece takes 200 ms: it reads the whole range
-        seen.append((first.pieces, first.by_key))
-        first._adapt(0.2 if not first.by_key else 0.2 / first.pieces, target_ms=50)
-    assert seen[:3] == [(1, False), (2, False), (2, True)]
-    assert max(pieces for pieces, _ in seen) == 2
-    first.pieces, first.by_key = 4, True
-    runner.take_lease()
-    runner.begin()
-    runner.work()
-    runner.end("completed", "")
-    pieces = built.query(f"select row_keys from {LEDGER}.stage_normalization_changes"
-                         " order by cast(row_keys[1] as integer)")  # fmt: skip
-    spans = sorted((min(map(int, keys)), max(map(int, keys))) for (keys,) in pieces)
-    assert len(spans) == 4 and all(a[1] < b[0] for a, b in pairwise(spans))
-    agree(built, made.run_id, made.rows_planned)
+    for _ in range(60):  # what takes the time does not depend on the rows
+        seen.append(first.pieces)
+        first._adapt(0.2, target_ms=50)
+    assert (seen[:3], max(seen), seen.count(2)) == ([1, 2, 1], 2, 2)  # it was tried again once
+    first.before, first.uncut, first.pieces, seen = None, 0, 1, []
+    for _ in range(6):
+        seen.append(first.pieces)
+        first._adapt(0.4 / first.pieces, target_ms=50)
+    assert seen == [1, 2, 4, 4, 4, 4]
+    first._adapt(0.02, target_ms=50)
+    assert first.pieces == 2
 
 
-def test_a_batch_that_never_ends_in_time_is_cut_by_key(
+def test_a_batch_that_never_ends_in_time_is_cut(
     built: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each piece of more than 100 ids takes too long, however few of its rows are looked at."""
     made = migration.make_plan(built, DEALS, plan.Pace(600, 0, 1000, stripes=1))
     piece_of = worker.Worker.piece
-    tried: list[worker.Piece] = []
+    done: list[list[int]] = []
 
-    def slow(self: Any, batch: Any, piece: worker.Piece, is_last: bool) -> Any:
-        tried.append(piece)
-        start = int(piece.range_start[0]) if piece.range_start else 0
-        if int(piece.range_end[0]) - start > 100:
+    def slow(self: Any, batch: Any, piece: Piece, is_last: bool) -> Any:
+        if piece.last_place - piece.first_place >= 100:
             raise psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+        done.append([piece.first_place, piece.last_place])
         return piece_of(self, batch, piece, is_last)
 
     monkeypatch.setattr(worker.Worker, "piece", slow)
     assert migration.apply(built, made, lock_timeout_ms=10).status == "completed"
-    assert max(piece.stripes for piece in tried) == 2
+    ends = [0, *(last for _, last in done)]
+    assert [first for first, _ in done] == [end + 1 for end in ends[:-1]]  # no gap, nothing twice
+    assert ends[-1] == made.rows_planned
     agree(built, made.run_id, made.rows_planned)
 
 
-def test_an_index_of_what_is_dirty_is_read_whatever_the_keys(built: App) -> None:
-    """It has fewer rows than there are numbers to look up."""
-    made = migration.make_plan(built, DEALS, plan.Pace(50, 0, 1000, stripes=4))
-    indexed = {("deal_opportunities", "stage"): ["Seed round"]}
-    for canonical_values, looked_up in (({}, True), (indexed, False)):
-        runner = runner_of(built, migration.order(built, made, canonical_values=canonical_values))
-        runner.take_lease()
-        batches = [batch for _ in range(2) for batch in runner.worker._claim()]
-        piece = worker._whole(batches[-1])
-        assert batches[-1].dense and not batches[0].dense
-        assert runner.worker._values(batches[-1], piece)["dense"] is looked_up
-        assert runner.worker._values(batches[-1], piece._replace(stripes=1))["dense"] is False
-        runner.end("interrupted", "")
+def test_an_index_of_what_is_dirty_lists_the_keys(built: App) -> None:
+    made = migration.make_plan(built, DEALS, plan.Pace(500, 0, 1000, stripes=1))
+    clean = sorted({value["after"] for value in made.columns[0]["values"] if value["after"]})
+    listed = ", ".join(f"'{value}'" for value in clean)
+    built.query(
+        f"update deal_opportunities set stage = '{clean[0]}' where id > 20;"
+        " create index dirty on deal_opportunities (id)"
+        f' where cast(stage as text) collate "C" <> all (array[{listed}]);'
+        " analyze deal_opportunities"
+    )
+    for canonical_values, expected in ((clean, True), (None, False)):
+        order = migration.order(built, made)
+        statement = order.statements["keys_to_change__deal_opportunities__stage"]
+        with migration.connect(built) as connected:
+            order.statements["run__begin_list"].run(connected)
+            tree = migration.explained(connected, statement, {
+                "stripe_batches": [1], "range_start": None, "range_end": ["1000000"], "stripes": 1,
+                "values_before": ["x"], "map_ids": [1], "canonical_values": canonical_values,
+                "hashed": False, "tenants": None,
+            })  # fmt: skip
+        assert ('"dirty"' in json.dumps(tree)) is expected
 
 
 # ------------------------------------------------------------------------- what a plan is made of

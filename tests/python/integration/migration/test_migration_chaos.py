@@ -377,7 +377,7 @@ def test_a_runner_that_freezes_in_a_transaction_holds_no_lock_for_long(
     written: list[int] = []
 
     def freeze(self: session.Session, statement: str, **values: object) -> Any:
-        if statement == "run__finish_piece" and not written:
+        if statement == "run__finish_changes" and not written:
             with built.connect(options="-c statement_timeout=30s") as application:
                 fire.until(lambda: application.execute(
                     "select count(*) from pg_locks where relation = 'portfoliocompanies'::regclass"

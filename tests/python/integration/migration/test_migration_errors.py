@@ -13,7 +13,8 @@ from integration.conftest import App
 from support import PROOFS, migration, proxies
 from support.migration import agree, batch_statuses
 from trueup.core import connection
-from trueup.migration import engine, plan, session, worker
+from trueup.migration import engine, plan, session
+from trueup.migration.keys import Piece
 
 TABLE, COLUMN = "portfoliocompanies", "stage"
 SCOPE = plan.Scope((TABLE,), (COLUMN,))
@@ -174,13 +175,14 @@ def test_nobody_is_put_aside_for_another_row(
     raising(built, bad, "if new.stage <> 'edited' then raise exception 'frozen'; end if;"
                           " return new;")  # fmt: skip
     made = migration.make_plan(built, SCOPE, plan.Pace(500, 0, 1000, 1))
-    cut = worker.Worker.cut
+    cut = Piece.cut
 
-    def edited(self: Any, *arguments: Any, **options: Any) -> Any:
-        built.query(f"update {TABLE} set stage = 'edited' where id = {bad}")
-        return cut(self, *arguments, **options)
+    def edited(self: Piece, parts: int) -> list[Piece]:
+        if parts > 1:
+            built.query(f"update {TABLE} set stage = 'edited' where id = {bad}")
+        return cut(self, parts)
 
-    monkeypatch.setattr(worker.Worker, "cut", edited)
+    monkeypatch.setattr(Piece, "cut", edited)
     outcome = migration.apply(built, made)
     assert quarantined(built, made) == []
     assert rows.now() == {bad: "edited", good: rows.expected[good]}

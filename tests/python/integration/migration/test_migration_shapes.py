@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import itertools
 import json
 import os
 import shutil
@@ -162,20 +161,10 @@ def shapes_of(kind: str) -> list[Shape]:
 
 
 EMBEDDED = [shape for shape in shapes_of("embedded") if shape.table != "refused"]
-# of the five ranges of a table, those whose keys have no large gaps: they are looked up, not read.
-# The first has no beginning, so it is read.
-DENSE = {"odd_no_tenant": 4, "odd_ranges": 4, "odd_holes": 3, "odd_integer": 0, "odd_uuid": 0,
-         "odd_last_numbers": 0}  # fmt: skip
 
 
 def test_tables_of_every_shape(odd: App) -> None:
-    run_id = there_and_back(odd, EMBEDDED)
-    found = odd.query(
-        "select table_name, count(distinct range_no), count(distinct range_no) filter (where dense)"
-        " from trueup_ledger.stage_migration_batches where run_id = %s group by 1", run_id,
-    )  # fmt: skip
-    dense = {name: (ranges, looked_up) for name, ranges, looked_up in found if name in DENSE}
-    assert dense == {name: (5, number) for name, number in DENSE.items()}
+    there_and_back(odd, EMBEDDED)
 
 
 def there_and_back(app: App, shapes: list[Shape]) -> Any:
@@ -304,21 +293,24 @@ def where(shape: Shape, key: str) -> tuple[str, list[str]]:
     return f'{text} collate "C" = $1', [key]
 
 
-def test_a_stripe_of_dense_keys_does_not_read_the_others(odd: App) -> None:
-    """Seen in the statement's own plan: as many rows as the stripe has, and a hash of the map."""
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_a_batch_reads_its_own_rows_only(odd: App, analyzed: bool) -> None:
+    """Seen in the statement's own plan: as many rows as the list has, and a hash of the map."""
     with odd.connect() as connected:
         create(connected, table("odd_no_tenant"))
         connected.execute("insert into odd_no_tenant select n, 'x' from generate_series(301, 20000)"
                           " as numbers (n)")  # fmt: skip
-        connected.execute("analyze odd_no_tenant")
+        if analyzed:
+            connected.execute("analyze odd_no_tenant")
     pace = plan.Pace(batch_size=500, sleep_ms=0, target_ms=1000, stripes=8)
     made = migration.make_plan(odd, plan.Scope(("odd_no_tenant",)), pace)
-    statement = migration.order(odd, made).statements["apply_batch__odd_no_tenant__stage"]
+    own = migration.order(odd, made).statements
+    statement = own["apply_batch__odd_no_tenant__stage"]
     values = dict.fromkeys(statement.parameters)
     spellings = [f"spelling {number}" for number in range(3000)]
-    values |= {"range_start": ["4000"], "range_end": ["8000"], "stripe": 3, "stripes": 8,
-               "hashed": False, "values_before": spellings, "values_after": spellings,
-               "map_ids": list(range(3000))}  # fmt: skip
+    values |= {"key_1": list(range(4003, 8003, 8)), "first_place": 101, "last_place": 500,
+               "is_partitioned": False, "map_ids": list(range(3000)),
+               "values_before": spellings, "values_after": spellings}  # fmt: skip
     with migration.connect(odd) as connected:
         ((values["batch_id"],),) = connected.execute(
             "update trueup_ledger.stage_migration_batches set status = 'running', lease_token = %s"
@@ -326,16 +318,18 @@ def test_a_stripe_of_dense_keys_does_not_read_the_others(odd: App) -> None:
             [made.run_id, made.run_id],
         )
         values["lease_token"] = made.run_id
-        for dense, read in ((True, 500), (False, 4000)):
-            found = migration.explained(connected, statement, {**values, "dense": dense})
-            nodes = list(nodes_of(found))
-            (scan,) = (node for node in nodes if node.get("Alias") == "application"
-                       and node["Node Type"] == "Index Scan")  # fmt: skip
-            assert round(migration.rows_read(scan, "odd_no_tenant")) == read, scan
-            # over these rows: how the ledger's tables are joined depends on when they were analyzed
-            (joined,) = (node for node in nodes if node["Node Type"] == "Hash Join"
-                         and scan in nodes_of(node))  # fmt: skip
-            assert "value_before" in joined["Hash Cond"], joined
+        own["run__begin_batch"].run(connected, lock_timeout="1s", statement_timeout="9s",
+                                    transaction_timeout="9s", waits_for_disk=True,
+                                    by_keys=True)  # fmt: skip
+        found = migration.explained(connected, statement, values)
+        nodes = list(nodes_of(found))
+        (scan,) = (node for node in nodes if node.get("Alias") == "application"
+                   and node["Node Type"] == "Index Scan")  # fmt: skip
+        assert round(migration.rows_read(scan, "odd_no_tenant")) == 400, scan
+        # over these rows: how the ledger's tables are joined depends on when they were analyzed
+        (joined,) = (node for node in nodes if node["Node Type"] == "Hash Join"
+                     and scan in nodes_of(node))  # fmt: skip
+        assert "value_before" in joined["Hash Cond"], joined
         connected.rollback()
 
 
@@ -345,14 +339,13 @@ def test_a_batch_touches_the_partitions_of_its_range_only(odd: App) -> None:
         create(connected, table("odd_ranges"))
     made = migration.make_plan(odd, plan.Scope(("odd_ranges",)))
     found = migration.order(odd, made).statements
-    for purpose, dense in itertools.product(
-        ("apply_batch", "apply_batch_comparing", "keys_to_change"), (True, False)
-    ):
+    for purpose in ("keys_to_change", "apply_batch", "apply_batch_comparing"):
         statement = found[f"{purpose}__odd_ranges__stage"]
-        values = dict.fromkeys(statement.parameters)
-        values |= {"range_start": ["120"], "range_end": ["160"], "stripe": 3, "stripes": 8,
-                   "hashed": False, "dense": dense, "values_before": ["x"]}  # fmt: skip
-        values |= {"values_after": ["y"], "map_ids": [1]} if "map_ids" in values else {}
+        known = {"range_start": ["120"], "range_end": ["160"], "stripes": 8, "hashed": False,
+                 "stripe_batches": [1], "values_before": ["x"], "values_after": ["y"],
+                 "map_ids": [1], "key_1": [125, 133], "first_place": 1, "last_place": 2,
+                 "is_partitioned": True}  # fmt: skip
+        values = {name: known.get(name) for name in statement.parameters}
         explained = statement._replace(sql=f"explain {statement.sql}")
         with migration.connect(odd) as connected:
             text = "\n".join(line for (line,) in explained.run(connected, **values))

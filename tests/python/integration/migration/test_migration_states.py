@@ -28,6 +28,7 @@ from integration.conftest import App, new_app
 from support import PROOFS, fire, states
 from support.states import COLUMNS, KINDS, OPEN, Edit, How, World
 from trueup.core import runs
+from trueup.migration import worker
 from trueup.migration.plan import Pace
 from trueup.migration.rollback import Scope
 
@@ -191,16 +192,18 @@ SCOPES = ["all", "second", "tenant", *(["first", "third", "value"] if PROOFS els
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_row_that_several_batches_of_a_run_have_changed(
-    prepared: tuple[App, dict[str, str]], scope: str
+    prepared: tuple[App, dict[str, str]], scope: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has moved to other tenants meanwhile, and comes back to its first value all the same."""
+    monkeypatch.setattr(worker, "LISTED_ROWS", 1)  # each tenant's rows are listed when it is due
+    monkeypatch.setattr(worker, "RANGES_OF_TENANTS", 1)
     world = World(*prepared, Counter())
     world.begin(ROWS, 1, 0)
     pace = Pace(ROWS, 0, 1000, stripes=1, by_tenant=True)
     run = world.make_plan(("stage",), (), pace)
     assert run
     # each time to the next tenant, whose batch is yet to come
-    moves = tuple((5 - 2 * start, Edit("move", start, 1, ROWS, start), 0) for start in (1, 0))
+    moves = tuple((4 - 2 * start, Edit("move", start, 1, ROWS, start), 0) for start in (1, 0))
     assert world.work(run, How(edits=moves)) == "completed"
     world.settle()
     batches = world.batches(run)

@@ -18,6 +18,7 @@ from integration.migration.test_migration_shapes import dump, ledger_rows
 from support import fire, migration
 from trueup.core import records, statements
 from trueup.migration import engine, plan, rehearsal, tried_batch
+from trueup.migration.keys import Piece
 from trueup.migration.tried_batch import KEPT, QUARANTINED, STOPS
 
 STAGES = plan.Scope(("portfoliocompanies",), ("stage",))
@@ -137,8 +138,8 @@ def test_an_edit_of_somebody_else_is_no_trigger_s(
     read = tried_batch.Trial._read
     edited: list[str] = []
 
-    def read_and_edit(self: Any, purpose: str, **values: Any) -> Mapping[str, Any]:
-        rows = read(self, purpose, **values)
+    def read_and_edit(self: Any, piece: Piece) -> Mapping[str, Any]:
+        rows = read(self, piece)
         if not edited:  # between the first look and the batch
             edited.extend(list(rows)[:2])
             built.query("update portfoliocompanies set website = 'https://new'"

@@ -338,9 +338,7 @@ def test_a_batch_reads_the_batches_of_few_runs(built: App) -> None:
     )  # fmt: skip
     statement = migration.order(built, back).statements["keys_to_revert__portfoliocompanies__stage"]
     values = dict.fromkeys(statement.parameters)
-    values |= {"batch_id": batch_id, "range_end": ["1000000"], "stripe": 0, "stripes": 1,
-               "hashed": False, "values_before": [], "values_after": [],
-               "map_ids": []}  # fmt: skip
+    values |= {"batch_ids": [batch_id], "values_before": [], "values_after": [], "map_ids": []}
     assert built.query(f"select count(*) > 10000 from {batches}") == [(True,)]
     for shared in (None, batch_ids):
         built.query(f"update {batches} set shared_batch_ids = %s where batch_id = %s",
