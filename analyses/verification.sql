@@ -14,7 +14,7 @@ select
         'database', current_database(),
         'role', current_user,
         'in_recovery', pg_is_in_recovery()
-    ) as server,
+    ) as server_facts,
     jsonb_build_object(
         'run_id', runs.run_id,
         'short_id', left(cast(runs.run_id as text), 8),
@@ -22,14 +22,16 @@ select
         'status', runs.status,
         'operator', runs.operator,
         'environment', runs.environment,
-        'planned_at', to_char(runs.planned_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
-        'started_at', to_char(runs.started_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
-        'finished_at', to_char(runs.finished_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'),
+        {%- for name in ['planned_at', 'started_at', 'finished_at'] %}
+        '{{ name }}', to_char(
+            runs.{{ name }} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
+        ),
+        {%- endfor %}
         'plan_sha256', runs.plan_sha256,
         'sql_sha256', runs.sql_sha256,
         'audit_digest', runs.audit_digest,
         'git_commit', runs.git_commit
-    ) as run
+    ) as run_facts
 from {{ ref('migration_runs') }} as runs
 where runs.run_id = $1;
 

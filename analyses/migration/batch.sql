@@ -1,6 +1,6 @@
--- Named statements of `trueup apply`: one set per managed column. keys_to_change lists the rows of a
--- range, apply_batch is the only statement that changes rows of the application. They are stored in
--- the plan and run without any change.
+-- Named statements of `trueup apply`: one set per managed column. keys_to_change lists the rows of
+-- a range, apply_batch is the only statement that changes rows of the application. They are stored
+-- in the plan and run without any change.
 {%- for entry in managed_columns() %}
 {%- set table_text = literal(entry.table) %}
 {%- set column_text = literal(entry.column) %}
@@ -19,9 +19,9 @@
 -- name: {{ statement_name('keys_to_change', entry) }}(stripe_batches, range_start, range_end,
 --     stripes, values_before, map_ids, canonical_values
 {{- ', hashed' if is_integer_key(entry.key) }}{{ ', tenants' if entry.tenant }})
--- The keys of the rows of a range that have a planned value, for each of its open batches, with the
--- numbers of their mappings. Read once, without a lock; rows that get such a value later are left to
--- the next pass. stripe_batches: the batches by stripe, NULL if one is not open.
+-- The keys of the rows of a range that have a planned value, for each of its open batches, with
+-- the numbers of their mappings. Read once, without a lock; rows that get such a value later are
+-- left to the next pass. stripe_batches: the batches by stripe, NULL if one is not open.
 with value_map as (
     select
         mappings.value_before,
@@ -72,7 +72,8 @@ group by dirty_rows.batch_id;
 -- name: {{ statement_name('keys_by_tenant', entry) }}(run_id, first_batch_id, most_rows,
 --     values_before, map_ids)
 -- The same for batches that are cut by tenant: one pass over the table lists the rows of several
--- tenants, beginning with a batch, up to so many planned rows. Batches without rows are listed, too.
+-- tenants, beginning with a batch, up to so many planned rows. Batches without rows are listed,
+-- too.
 with value_map as (
     select
         mappings.value_before,
@@ -107,7 +108,10 @@ tenants as {{ computed_once() }} (
     select
         chosen_batches.fund_id,
         min(chosen_batches.batch_id) as first_batch_id,
-        array_agg({{ last_key }} order by chosen_batches.batch_id) as range_ends,
+        array_agg(
+            {{ last_key }}
+            order by chosen_batches.batch_id
+        ) as range_ends,
         array_agg(chosen_batches.batch_id order by chosen_batches.batch_id) as batch_ids
     from chosen_batches
     group by chosen_batches.fund_id
@@ -179,9 +183,9 @@ left join listed_rows
     'map_ids', 'is_partitioned', 'range_start', 'range_end'] + key.keys() | list + of_tenants
 ) %}
 
--- name: {{ statement_name(purpose, entry) }}(batch_id, lease_token, first_place, last_place,
---     values_before, values_after, map_ids, is_partitioned, range_start, range_end,
---     {{ (key.keys() | list + of_tenants) | join(', ') }})
+-- name: {{ statement_name(purpose, entry) }}(batch_id, lease_token,
+--     first_place, last_place, values_before, values_after, map_ids, is_partitioned,
+--     range_start, range_end, {{ (key.keys() | list + of_tenants) | join(', ') }})
 -- One batch, or a piece of one: rows of the list of keys, from one place to another, whose value is
 -- still in the plan. Rows and audit entry are one statement: both are written, or neither.
 {%- if compares %}
@@ -224,9 +228,7 @@ changed as (
     update {{ application_table(entry) }} as application
     set {{ quoted(entry.column) }} = {{ planned }}.value_after
     from
-        {%- if not compares %}
-        {{ listed_rows(entry, numbers) | indent(8) }},
-        {%- endif %}
+        {{ '' if compares else (listed_rows(entry, numbers) | indent(8)) ~ ',\n        ' -}}
         {{ planned }}
     where
         exists (
@@ -261,17 +263,15 @@ with tables as (
 )
 
 select
-    exists (
-        select 1 as found
-        from tables
-        inner join pg_catalog.pg_trigger
-            on tables.relid = pg_trigger.tgrelid
-        where
-            not pg_trigger.tgisinternal
-            and pg_trigger.tgenabled <> 'D'
-            and pg_trigger.tgtype & 18 = 16
-    ) as has_later_triggers,
-    (select count(*) > 1 from tables) as is_partitioned;
+    count(pg_trigger.oid) > 0 as has_later_triggers,
+    count(distinct tables.relid) > 1 as is_partitioned
+from tables
+left join pg_catalog.pg_trigger
+    on
+        tables.relid = pg_trigger.tgrelid
+        and not pg_trigger.tgisinternal
+        and pg_trigger.tgenabled <> 'D'
+        and pg_trigger.tgtype & 18 = 16;
 
 -- name: {{ statement_name('confirm_piece', entry) }}(batch_id, values_after, map_ids)
 -- If the table has such triggers, after apply_batch or revert_batch in the same transaction: reads
@@ -283,9 +283,9 @@ with own_entries as {{ computed_once() }} (
         changes.batch_id,
         changes.row_keys,
         changes.map_ids,
-        changes.others_changed is not null as compares,
         changes.xmin as written_by,
-        changes.cmin as written_at
+        changes.cmin as written_at,
+        changes.others_changed is not null as compares
     from {{ ref('stage_normalization_changes') }} as changes
     where
         changes.batch_id = $1
@@ -294,14 +294,14 @@ with own_entries as {{ computed_once() }} (
 
 changed_rows as (
     select
-        {{ key_from_text(entry.key, 'audited.row_key', numbered=true) }},
         audited.row_key,
         audited.map_id,
         own_entries.run_id,
         own_entries.batch_id,
         own_entries.compares,
         own_entries.written_by,
-        own_entries.written_at
+        own_entries.written_at,
+        {{ key_from_text(entry.key, 'audited.row_key', numbered=true) }}
     from own_entries
     cross join unnest(own_entries.row_keys, own_entries.map_ids) as audited (row_key, map_id)
 ),
@@ -343,7 +343,11 @@ written_again as (
 ),
 
 overwritten_rows as (
-    select cast('a trigger wrote ' || coalesce({{ raw_value }}, 'NULL') as smallint) as refusal
+    select
+        cast(
+            'a trigger wrote '
+            || coalesce({{ raw_value }}, 'NULL') as smallint
+        ) as refusal
     from changed_rows
     inner join value_map
         on changed_rows.map_id = value_map.map_id

@@ -303,10 +303,11 @@ where runs.run_id = $1;
 {%- for entry in managed_columns() %}
 {%- set value = binary_text('application.' ~ quoted(entry.column)) %}
 
-{%- set numbers = parameter_numbers(['first_place', 'last_place'] + numbered_key(entry.key).keys() | list) %}
+{%- set key = numbered_key(entry.key) %}
+{%- set numbers = parameter_numbers(['first_place', 'last_place'] + key.keys() | list) %}
 
 -- name: {{ statement_name('rehearsal_rows', entry) }}(first_place, last_place,
---     {{ numbered_key(entry.key).keys() | join(', ') }})
+--     {{ key.keys() | join(', ') }})
 -- The rows of a list of keys, whole: all other columns as one text, to be compared.
 select
     {{ key_text(entry.key, 'application') }} as row_key,
@@ -318,5 +319,5 @@ from
 inner join {{ application_table(entry) }} as application
     on
         ({{ key_columns(entry.key, 'application') }})
-        = ({{ key_columns(numbered_key(entry.key), 'listed') }});
+        = ({{ key_columns(key, 'listed') }});
 {%- endfor %}

@@ -1,6 +1,6 @@
--- Named statements of a rollback's batches: one set per managed column. keys_to_revert lists the rows
--- of a range, revert_batch is the only statement of a rollback that changes rows of the application.
--- They are stored with the rollback and run without any change.
+-- Named statements of a rollback's batches: one set per managed column. keys_to_revert lists the
+-- rows of a range, revert_batch is the only statement of a rollback that changes rows of the
+-- application. They are stored with the rollback and run without any change.
 {%- for entry in managed_columns() %}
 {%- set table_text = literal(entry.table) %}
 {%- set column_text = literal(entry.column) %}
@@ -12,11 +12,12 @@
 
 -- name: {{ statement_name('keys_to_revert', entry) }}(batch_ids, tenants, values_before,
 --     values_after, map_ids)
--- The keys of the rows that batches of a rollback restore, each with the number of its mapping in the
--- rollback's own map: from the value that the run wrote last to the one that the row had before it.
--- Normally these are the keys of the original batch's audit, as they are. They are looked at row by
--- row only if a row may have been changed otherwise: by a later run, an earlier attempt at this batch,
--- twice by the original batch, or by several batches; or if some tenants are wanted.
+-- The keys of the rows that batches of a rollback restore, each with the number of its mapping in
+-- the rollback's own map: from the value that the run wrote last to the one that the row had
+-- before it. Normally these are the keys of the original batch's audit, as they are. They are
+-- looked at row by row only if a row may have been changed otherwise: by a later run, an earlier
+-- attempt at this batch, twice by the original batch, or by several batches; or if some tenants
+-- are wanted.
 with changes as (
     select * from {{ ref('stage_normalization_changes') }}
 ),
@@ -100,7 +101,7 @@ range_starts as (
     where false
     union all
     select
-        {{ key_values(entry.key, 'judged_batches.range_start') }},
+        {{ key_values(entry.key, 'judged_batches.range_start', numbered=true) }},
         judged_batches.batch_id
     from judged_batches
 ),
@@ -113,7 +114,7 @@ range_ends as (
     where false
     union all
     select
-        {{ key_values(entry.key, 'judged_batches.range_end') }},
+        {{ key_values(entry.key, 'judged_batches.range_end', numbered=true) }},
         judged_batches.batch_id
     from judged_batches
 ),
@@ -193,10 +194,10 @@ mapped_rows as (
     select
         judged_batches.batch_id,
         audited_rows.row_key,
-        audited_rows.first_map_id = audited_rows.last_map_id as is_simple,
         value_map.map_id,
         value_map.value_after as value_restored,
-        last_values.value_after as value_written
+        last_values.value_after as value_written,
+        audited_rows.first_map_id = audited_rows.last_map_id as is_simple
     from audited_rows
     inner join judged_batches
         on audited_rows.batch_id = judged_batches.reverts_batch_id
@@ -218,7 +219,10 @@ restored_rows as (
     select
         mapped_rows.batch_id,
         {{ key_from_text(entry.key, 'mapped_rows.row_key', numbered=true) }},
-        case when mapped_rows.is_simple then mapped_rows.map_id else value_map.map_id end as map_id
+        case
+            when mapped_rows.is_simple then mapped_rows.map_id
+            else value_map.map_id
+        end as map_id
     from mapped_rows
     left join value_map
         on
@@ -250,12 +254,12 @@ from restored_rows
 where restored_rows.map_id is not null
 group by restored_rows.batch_id;
 
--- name: {{ statement_name('revert_batch', entry) }}(batch_id, lease_token, first_place, last_place,
---     values_before, values_after, map_ids, is_partitioned, range_start, range_end, key_map_ids,
---     {{ key.keys() | join(', ') }})
+-- name: {{ statement_name('revert_batch', entry) }}(batch_id, lease_token,
+--     first_place, last_place, values_before, values_after, map_ids, is_partitioned,
+--     range_start, range_end, key_map_ids, {{ key.keys() | join(', ') }})
 -- One batch of a rollback, or a piece of one: rows of the list of keys, from one place to another,
--- that still have the value that the run wrote, get the one they had before it. Rows and audit entry
--- are one statement: both are written, or neither.
+-- that still have the value that the run wrote, get the one they had before it. Rows and audit
+-- entry are one statement: both are written, or neither.
 with {{ held_batch('$1', '$2') }},
 
 value_map as (

@@ -27,7 +27,8 @@ select
     $11 as environment,
     cast($12 as uuid) as reverts_run_id;
 
--- name: run__store_control(run_id, table_name, column_name, range_end, target_ms, sleep_ms, workers)
+-- name: run__store_control(run_id, table_name, column_name, range_end, target_ms, sleep_ms,
+--     workers)
 -- How a column of the run is steered. range_end: the frozen bound; NULL for an empty table.
 insert into {{ ref('stage_migration_control') }} (
     run_id, schema_name, table_name, column_name, range_end, target_ms, sleep_ms, workers
@@ -70,10 +71,10 @@ having count(asked.tenant) > 0;
 -- name: run__begin_batch(lock_timeout, statement_timeout, transaction_timeout, waits_for_disk,
 --     by_keys)
 -- First in every transaction of a batch; all in milliseconds, for this transaction only. The last
--- one (from PostgreSQL 17 on) releases the rows if a runner hangs before its COMMIT. waits_for_disk:
--- if not, a crash of the server may take back what was committed in its last second, all of it:
--- rows, audit and progress. by_keys: rows are found by a list of keys; the planner does not know how
--- long it is, and might read the whole table instead.
+-- timeout (from PostgreSQL 17 on) releases the rows if a runner hangs before its COMMIT.
+-- waits_for_disk: if not, a crash of the server may take back what was committed in its last
+-- second, all of it: rows, audit and progress. by_keys: rows are found by a list of keys; the
+-- planner does not know how long it is, and might read the whole table instead.
 select
     case
         when not cast($4 as boolean)
@@ -105,8 +106,9 @@ select
     set_config('extra_float_digits', '1', true) as extra_float_digits;
 
 -- name: run__begin_list()
--- First in transactions that list the keys of batches. Rows are read in the order of the table or of
--- its index, which is the best order to change them in; and a map of thousands of values is hashed.
+-- First in transactions that list the keys of batches. Rows are read in the order of the table or
+-- of its index, which is the best order to change them in; and a map of thousands of values is
+-- hashed.
 select
     set_config('enable_mergejoin', 'off', true) as enable_mergejoin,
     set_config('enable_nestloop', 'off', true) as enable_nestloop,
@@ -428,10 +430,15 @@ where control.run_id = $1;
 -- name: run__quarantine_unit(batch_id, lease_token, first_place, sqlstate, error_message, key_1)
 -- A unit whose transaction the database refused: written down once, with the reason, although the
 -- answer may be lost or the batch run again.
-with refused as (
+with units as (
+    select {{ listed_unit('$3', '$6') }} as unit
+),
+
+refused as (
     select
         cast(null as text) as value_before,
-        {{ unit_text(listed_unit('$3', '$6')) | indent(8) }} as row_key
+        {{ unit_text('units.unit') | indent(8) }} as row_key
+    from units
 ),
 
 {{ recorded_refusal() }};

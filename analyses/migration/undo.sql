@@ -11,11 +11,15 @@ with units as (
     inner join {{ ref('migration_audit') }} as images
         on batches.reverts_batch_id = images.batch_id
     where batches.batch_id = any(cast($1 as bigint[]))
+),
+
+final as (
+    select
+        units.batch_id,
+        count(*) as key_total,
+        array_agg(cast(units.unit as text) order by units.unit) as key_1
+    from units
+    group by units.batch_id
 )
 
-select
-    units.batch_id,
-    count(*) as key_total,
-    array_agg(cast(units.unit as text) order by units.unit) as key_1
-from units
-group by units.batch_id;
+select * from final;

@@ -18,7 +18,9 @@ set
     duration_ms = coalesce(batches.duration_ms, 0)
     + extract(epoch from clock_timestamp() - now()) * 1000,
     rows_skipped = greatest(
-        batches.rows_in_batch - ({{ rows_updated }}) - batches.rows_failed, 0
+        batches.rows_in_batch - batches.rows_failed
+        - ({{ rows_updated }}),
+        0
     ),
     status = case
         when not cast($3 as boolean) then batches.status

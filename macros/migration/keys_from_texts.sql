@@ -1,7 +1,8 @@
 {#-
     Keys of rows as the ledger stores them, an array of texts, as arrays of the key's own types, one
     per column: the reverse of key_text() for many rows at once.
-    keys_from_texts({'id': 'bigint'}, 'changes.row_keys') → cast(changes.row_keys as bigint[]) as key_1
+    keys_from_texts({'id': 'bigint'}, 'changes.row_keys') →
+        cast(changes.row_keys as bigint[]) as key_1
     keys_from_texts({'a': 'integer', 'b': 'text'}, 'changes.row_keys') →
         array(select cast((cast(listed.row_key as text[]))[1] as integer) ...) as key_1, ...
 -#}

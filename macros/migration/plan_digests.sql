@@ -34,8 +34,8 @@ plan_digests as (
         {{ trueup.text_digest(trueup.list_text([
             'runs.kind',
             'runs.record',
-            "runs.options - array['max_quarantined', 'compare_others', 'durability', "
-            ~ "'planned_snapshot']",
+            "runs.options - array['max_quarantined', 'compare_others', 'durability']"
+            ~ "\n        - 'planned_snapshot'",
             'runs.vocabulary_version',
             'decided_values.value_list',
         ]) | indent(4)) | indent(8) }} as plan_sha256

@@ -23,7 +23,8 @@
                 claim, keys (lists the keys of batches), keys_by_tenant (the same if batches are cut
                 by tenant), begin (of each transaction), change (a piece of a batch), compare (in
                 place of change, with --hash-others), table (has_later_triggers, is_partitioned),
-                confirm (after change, if it has such triggers), finish (a piece), refuse (a key), values (the map),
+                confirm (after change, if it has such triggers), finish (a piece), refuse (a key),
+                values (the map),
                 remaining (values at the end), reopen (batches), conflicts (stores them), missed
                 (rows), digest (of the audit), skip_to, versions (of the vocabularies), facts (about
                 tables), pending_index, books
@@ -75,7 +76,8 @@
             'books': [
                 'run__await_batches', 'run__batch_state', 'run__batch_totals',
                 'run__begin_batch', 'run__begin_list', 'run__begin_reading', 'brakes__*',
-                'run__close_batches', 'run__control_state', 'run__finish_piece', 'run__flush_statistics',
+                'run__close_batches', 'run__control_state', 'run__finish_piece',
+                'run__flush_statistics',
                 'run__lock_columns', 'run__note_brake', 'run__note_counters',
                 'run__note_options', 'run__note_progress', 'run__other_runners',
                 'run__plan_digest', 'run__release', 'run__renew_lease', 'run__reopen_failed',

@@ -170,7 +170,9 @@ def compile_project(settings: Settings, target: str, tables_exist: bool) -> Path
     asked = PostgresAdapter.get_relation
     PostgresAdapter.get_relation = get_relation
     try:
-        outcome = dbt.run(settings, {}, "compile", "--no-populate-cache", target=target)
+        # dbt's partial parsing misses changes of macros that are called by macros
+        outcome = dbt.run(settings, {}, "compile", "--no-populate-cache", "--no-partial-parse",
+                          target=target)  # fmt: skip
     finally:
         PostgresAdapter.get_relation = asked
     _raise_failures(outcome)

@@ -152,7 +152,6 @@ class Runner:
                 "run__take_lease",
                 **self.shared.hold,
                 lease_owner=owner(),
-                lease_seconds=self.order.lease_seconds,
                 statuses=list(self.order.statuses),
             ).fetchall()
 

@@ -103,8 +103,9 @@ class Shared:
 
     @property
     def hold(self) -> dict[str, Any]:
-        """The run and the lease token."""
-        return {"run_id": self.order.run_id, "lease_token": self.token}
+        """The run and the lease."""
+        return {"run_id": self.order.run_id, "lease_token": self.token,
+                "lease_seconds": self.order.lease_seconds}  # fmt: skip
 
 
 class Worker:
@@ -169,10 +170,7 @@ class Worker:
             if not late and not at_once:
                 return
             self.shared.renewed = time.monotonic()  # so that other workers do not renew it, too
-        lease_seconds = self.order.lease_seconds
-        if not self.session.rows(
-            "run__renew_lease", **self.shared.hold, lease_seconds=lease_seconds
-        ):
+        if not self.session.rows("run__renew_lease", **self.shared.hold):
             raise LeaseLost
 
     @contextmanager
@@ -183,15 +181,12 @@ class Worker:
         """
         self.renew()
         is_over = threading.Event()
-        lease_seconds = self.order.lease_seconds
 
         def keep() -> None:
-            while not is_over.wait(max(lease_seconds / 3, 0.1)):
+            while not is_over.wait(max(self.order.lease_seconds / 3, 0.1)):
                 # a lease that cannot be renewed is noticed at the next renewal
                 with suppress(psycopg.Error, TrueupError), self.session.connect() as connection:
-                    self.order.statements["run__renew_lease"].run(
-                        connection, **self.shared.hold, lease_seconds=lease_seconds
-                    )
+                    self.order.statements["run__renew_lease"].run(connection, **self.shared.hold)
 
         threading.Thread(target=keep, daemon=True).start()
         try:
@@ -405,12 +400,9 @@ class Worker:
         self.report(Event("batch_failed", f"Batch {self.shared.done} failed: {message}", "error"))
 
     def _report_batch(self, batch: Batch, number: int, state: State, held: Sequence[Piece]) -> None:
-        data = {
-            "rowsUpdated": state.rows_updated,
-            "rowsSkipped": state.rows_skipped,
-            "rowsFailed": state.rows_failed,
-            "durationMs": round(state.duration_ms),
-        }
+        data = {"rowsUpdated": state.rows_updated, "rowsSkipped": state.rows_skipped,
+                "rowsFailed": state.rows_failed,
+                "durationMs": round(state.duration_ms)}  # fmt: skip
         kind, words, level = "batch_completed", "completed", "info"
         if held:
             words = f"failed: {len(held)} rows were locked by other sessions"
@@ -502,7 +494,6 @@ class Worker:
                 for row in self.session.rows(
                     name,
                     **self.shared.hold,
-                    lease_seconds=self.order.lease_seconds,
                     held_batches=sorted(self.shared.held),
                     ranges=ranges,
                 )

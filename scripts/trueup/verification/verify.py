@@ -320,7 +320,7 @@ def _details(
 
     info = connected.info
     server = {
-        **row["server"],
+        **row["server_facts"],
         "host": info.host or info.hostaddr,
         "port": info.port,
         "url": _url(info.user, info.host or info.hostaddr, info.port, info.dbname),
@@ -336,7 +336,7 @@ def _details(
         "seed": asked.seed,
         "epsilon": float(asked.epsilon or 0),
         "vocabulary_version": target.vocabulary_version,
-        "run": row["run"],
+        "run": row["run_facts"],
         "columns": listed("report__columns"),
         "targets": listed("report__targets"),
         "values": listed("report__values", most=VALUES),

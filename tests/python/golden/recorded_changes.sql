@@ -29,6 +29,8 @@ recorded as (
     returning cardinality(row_keys) as rows_changed
 )
 
-select coalesce(recorded.rows_changed, 0) as rows_changed
+select
+    fence.batch_id,
+    coalesce(recorded.rows_changed, 0) as rows_changed
 from fence
 left join recorded on true

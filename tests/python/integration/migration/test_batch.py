@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from typing import Any
 
 import psycopg
@@ -92,20 +91,6 @@ def test_a_batch_that_was_sent_twice_changes_nothing_more(built: App) -> None:
     listed.change()
     assert listed.changed() == first == listed.dirty
     assert listed.now()[first[0]][1] == "edited"
-
-
-@pytest.mark.parametrize(
-    "theirs",
-    [f"lease_token = '{uuid.uuid4()}'", "status = 'pending'", "status = 'cancelled'"],
-    ids=["another token", "open again", "cancelled"],
-)
-def test_a_batch_that_is_not_ours_changes_nothing(built: App, theirs: str) -> None:
-    listed = Listed(built)
-    built.query(f"update {LEDGER}.stage_migration_batches set {theirs} where batch_id = %s",
-                listed.batch.batch_id)  # fmt: skip
-    with pytest.raises(engine.LeaseLost):
-        listed.change()
-    assert listed.now() == listed.before and listed.changed() == []
 
 
 def test_a_row_that_moved_to_another_tenant_is_left_to_that_tenant(built: App) -> None:

@@ -6,23 +6,29 @@ change written down exactly once, and do the batch counters agree?
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from integration.conftest import App
-from support import PROOFS, fire, migration, proxies
+from support import PROOFS, fire, migration, proxies, standby
+from support.command import remove_server
 from support.fire import LEDGER
 from support.migration import agree, batch_statuses, run_statuses
 from support.writers import WRITERS, Writer, audit_of, table, watch_blocking, writes_of
+from trueup.core import connection
+from trueup.local import server
 from trueup.migration import engine, plan, session
 from trueup.migration import runner as job
 
@@ -85,6 +91,61 @@ def test_kills_and_terminations(quick: App) -> None:
     migration.printed(quick, "resume", run, "--yes", "--sleep-ms", "0")
     fire.prove(quick, made)
     assert made.rows_planned > ROWS * 0.4
+
+
+@pytest.mark.proofs
+def test_crashes_of_the_server(quick: App, tmp_path: Path) -> None:
+    """Whenever it stops at once and starts again: what it forgets, it forgets whole.
+
+    Batches do not wait for the disk, so some that were finished are open again.
+    """
+    rng = random.Random(fire.SEED)
+    state = tmp_path / "crashing"
+    address = server.start(state)
+    try:
+        with psycopg.connect(address.conninfo(), user=server.SUPERUSER, autocommit=True) as root:
+            root.execute(f"create database {quick.database} owner {address.user}")
+        target = make_conninfo(address.conninfo(quick.database), user=server.SUPERUSER)
+        standby.copy_database(quick.url, target, address.user)
+        moved = {
+            "PGPORT": str(address.port),
+            "PGUSER": address.user,
+            "PGPASSWORD": address.password,
+        }
+        app = dataclasses.replace(quick, environment={**quick.environment, **moved})
+        fire.enlarge(app, 20_000)
+        fire.remember(app)
+        made = migration.make_plan(app, STAGE, plan.Pace(50, 20, 1000, stripes=8))
+        settings = dataclasses.replace(app.settings, conninfo=app.url)
+        seen: list[str] = []
+        over = threading.Event()
+        crashes = 0
+
+        def crash() -> None:
+            nonlocal crashes
+            while not over.wait(rng.uniform(0.5, 2)):
+                pid = (server.home(state) / "pgdata" / "postmaster.pid").read_text().split()[0]
+                os.kill(int(pid), signal.SIGQUIT)  # as pg_ctl stop -m immediate does
+                fire.until(lambda pid=pid: not Path(f"/proc/{pid}").exists())  # type: ignore[misc]
+                server.start(state, port=address.port)
+                crashes += 1
+
+        crashing = threading.Thread(target=crash)
+        crashing.start()
+        try:
+            outcome = engine.apply(
+                lambda: connection.connect(settings), migration.order(app, made),
+                lambda event: seen.append(event.kind), engine.Stop(),
+            )  # fmt: skip
+        finally:
+            over.set()
+            crashing.join()
+        again = seen.count("batch_completed") - made.batches
+        print(f"seed {fire.SEED}: {crashes} crashes, {again} batches done again")
+        assert outcome.status == "completed" and crashes >= 5
+        fire.prove(app, made)
+    finally:
+        remove_server(state)
 
 
 def test_four_writers_lose_nothing(quick: App) -> None:
