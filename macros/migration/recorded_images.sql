@@ -3,9 +3,9 @@
     batch, from the CTE `recorded` on to the answer. The one place that writes migration_audit.
 
     recorded_images({'table': 'app_orgs'}, listed_unit('$3', '$4')) expects the CTEs of held_batch()
-    and written_rows(row_key, before_image, after_hash): what the row was before this statement (NULL:
-    it was not there), and row_hash() of what it is now (NULL: it is gone). The unit is an array of
-    texts. Answers with rows_changed, one row; none if the batch is not held.
+    and written_rows(row_key, before_image, after_hash): what the row was before this statement
+    (NULL: it was not there), and row_hash() of what it is now (NULL: it is gone). The unit is an
+    array of texts. Answers with rows_changed, one row; none if the batch is not held.
 
     A row that the run writes twice keeps its first image, and counts once.
 
