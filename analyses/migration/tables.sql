@@ -59,6 +59,21 @@ primary_key as (
     where key_columns.position <= pg_index.indnkeyatts
 ),
 
+key_parts as (
+    select
+        parts.name,
+        parts.type,
+        parts.position,
+        {{ key_type('columns.type') | indent(8) }} as known_type,
+        {{ key_type('parts.type') | indent(8) }} as wanted_type
+    from asked
+    cross join
+        lateral unnest(asked.key_names, asked.key_types) with ordinality as parts (
+            name, type, position
+        )
+    left join columns on parts.name = columns.name
+),
+
 asked_key as (
     select
         string_agg(parts.name, ', ' order by parts.position) as listed,
@@ -67,12 +82,8 @@ asked_key as (
         array_agg(
             array[parts.name, columns.type, parts.type]
             order by parts.position
-        ) filter (where columns.type <> parts.type) as wrong
-    from asked
-    cross join
-        lateral unnest(asked.key_names, asked.key_types) with ordinality as parts (
-            name, type, position
-        )
+        ) filter (where parts.known_type <> parts.wanted_type) as wrong
+    from key_parts as parts
     left join columns on parts.name = columns.name
 ),
 

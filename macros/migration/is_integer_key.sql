@@ -3,5 +3,5 @@
     is_integer_key({'id': 'bigint'}) → true
 -#}
 {%- macro is_integer_key(key) -%}
-    {{- return((key.values() | list) in [['integer'], ['bigint']]) -}}
+    {{- return((key.values() | list) in [['smallint'], ['integer'], ['bigint']]) -}}
 {%- endmacro -%}

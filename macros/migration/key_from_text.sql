@@ -13,7 +13,7 @@
         {%- if key | length > 1 -%}
             {%- set part = '(cast(' ~ text ~ ' as text[]))[' ~ loop.index ~ ']' -%}
         {%- endif -%}
-        {{- 'cast(' ~ part ~ ' as ' ~ type ~ ')' -}}
+        {{- trueup.key_part_from_text(part, type) -}}
         {{- ' as key_' ~ loop.index if numbered -}}
         {{- ', ' if not loop.last -}}
     {%- endfor -%}

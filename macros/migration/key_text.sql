@@ -5,7 +5,8 @@
 -#}
 {%- macro key_text(key, relation) -%}
     {%- if key | length == 1 -%}
-        {{- 'cast(' ~ relation ~ '.' ~ trueup.quoted(key.keys() | first) ~ ' as text)' -}}
+        {%- set column = relation ~ '.' ~ trueup.quoted(key.keys() | first) -%}
+        {{- trueup.key_part(column, key.values() | first) -}}
     {%- else -%}
         {{- 'cast(' ~ trueup.key_texts(key, relation) ~ ' as text)' -}}
     {%- endif -%}

@@ -8,7 +8,7 @@
 {%- macro key_texts(key, relation) -%}
     array[
     {%- for column, type in key.items() -%}
-        {{- 'cast(' ~ relation ~ '.' ~ trueup.quoted(column) ~ ' as text)' -}}
+        {{- trueup.key_part(relation ~ '.' ~ trueup.quoted(column), type) -}}
         {{- ' collate "C"' if type == 'text' and key | length > 1 -}}
         {{- ', ' if not loop.last -}}
     {%- endfor -%}

@@ -6,7 +6,8 @@
 -#}
 {%- macro key_values(key, texts, numbered=false) -%}
     {%- for type in key.values() -%}
-        {{- 'cast((cast(' ~ texts ~ ' as text[]))[' ~ loop.index ~ '] as ' ~ type ~ ')' -}}
+        {%- set part = '(cast(' ~ texts ~ ' as text[]))[' ~ loop.index ~ ']' -%}
+        {{- trueup.key_part_from_text(part, type) -}}
         {{- ' as key_' ~ loop.index if numbered -}}
         {{- ', ' if not loop.last -}}
     {%- endfor -%}

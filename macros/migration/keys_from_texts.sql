@@ -7,12 +7,16 @@
         array(select cast((cast(listed.row_key as text[]))[1] as integer) ...) as key_1, ...
 -#}
 {%- macro keys_from_texts(key, texts) -%}
-{%- if key | length == 1 -%}
+{%- if key | length == 1 and (key.values() | first) != 'timestamptz' -%}
 cast({{ texts }} as {{ key.values() | first }}[]) as key_1
 {%- else -%}
 {%- for type in key.values() -%}
 array(
-    select cast((cast(listed.row_key as text[]))[{{ loop.index }}] as {{ type }}) as key_part
+    select
+        {{ trueup.key_part_from_text(
+            'listed.row_key' if key | length == 1
+            else '(cast(listed.row_key as text[]))[' ~ loop.index ~ ']', type
+        ) }} as key_part
     from unnest({{ texts }}) with ordinality as listed (row_key, place)
     order by listed.place
 ) as key_{{ loop.index }}

@@ -31,10 +31,21 @@ end
 
 {#- The same for one part of a key, by the part's type. -#}
 {%- macro _is_readable(type, text) -%}
-{%- set smallest = {'integer': '-2147483648', 'bigint': '-9223372036854775808'} -%}
-{%- set largest = {'integer': '2147483647', 'bigint': '9223372036854775807'} -%}
+{%- set smallest = {
+    'smallint': '-32768', 'integer': '-2147483648', 'bigint': '-9223372036854775808'
+} -%}
+{%- set largest = {
+    'smallint': '32767', 'integer': '2147483647', 'bigint': '9223372036854775807'
+} -%}
+{%- set others = {
+    'numeric': '^-?[0-9]+([.][0-9]+)?$',
+    'date': '^([0-9]{4,7}-[0-9]{2}-[0-9]{2}( BC)?|-?infinity)$',
+    'timestamptz': '^([0-9]{4,6}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}( BC)?|-?infinity)$',
+} -%}
 {%- if type == 'text' -%}
 {{ text }} is not null
+{%- elif type in others -%}
+coalesce({{ text }} ~ '{{ others[type] }}', false)
 {%- elif type == 'uuid' -%}
 coalesce(
     {{ text }}

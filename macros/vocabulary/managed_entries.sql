@@ -9,7 +9,9 @@
         'table', 'column', 'key', 'tenant', 'vocabulary', 'updated_at', 'kept_by_triggers', 'mart',
         'mart_key', 'model', 'tenant_label'
     ] -%}
-    {%- set key_types = ['integer', 'bigint', 'uuid', 'text'] -%}
+    {%- set key_types = [
+        'smallint', 'integer', 'bigint', 'numeric', 'uuid', 'text', 'varchar', 'date', 'timestamptz'
+    ] -%}
     {%- set vocabulary_names = trueup.vocabularies().keys() | list -%}
     {%- set entries = [] -%}
     {%- if var('sample') is not boolean -%}
@@ -47,8 +49,14 @@
                 where, 'vocabulary', entry.vocabulary, vocabulary_names
             ) -}}
         {%- endif -%}
-        {%- for column, type in entry.key.items() if type not in key_types -%}
-            {{- trueup.raise_wrong_input(where, 'type of key ' ~ column, type, key_types) -}}
+        {%- set key = {} -%}
+        {%- for column, type in entry.key.items() -%}
+            {#- varchar(36) is handled as text, numeric(20) as numeric -#}
+            {%- set known_type = modules.re.sub('\\([0-9]+(, *0)?\\)\\Z', '', type | string) -%}
+            {%- if known_type not in key_types -%}
+                {{- trueup.raise_wrong_input(where, 'type of key ' ~ column, type, key_types) -}}
+            {%- endif -%}
+            {%- do key.update({column: 'text' if known_type == 'varchar' else known_type}) -%}
         {%- endfor -%}
         {%- set optional = [entry.get('tenant'), entry.get('updated_at')] | select | list -%}
         {%- set columns = [entry.column] + optional + entry.key.keys() | list -%}
@@ -79,7 +87,7 @@
         {%- do entries.append({
             'table': entry.table,
             'column': entry.column,
-            'key': entry.key,
+            'key': key,
             'vocabulary': entry.vocabulary,
             'tenant': entry.get('tenant'),
             'updated_at': entry.get('updated_at'),

@@ -296,7 +296,7 @@ MISSING = object()
         ("key", MISSING, "option key 'missing'", "a value"),
         ("key", "id", "key 'id'", "{id: bigint}"),
         ("key", {}, "key '{}'", "{id: bigint}"),
-        ("key", {"id": "int8"}, "type of key id 'int8'", "integer, bigint, uuid, text"),
+        ("key", {"id": "int8"}, "type of key id 'int8'", "bigint, numeric, uuid, text"),
         ("column", "", "name ''", "1 to 63 bytes, no control characters"),
         ("column", "é" * 32, f"name '{'é' * 32}'", "1 to 63 bytes"),
         ("column", "two\nlines", "name 'two\nlines'", "no control characters"),

@@ -78,7 +78,7 @@ TYPOS = {
     "key": ("{id:", "{number:", f"{WHERE}column 'number'", "allowed: company_id, fund_id, id"),
     # what the command does not look at itself stops dbt
     "key type": (
-        "bigint", "bigit", f"{WHERE}type of key id 'bigit'", "allowed: integer, bigint, uuid, text",
+        "bigint", "bigit", f"{WHERE}type of key id 'bigit'", "allowed: smallint, integer, bigint",
     ),
     "no entry": (f"{ENTRY} vocabulary: stage", "- {", "dbt_project.yml", "is not YAML"),
     "mart": ("mart: fct_deal_stages", "mart: fct_deals", "mart 'fct_deals'", "fct_deal_stages, "),

@@ -125,10 +125,21 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         yield app
 
 
+def key_of(shape: Shape) -> str:
+    """SQL of a row's key as the ledger has it: a time is in UTC."""
+    names = []
+    for name, kind in shape.key.items():
+        column = f"t.{quoted(name)}"
+        text = f"cast({column} as text)"
+        if kind == "timestamptz":
+            text = f"replace(cast({column} at time zone 'UTC' as text), ' ', 'T')"
+        names.append(f'{text} collate "C"')
+    return names[0] if len(names) == 1 else f"cast(array[{', '.join(names)}] as text)"
+
+
 def cells(app: App, shape: Shape) -> dict[str, tuple[str | None, str]]:
     """By row key as the ledger has it: the value, and all other columns."""
-    names = [f"cast(t.{quoted(name)} as text)" for name in shape.key]
-    key = names[0] if len(names) == 1 else f"cast(array[{', '.join(names)}] as text)"
+    key = key_of(shape)
     column = quoted(shape.column)
     with app.connect() as connected:
         rows = psycopg.RawCursor(connected).execute(
@@ -288,8 +299,7 @@ def update(connected: psycopg.Connection[Any], shape: Shape, key: str, value: st
 
 
 def where(shape: Shape, key: str) -> tuple[str, list[str]]:
-    names = [f'cast(t.{quoted(name)} as text) collate "C"' for name in shape.key]
-    text = names[0] if len(names) == 1 else f"cast(array[{', '.join(names)}] as text)"
+    text = key_of(shape)
     return f'{text} collate "C" = $1', [key]
 
 
