@@ -198,6 +198,7 @@ def one(findings: Sequence[Finding], code: str) -> Finding:
 
 TABLES: dict[str, dict[str, Any]] = data("table_findings.yml")
 SERVERS: dict[str, dict[str, Any]] = data("server_findings.yml")
+INDEXES: dict[str, str | None] = data("index_findings.yml")
 
 
 @pytest.mark.parametrize("case", TABLES.values(), ids=TABLES)
@@ -362,25 +363,6 @@ def test_rows_are_estimated_by_pages(place: Place) -> None:
 
 
 # ------------------------------------------------------------------------------ what costs HOT
-
-
-INDEXES = {
-    "create index i on deals (stage)": "table__index",
-    "create index i on deals using hash (stage)": "table__index",
-    "create unique index i on deals (fund_id, stage)": "table__index_rule",
-    "create index i on deals (fund_id) include (stage)": "table__index",
-    "create index i on deals (lower(stage))": "table__index",
-    "create index i on deals ((deals is null))": "table__index",
-    "create index i on deals (fund_id) where stage = 'x'": "table__index",
-    "create index i on deals (fund_id) where updated_at is null": "",
-    "create index i on deals (fund_id, (fund_id + 1)) include (updated_at)": "",
-    "alter table deals add shown text generated always as (lower(stage)) stored;"
-    " create index i on deals (shown)": "table__index_generated",
-    "create trigger touch before update on deals for each row execute function touch();"
-    " create index i on deals (fund_id)": "",
-    "create trigger touch before update on deals for each row execute function touch();"
-    " create index i on deals (updated_at)": "table__index_by_trigger",
-}
 
 
 def test_indexes_that_cost_hot_updates(place: Place) -> None:
