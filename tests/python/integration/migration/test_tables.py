@@ -8,8 +8,6 @@ refused update, a remedy that is executed.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import re
 import signal
 import subprocess
@@ -24,7 +22,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from integration.conftest import ADDRESS, App
+from integration.conftest import App, server_conninfo
 from support import PROOFS, data, fire, proxies, standby
 from support.command import trueup
 from support.system_server import system_server  # noqa: F401  a fixture
@@ -32,7 +30,6 @@ from trueup.core import config, ledger, statements
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.findings import ERROR, FAIL, GOOD, OK, WARN, Finding
-from trueup.local import server
 from trueup.migration import plan, tables
 
 ENTRY: dict[str, Any] = {
@@ -156,11 +153,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "system":
         conninfo = request.getfixturevalue("system_server")
     else:
-        address = json.loads(os.environ[ADDRESS])
-        conninfo = psycopg.conninfo.make_conninfo(
-            host=address["host"], port=address["port"], user=server.SUPERUSER,
-            password=address["password"], dbname="postgres",
-        )  # fmt: skip
+        conninfo = server_conninfo("postgres")
     name = f"tables_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(f"create database {name}")
