@@ -205,6 +205,13 @@ def cloned(app: App) -> Iterator[App]:
         drop_database(name)
 
 
+def server_conninfo(dbname: str, user: str = server.SUPERUSER) -> str:
+    """For a database of the test run's server."""
+    address = json.loads(os.environ[ADDRESS])
+    parts = {name: address[name] for name in ("host", "port", "password")}
+    return psycopg.conninfo.make_conninfo(**parts, user=user, dbname=dbname)
+
+
 def create_database(name: str, template: str) -> None:
     _administer(f"create database {name} template {template} owner {server.ROLE}")
 
@@ -231,11 +238,7 @@ def _app(project: Path, state: Path, database: str) -> App:
 
 
 def _administer(statement: str) -> None:
-    address = json.loads(os.environ[ADDRESS])
-    with psycopg.connect(
-        host=address["host"], port=address["port"], user=server.SUPERUSER,
-        password=address["password"], dbname="trueup", autocommit=True,
-    ) as connection:  # fmt: skip
+    with psycopg.connect(server_conninfo("trueup"), autocommit=True) as connection:
         connection.execute(statement)
 
 

@@ -5,23 +5,20 @@ The table is portfoliocompanies, the column stage.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
 
-from integration.conftest import ADDRESS, App
+from integration.conftest import App, server_conninfo
 from support import migration
 from trueup.core.errors import TrueupError
-from trueup.local import server
 from trueup.migration import plan
 
 LEASE_SECONDS = 1
@@ -100,15 +97,9 @@ def one(watch: Connection, query: str, *values: Any) -> Any:
     return (watch.execute(query, values or None).fetchone() or (None,))[0]
 
 
-@contextmanager
-def superuser(app: App) -> Iterator[Connection]:
+def superuser(app: App) -> Connection:
     """A look from the side, in autocommit mode."""
-    address = json.loads(os.environ[ADDRESS])
-    with psycopg.connect(
-        host=address["host"], port=address["port"], user=server.SUPERUSER,
-        password=address["password"], dbname=app.database, autocommit=True,
-    ) as watch:  # fmt: skip
-        yield watch
+    return psycopg.connect(server_conninfo(app.database), autocommit=True)
 
 
 def somebody_waits(app: App) -> bool:

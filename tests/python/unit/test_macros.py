@@ -18,6 +18,7 @@ import pytest
 from dbt.adapters.postgres import PostgresAdapter
 
 from sqlfluff_library import CompilerError, this
+from support import data
 from support.rendering import PROJECT, call
 
 GOLDEN = PROJECT / "tests/python/golden"
@@ -281,46 +282,28 @@ def test_entries_are_completed() -> None:
     assert [mart["key"] for mart in render("marts")] == ["id"]
 
 
-MISSING = object()
+MISSING = "<missing>"
+WRONG: dict[str, list[list[Any]]] = data("wrong_entries.yml")
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "what", "allowed"),
-    [
-        ("tenat", "fund_id", "option 'tenat'", "tenant, vocabulary, updated_at"),
-        ("kept_by_triggers", "version", "kept_by_triggers 'version'", "a list of columns"),
-        ("vocabulary", "stagee", "vocabulary 'stagee'", "stage, tier"),
-        ("vocabulary", MISSING, "option vocabulary 'missing'", "a value"),
-        ("table", MISSING, "option table 'missing'", "a value"),
-        ("column", MISSING, "option column 'missing'", "a value"),
-        ("key", MISSING, "option key 'missing'", "a value"),
-        ("key", "id", "key 'id'", "{id: bigint}"),
-        ("key", {}, "key '{}'", "{id: bigint}"),
-        ("key", {"id": "int8"}, "type of key id 'int8'", "bigint, numeric, uuid, text"),
-        ("column", "", "name ''", "1 to 63 bytes, no control characters"),
-        ("column", "é" * 32, f"name '{'é' * 32}'", "1 to 63 bytes"),
-        ("column", "two\nlines", "name 'two\nlines'", "no control characters"),
-        ("column", "stage\n", "name 'stage\n'", "no control characters"),
-        ("key", {"a\0": "bigint"}, "name 'a\0'", "no control characters"),
-        ("tenant", 5, "name '5'", "1 to 63 bytes"),
-        ("tenant_label", "a\nb", "name 'a\nb'", "no control characters"),
-        ("table", "Deals", "model 'stg_app__Deals'", "lower-case snake names"),
-        ("mart_key", "Deal", "mart_key 'Deal'", "lower-case snake names"),
-        ("mart_key", MISSING, "mart 'fct_deals'", "a mart with mart_key"),
-        ("key", {"id": "bigint", "fund": "text"}, "mart 'fct_deals'", "a key of one column"),
-    ],
+    ("var", "option", "value", "what", "allowed"),
+    [(var, *case) for var, cases in WRONG.items() for case in cases],
 )
 def test_a_wrong_entry_is_named_with_what_is_allowed(
-    option: str, value: Any, what: str, allowed: str
+    var: str, option: str, value: Any, what: str, allowed: str
 ) -> None:
     variables = copy.deepcopy(VARS)
-    entry = variables["managed_columns"][0]
+    entry = variables[var][0 if var == "managed_columns" else "stage"]
     entry.pop(option, None)
-    if value is not MISSING:
+    if value != MISSING:
         entry[option] = value
+    place = (
+        "managed_columns entry 1 (" if var == "managed_columns" else f"vocabularies.stage: {what}"
+    )
     with pytest.raises(CompilerError) as caught:
-        render("managed_columns", variables=variables)
-    assert str(caught.value).startswith("managed_columns entry 1 (")
+        render(var, variables=variables)
+    assert str(caught.value).startswith(place)
     assert f"{what} is not allowed; allowed: " in str(caught.value)
     assert allowed in str(caught.value)
 
@@ -372,31 +355,6 @@ def test_a_column_that_the_staging_model_does_not_have() -> None:
         "managed_columns entry 2 (deals.tier): column 'tier' is not allowed; "
         "allowed: id, fund_id, stage, changed_at"
     )
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "what", "allowed"),
-    [
-        ("noise_word", [], "option 'noise_word'", "accept_broader, noise_words"),
-        ("canonical_seed", MISSING, "option canonical_seed 'missing'", "the name of a seed"),
-        ("alias_seed", MISSING, "option alias_seed 'missing'", "the name of a seed"),
-        ("noise_words", ["two words"], "noise word 'two words'", "one word"),
-        ("noise_words", ["a|b"], "noise word 'a|b'", "one word"),
-        ("accept_broader", "yes", "accept_broader 'yes'", "true, false"),
-    ],
-)
-def test_a_wrong_vocabulary_is_named_with_what_is_allowed(
-    option: str, value: Any, what: str, allowed: str
-) -> None:
-    variables = copy.deepcopy(VARS)
-    entry = variables["vocabularies"]["stage"]
-    entry.pop(option, None)
-    if value is not MISSING:
-        entry[option] = value
-    with pytest.raises(CompilerError) as caught:
-        render("vocabularies", variables=variables)
-    assert str(caught.value).startswith(f"vocabularies.stage: {what} is not allowed; allowed: ")
-    assert allowed in str(caught.value)
 
 
 @pytest.mark.parametrize(

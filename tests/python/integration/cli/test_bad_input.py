@@ -15,16 +15,19 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from integration.conftest import App, copy_project
+from support import data
 from support.command import Done, trueup
 from trueup.core.errors import TrueupError
 from trueup.local import server
 
 SECRET = "hunter2secret"
+CASES: dict[str, Any] = data("bad_input.yml")
 MARTS = "select xmin::text, deal_id, stage from trueup.fct_deal_stages order by deal_id"
 
 Plant = Callable[[str, str], None]
@@ -60,50 +63,13 @@ def plant(shared_built: App) -> Iterator[Plant]:
 
 
 ENTRY = "- {table: investments,        column: round,         key: {id: bigint}, tenant: fund_id,"
-WHERE = "sample_columns entry 4 (investments.round): "
-TYPOS = {
-    "table": (
-        "table: investments", "table: investmens",
-        "entry 4 (investmens.round): table 'investmens'",
-        "allowed: deal_opportunities, fund_baselines, fund_strategy_models, investments, portf",
-    ),
-    "column": (
-        "column: round", "column: rond", "entry 4 (investments.rond): column 'rond'",
-        "allowed: company_id, fund_id, id, round, row_version, updated_at",
-    ),
-    "tenant": (
-        "tenant: fund_id,", "tenant: fond_id,", f"{WHERE}column 'fond_id'",
-        "allowed: company_id, fund_id",
-    ),
-    "key": ("{id:", "{number:", f"{WHERE}column 'number'", "allowed: company_id, fund_id, id"),
-    # what the command does not look at itself stops dbt
-    "key type": (
-        "bigint", "bigit", f"{WHERE}type of key id 'bigit'", "allowed: smallint, integer, bigint",
-    ),
-    "no entry": (f"{ENTRY} vocabulary: stage", "- {", "dbt_project.yml", "is not YAML"),
-    "mart": ("mart: fct_deal_stages", "mart: fct_deals", "mart 'fct_deals'", "fct_deal_stages, "),
-    "no columns": (
-        "  managed_columns: []\n", "  managed_column: []\n", "managed_columns is missing",
-        "a list of",
-    ),
-    "no vocabularies": (
-        "  vocabularies:\n", "  vocabulary:\n", "vocabularies is missing", "a mapping of",
-    ),
-    "no seed": ("alias_seed: ", "alias_sed: ", "vocabularies.stage", "alias_seed"),
-}  # fmt: skip
 
 
-@pytest.mark.parametrize("typo", TYPOS)
+@pytest.mark.parametrize("typo", CASES["typos"])
 def test_a_typo_in_the_project_file(shared_built: App, plant: Plant, typo: str) -> None:
-    right, wrong, found, allowed = TYPOS[typo]
+    right, wrong, found, allowed = CASES["typos"][typo]
     plant(right, wrong)
-    seed = seed_of(shared_built.project)
-    before = seed.read_bytes()
-
-    arguments = ("alias", "add", "Warp", "seed", "--reason", "made up")
-    refused(trueup(shared_built.project, *arguments, DATABASE_URL=shared_built.url), found, allowed)
-
-    assert seed.read_bytes() == before
+    refuses_alias(shared_built, ["Warp", "seed"], found, allowed)
     doctor = trueup(shared_built.project, "doctor", DATABASE_URL=shared_built.url)
     assert "Traceback" not in doctor.stderr
     assert doctor.returncode == 2 or typo == "no seed"  # doctor reads no seed
@@ -158,42 +124,17 @@ def seed_of(project: Path) -> Path:
     return project / "seeds" / "stage_aliases.csv"
 
 
-CONFLICTS = {
-    "an alias": (["a serisi", "seed"], "is decided already", "'A Serisi', exact series-a"),
-    "an accent": (["Ámorçáge", "seed"], "is decided already", "'amorcage'"),
-    "noise words": (["séries a round", "series-b"], "is decided already", "value series-a"),
-    "a canonical value": (["Pre_Seed", "seed"], "is decided already", "canonical value pre-seed"),
-    "a value that does not exist": (
-        ["Warp", "series-q"], "canonical value 'series-q' is not in vocabulary stage",
-        "allowed: pre-seed, seed, series-a, series-b, series-c, series-c+",
-    ),
-    "no value": (["Warp"], "match type exact needs a canonical value", "allowed: pre-seed, seed"),
-    "a value too many": (
-        ["Warp", "seed", "--match", "ambiguous"], "match type ambiguous says", "leave 'seed' out",
-    ),
-    "an unknown match type": (
-        ["Warp", "seed", "--match", "similar"], "'similar' is not one of", "'broader'",
-    ),
-    "an unknown vocabulary": (
-        ["Warp", "seed", "--vocabulary", "tier"], "vocabulary 'tier' is unknown", "allowed: stage",
-    ),
-    "a single letter": (["(B)", "series-b"], "its key 'b' has fewer than two characters", "'(B)'"),
-    "nothing": (["", "seed"], "its key '' has fewer than two characters", "''"),
-    "a blank reason": (["Warp", "seed", "--reason", " "], "the reason is blank", "--reason"),
-    "a carriage return": (["Wa\rrp", "seed"], "the alias text 'Wa\\rrp' has a line", "one line"),
-    "an author of two lines": (["Warp", "seed", "--by", "a\nb"], "author 'a\\nb' has", "one line"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("conflict", CONFLICTS)
+@pytest.mark.parametrize("conflict", CASES["conflicts"])
 def test_alias_add_refuses(shared_built: App, conflict: str) -> None:
-    arguments, found, allowed = CONFLICTS[conflict]
-    seed = seed_of(shared_built.project)
+    refuses_alias(shared_built, *CASES["conflicts"][conflict])
+
+
+def refuses_alias(app: App, arguments: list[str], *words: str) -> None:
+    """`trueup alias add` refuses these arguments, and leaves the seed alone."""
+    seed = seed_of(app.project)
     before = seed.read_bytes()
     reason = [] if "--reason" in arguments else ["--reason", "made up"]
-    command = ("alias", "add", *reason, *arguments)
-    done = trueup(shared_built.project, *command, DATABASE_URL=shared_built.url)
-    refused(done, found, allowed)
+    refused(trueup(app.project, "alias", "add", *reason, *arguments, DATABASE_URL=app.url), *words)
     assert seed.read_bytes() == before
     assert [path.name for path in seed.parent.iterdir() if "new" in path.name] == []
 
@@ -255,26 +196,11 @@ def test_an_occupied_port(project: Path) -> None:
     assert not (project / "profiles.yml").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "environ", "words"),
-    [
-        (["unmapped", "--format", "yaml"], {}, ["'yaml' is not one of 'text', 'json'"]),
-        (["unmaped"], {}, ["No such command 'unmaped'", "unmapped"]),
-        (["alias", "ad"], {}, ["No such command 'ad'"]),
-        (["unmapped", "--limt", "3"], {}, ["No such option", "--limt", "--limit"]),
-        (["up", "--port", "80"], {}, ["80 is not in the range 1024<=x<=65535"]),
-        (["demo", "--dirty-share", "2"], {}, ["--dirty-share': 2.0 is not in the range"]),
-        (["demo", "--companies", "0"], {}, ["0 is not in the range x>=1"]),
-        (["alias", "add", "Warp", "seed"], {}, ["Missing option '--reason'"]),
-        (["try", "deals.csv"], {}, ["Missing option '--column'"]),
-        (["down"], {"TRUEUP_ENV": "prod"}, ["'prod'", "development, staging, production"]),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-)  # fmt: skip
+@pytest.mark.parametrize(("command", "words", "environ"), CASES["misuse"])
 def test_wrong_use(
-    shared_built: App, arguments: list[str], environ: dict[str, str], words: list[str]
+    shared_built: App, command: str, words: list[str], environ: dict[str, str]
 ) -> None:
-    refused(trueup(shared_built.project, *arguments, **environ), *words)
+    refused(trueup(shared_built.project, *command.split(), **environ), *words)
     assert not (shared_built.project / ".trueup" / "pgdata").exists()
 
 

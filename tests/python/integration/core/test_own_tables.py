@@ -9,11 +9,13 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from integration.conftest import App, new_app
+from support import data
 from support.command import trueup
 from trueup.cli.main import main
 
@@ -23,69 +25,7 @@ CLASSIC = re.compile(
     r"|fund_id|--fund-id|per_fund_breakdown|is_cut_by_fund"
 )
 SAMPLE = re.compile(r"\w*(portfoliocomp|deal_opportunit|fund|stage)\w*", re.IGNORECASE)
-HOTELS = """
-    create table public.hotels (code text primary key, chain_no int, grade text, edited_at timestamptz);
-    insert into public.hotels
-    select 'H' || n, nullif(n % 5, 0),
-        (array['Budget', 'De-luxe', 'luxury', 'Four star', 'palace', 'Campsite', null])[1 + n % 7],
-        now()
-    from generate_series(1, 210) as n;
-"""  # noqa: E501
-ENTRY = """  managed_columns:
-    - {table: hotels, column: grade, key: {code: text}, tenant: chain_no, tenant_label: chain, vocabulary: grade,
-       updated_at: edited_at, mart: fct_hotel_grades, mart_key: code}
-"""  # noqa: E501
-VOCABULARY = (
-    "    grade: {canonical_seed: grades, alias_seed: grade_aliases, noise_words: [class]}\n"
-)
-FILES = {
-    "seeds/app/grades.csv": """
-        canonical_value,label,sort_rank,description
-        budget,Budget,0,A bed
-        luxury,Luxury,1,A butler
-    """,
-    "seeds/app/grade_aliases.csv": """
-        alias_text,canonical_value,match_type,added_by,added_on,reason
-        De luxe,luxury,exact,us,2026-01-01,French
-        Four star,,ambiguous,us,2026-01-01,either
-        Campsite,,out_of_scope,us,2026-01-01,no hotel
-    """,
-    "models/staging/app/_sources.yml": """
-        sources: [{name: app, schema: "{{ var('app_schema') }}", tables: [{name: hotels}]}]
-    """,
-    "models/staging/app/stg_app__hotels.sql": """
-        select code, chain_no, {{ binary_text('grade') }} as grade, edited_at
-        from {{ source('app', 'hotels') }}
-    """,
-    "models/marts/app/fct_hotel_grades.sql": """
-        select
-            hotels.code,
-            hotels.chain_no,
-            {{ resolved_columns('hotels', 'grade', 'grade_values') }},
-            hotels.edited_at
-        from {{ ref('stg_app__hotels') }} as hotels
-        left join {{ ref('int_values') }} as grade_values
-            on hotels.grade = grade_values.raw_value and grade_values.vocabulary = 'grade'
-    """,
-    "models/marts/app/fct_hotel_grades.yml": """
-        models:
-          - name: fct_hotel_grades
-            config: {unique_key: code, meta: {complete_keys: this_run}}
-            columns:
-              - {name: code, data_type: text, constraints: [{type: not_null}]}
-              - {name: chain_no, data_type: integer}
-              - {name: grade_raw, data_type: text}
-              - {name: grade, data_type: text, data_tests: [canonical_value: {arguments: {vocabulary: grade}}]}
-              - {name: grade_resolution, data_type: text}
-              - {name: edited_at, data_type: timestamp with time zone}
-    """,  # noqa: E501
-    "snapshots/app/snap_app__hotels.yml": """
-        snapshots:
-          - name: snap_app__hotels
-            relation: ref('stg_app__hotels')
-            config: {strategy: check, unique_key: code, check_cols: [grade]}
-    """,
-}
+HOTELS: dict[str, Any] = data("hotels.yml")
 
 
 @pytest.fixture
@@ -99,18 +39,17 @@ def empty(tmp_path: Path) -> Iterator[App]:
 
 def add_hotels(app: App) -> None:
     """What a user writes to have a table of their own managed."""
-    app.query(HOTELS)
+    app.query(HOTELS["table"])
     path = app.project / "dbt_project.yml"
-    text = path.read_text().replace("  managed_columns: []\n", ENTRY)
+    entries, words = json.dumps([HOTELS["entry"]]), json.dumps(HOTELS["vocabularies"])
+    text = path.read_text().replace("managed_columns: []", f"managed_columns: {entries}")
     head, rest = text.split("  vocabularies:\n")
     _, _, rest = rest.partition("\n\n")
-    path.write_text(f"{head}  vocabularies:\n{VOCABULARY}\n{rest}")
-    for name, content in FILES.items():
+    path.write_text(f"{head}  vocabularies: {words}\n\n{rest}")
+    for name, content in HOTELS["files"].items():
         file = app.project / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        indent = re.match(r"\n( *)", content)
-        assert indent
-        file.write_text(content.replace(f"\n{indent[1]}", "\n").strip() + "\n")
+        file.write_text(content)
 
 
 def strangers(text: str) -> set[str]:

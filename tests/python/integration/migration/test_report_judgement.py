@@ -9,7 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from integration.conftest import App
-from support import migration
+from support import data, migration
 from trueup.core import records, statements
 
 COLUMN: dict[str, Any] = {
@@ -83,33 +83,8 @@ def test_what_was_not_counted_is_not_recorded(judge: Judge, counters: Any) -> No
 
 @pytest.mark.parametrize(
     ("kind", "status", "planned", "updated", "more", "checks", "state", "words"),
-    [
-        ("migrate", "completed", 5, 5, {}, "passed", "passed",
-         "5 rows were changed, as many as the plan promised"),
-        ("migrate", "completed", 1, 1, {}, "passed", "passed",
-         "1 row was changed, as many as the plan promised"),
-        ("migrate", "completed", 5, 5, {}, "open", "open",
-         "5 rows were changed, as many as the plan promised"),
-        ("migrate", "completed", 5, 5, {}, "failed", "failed",
-         "5 rows were changed, as many as the plan promised; verification failed: Row Counts"),
-        ("migrate", "completed", 5, 4, {}, "passed", "passed",
-         "4 of 5 promised rows were changed; the other rows had already changed since the plan was"
-         " made"),
-        ("migrate", "completed", 5, 7, {}, "passed", "passed",
-         "7 rows were changed: 5 as promised, and 2 written since the plan"),
-        ("migrate", "completed", 0, 0, {}, "passed", "passed", "Nothing was to be changed"),
-        ("migrate", "completed_with_failures", 5, 2, {"rows_failed": 1, "batches_failed": 2},
-         "open", "failed",
-         "2 of 5 promised rows were changed; 1 row refused by the database, 2 batches failed"),
-        ("migrate", "completed_with_failures", 5, 4, {}, "open", "failed",
-         "4 of 5 promised rows were changed; some were missed"),
-        ("migrate", "paused", 5, 2, {"batches_completed": 1}, "open", "open",
-         "The run is paused: 2 of 5 promised rows were changed, 2 batches not done"),
-        ("rollback", "completed", 5, 4, {}, "passed", "passed",
-         "4 of 5 restorable rows were restored; the other rows had already changed since the plan"
-         " was made"),
-    ],
-)  # fmt: skip
+    data("verdicts.yml"),
+)
 def test_the_verdict_is_a_sentence(
     judge: Judge, kind: str, status: str, planned: int, updated: int, more: dict[str, int],
     checks: str, state: str, words: str,

@@ -8,8 +8,6 @@ refused update, a remedy that is executed.
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import re
 import signal
 import subprocess
@@ -24,7 +22,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from integration.conftest import ADDRESS, App
+from integration.conftest import App, server_conninfo
 from support import PROOFS, data, fire, proxies, standby
 from support.command import trueup
 from support.system_server import system_server  # noqa: F401  a fixture
@@ -32,7 +30,6 @@ from trueup.core import config, ledger, statements
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.findings import ERROR, FAIL, GOOD, OK, WARN, Finding
-from trueup.local import server
 from trueup.migration import plan, tables
 
 ENTRY: dict[str, Any] = {
@@ -156,11 +153,7 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "system":
         conninfo = request.getfixturevalue("system_server")
     else:
-        address = json.loads(os.environ[ADDRESS])
-        conninfo = psycopg.conninfo.make_conninfo(
-            host=address["host"], port=address["port"], user=server.SUPERUSER,
-            password=address["password"], dbname="postgres",
-        )  # fmt: skip
+        conninfo = server_conninfo("postgres")
     name = f"tables_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(conninfo, autocommit=True) as connection:
         connection.execute(f"create database {name}")
@@ -198,6 +191,7 @@ def one(findings: Sequence[Finding], code: str) -> Finding:
 
 TABLES: dict[str, dict[str, Any]] = data("table_findings.yml")
 SERVERS: dict[str, dict[str, Any]] = data("server_findings.yml")
+INDEXES: dict[str, str | None] = data("index_findings.yml")
 
 
 @pytest.mark.parametrize("case", TABLES.values(), ids=TABLES)
@@ -362,25 +356,6 @@ def test_rows_are_estimated_by_pages(place: Place) -> None:
 
 
 # ------------------------------------------------------------------------------ what costs HOT
-
-
-INDEXES = {
-    "create index i on deals (stage)": "table__index",
-    "create index i on deals using hash (stage)": "table__index",
-    "create unique index i on deals (fund_id, stage)": "table__index_rule",
-    "create index i on deals (fund_id) include (stage)": "table__index",
-    "create index i on deals (lower(stage))": "table__index",
-    "create index i on deals ((deals is null))": "table__index",
-    "create index i on deals (fund_id) where stage = 'x'": "table__index",
-    "create index i on deals (fund_id) where updated_at is null": "",
-    "create index i on deals (fund_id, (fund_id + 1)) include (updated_at)": "",
-    "alter table deals add shown text generated always as (lower(stage)) stored;"
-    " create index i on deals (shown)": "table__index_generated",
-    "create trigger touch before update on deals for each row execute function touch();"
-    " create index i on deals (fund_id)": "",
-    "create trigger touch before update on deals for each row execute function touch();"
-    " create index i on deals (updated_at)": "table__index_by_trigger",
-}
 
 
 def test_indexes_that_cost_hot_updates(place: Place) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import pytest
-
 from integration.conftest import App
 from support import migration
-from support.page_reader import check
+from support.page_reader import Page, check
 from support.verification import CHECKS
 from trueup.migration import plan
 from trueup.verification import check_page, verify
@@ -17,24 +15,13 @@ from trueup.verification import check_page, verify
 DEALS = "select fund_id, id, stage from deal_opportunities"
 
 
-@pytest.fixture
-def applied(built: App) -> tuple[App, dict[int, tuple[Any, Any]]]:
-    """A database with a run over the deals, and what they were before: key → tenant, value."""
+def test_the_pages_of_a_run_and_of_its_rollback_count_what_the_tables_have(built: App) -> None:
     before = {key: (tenant, value) for tenant, key, value in built.query(DEALS)}
-    migration.apply(built, migration.make_plan(built, plan.Scope(("deal_opportunities",))))
-    return built, before
-
-
-def test_the_page_of_a_run_counts_what_the_tables_have(
-    applied: tuple[App, dict[int, tuple[Any, Any]]],
-) -> None:
-    app, before = applied
-    after = {key: (tenant, value) for tenant, key, value in app.query(DEALS)}
+    run = migration.make_plan(built, plan.Scope(("deal_opportunities",)))
+    migration.apply(built, run)
+    after = {key: (tenant, value) for tenant, key, value in built.query(DEALS)}
     changed = {key for key, found in after.items() if found != before[key]}
-    with migration.connect(app) as connected:
-        made = verify.run(app.settings, connected, None)
-    read = check(check_page.build(made))
-
+    made, read = verified(built)
     assert [each["code"] for each in made["checks"]] == list(CHECKS)
     for each in made["checks"]:
         assert each["name"] in read.text
@@ -57,24 +44,20 @@ def test_the_page_of_a_run_counts_what_the_tables_have(
         assert (tenant, became) == (_named(after[int(key)][0]), after[int(key)][1])
         assert now == "as written"
 
-
-def test_the_page_of_a_rollback_shows_what_came_back(
-    applied: tuple[App, dict[int, tuple[Any, Any]]],
-) -> None:
-    app, before = applied
-    changed = sum(value != before[key][1] for _, key, value in app.query(DEALS))
-    ((run_id,),) = app.query("select run_id from trueup_ledger.migration_runs")
-    migration.printed(app, "rollback", str(run_id), "--yes")
-    ((back,),) = app.query(
-        "select run_id from trueup_ledger.migration_runs where kind = 'rollback'"
-    )
-    with migration.connect(app) as connected:
-        made = verify.run(app.settings, connected, str(back))
-    read = check(check_page.build(made))
-    assert f"rows restored {changed:,} of {changed:,} restorable" in read.text
-    assert f"{changed:,} rows came back to" in read.text
+    # what came back
+    back, _ = migration.roll_back(built, run.run_id)
+    _, read = verified(built, str(back.run_id))
+    assert f"rows restored {len(changed):,} of {len(changed):,} restorable" in read.text
+    assert f"{len(changed):,} rows came back to" in read.text
     assert "Canonical Values" not in read.text  # what comes back may be anything
     assert len(read.tables["Sample"]) == 1 + check_page.READ
+
+
+def verified(app: App, wanted: str | None = None) -> tuple[dict[str, Any], Page]:
+    """The verification of a run, the newest if none is wanted, and its page."""
+    with migration.connect(app) as connected:
+        made = verify.run(app.settings, connected, wanted)
+    return made, check(check_page.build(made))
 
 
 def _named(tenant: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from integration.conftest import ADDRESS, create_database, drop_database
+from integration.conftest import create_database, drop_database, server_conninfo
 from trueup.core.errors import TrueupError
-from trueup.local import sample
+from trueup.local import sample, server
 
 RESOLUTIONS = {
     "canonical", "exact", "broader", "ambiguous", "out_of_scope", "unknown", "blank", "null",
@@ -44,9 +43,7 @@ _numbers = itertools.count(1)
 
 
 def _connect(database: str) -> Connection:
-    address = json.loads(os.environ[ADDRESS])
-    parts = {name: address[name] for name in ("host", "port", "user", "password")}
-    return psycopg.connect(**parts, dbname=database, autocommit=True)
+    return psycopg.connect(server_conninfo(database, server.ROLE), autocommit=True)
 
 
 def _empty_database() -> Iterator[Connection]:
