@@ -69,11 +69,6 @@ class Piece(NamedTuple):
         ]
 
 
-def whole(keys: Keys) -> Piece:
-    """The piece with all keys of a list."""
-    return Piece(keys, 1, keys.total)
-
-
 def text(piece: Piece) -> str:
     """The key of a piece of one row, for people."""
     columns = [array for name, array in sorted(piece.keys.arrays.items()) if name.startswith("key_")

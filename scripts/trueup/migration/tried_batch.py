@@ -155,7 +155,9 @@ class Trial:
         (self.values["is_partitioned"],) = [
             is_partitioned for _, is_partitioned in self.call(self.own("table_now"))
         ]
-        found = [keys.whole(each) for listed in keys.lists(answer).values() for each in listed]
+        found = [
+            Piece(each, 1, each.total) for listed in keys.lists(answer).values() for each in listed
+        ]
         self.connected.rollback()
         return found
 

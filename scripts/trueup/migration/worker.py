@@ -205,10 +205,11 @@ class Worker:
         pieces = deque(
             piece
             for each in lists
-            for piece in keys.whole(each).cut(each.total if by_unit else self.pieces)
+            for piece in Piece(each, 1, each.total).cut(each.total if by_unit else self.pieces)
         )
         slowest = 0.0
         held: list[Piece] = []
+        changed: list[Piece] = []
         state: State | None = None
         finished = False
         while pieces:
@@ -219,7 +220,7 @@ class Worker:
             try:
                 done = self.piece(batch, piece, is_last=last)
             except psycopg.Error as error:
-                if self._handle_error(error, batch, piece, pieces, held):
+                if self._handle_error(error, batch, piece, pieces, held, changed):
                     finished = True
                     break
                 continue
@@ -230,6 +231,7 @@ class Worker:
                 finished = True
                 break
             state = done
+            changed.append(piece)
             self.losses = 0
             finished = last
             slowest = max(slowest, time.monotonic() - started)
@@ -261,10 +263,9 @@ class Worker:
                                  lease_token=self.shared.token, error_message=None)  # fmt: skip
         if len(rows) < len(batches):  # unless an answer was lost, they are not ours
             self.renew(at_once=True)
+        self.shared.held.difference_update(named)
         for state in map(State._make, rows):
             self._report_batch(named[state.batch_id], self._begin_batch(), state, [])
-        self.shared.held.difference_update(named)
-        for state in map(State._make, rows[-1:]):
             self._obey(state)
         if self.stop.requested:
             raise Stopped("interrupted", "by Ctrl-C or SIGTERM")
@@ -276,9 +277,11 @@ class Worker:
         piece: Piece,
         pieces: deque[Piece],
         held: list[Piece],
+        changed: list[Piece],
     ) -> bool:
         """After a failed piece: retry it, cut it, quarantine its row, or end the run.
 
+        changed: pieces that are done. A server that was gone may have forgotten them: once more.
         Returns whether the batch is finished, by a transaction whose answer was lost.
         """
         kind = self.session.kind(error)
@@ -287,6 +290,9 @@ class Worker:
             if self._is_finished(batch):
                 return True
             pieces.extendleft(reversed(self._after_loss(batch, piece, was_gone)))
+            if was_gone:
+                pieces.extend(changed)
+                changed.clear()
             return False
         if kind == "stop":
             self._fail(batch, error)
@@ -313,11 +319,9 @@ class Worker:
         if not was_gone and self.losses % RECONNECTS_BEFORE_SPLIT:
             return [piece]
         if was_gone and piece.is_single and self.losses >= CRASHES_OF_A_ROW:
-            raise Stopped(
-                "failed",
-                f"the server was gone {self.losses} times while batch {batch.batch_id} changed row"
-                f" {keys.text(piece)} of {'.'.join(batch.place)}",
-            )
+            gone = f"the server was gone {self.losses} times while batch {batch.batch_id} changed"
+            row = f"row {keys.text(piece)} of {'.'.join(batch.place)}"
+            raise Stopped("failed", f"{gone} {row}")
         parts = piece.cut(PARTS_AFTER_CRASH if was_gone else 2)
         if len(parts) > 1:
             self.losses = 0
