@@ -19,6 +19,7 @@ select
         'run_id', runs.run_id,
         'short_id', left(cast(runs.run_id as text), 8),
         'kind', runs.kind,
+        'restores', cast(runs.record #>> '{rules,restores}' as boolean),
         'status', runs.status,
         'operator', runs.operator,
         'environment', runs.environment,

@@ -22,7 +22,6 @@ from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.statements import Statement, column_statement
 
-ROLLBACK = "rollback"  # the kind of run, by name
 NO_TENANT = "none"  # among tenants: the rows of no tenant
 # planned → running → one of the other statuses; a run with a status of UNFINISHED can be resumed.
 PLANNED = ("planned",)

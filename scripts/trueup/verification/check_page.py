@@ -10,7 +10,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trueup.core.runs import ROLLBACK
 from trueup.show import document as findings
 from trueup.show import figures, flows
 from trueup.show.figures import Part, Row
@@ -22,7 +21,7 @@ SAMPLED = 500  # in all; the rest is counted, and the JSON has it
 def build(document: Mapping[str, Any]) -> str:
     """The page as HTML, of the document of a verification."""
     details = document["details"]
-    is_rollback = details["run"]["kind"] == ROLLBACK
+    is_rollback = details["run"]["restores"]
     tenants, tenants_more = _answers(document, "per_fund_breakdown")
     drawn, drawn_more = _answers(document, "sample_inspection")
     sample = [{**row, "now": _now(row)} for row in drawn]

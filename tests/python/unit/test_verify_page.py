@@ -279,7 +279,7 @@ def test_an_answer_of_which_a_part_could_not_be_read_shows_the_other_part() -> N
 
 def test_a_rollback_is_shown_in_its_own_direction() -> None:
     data = meet(document(), "warn", "fail", "error")
-    data["details"]["run"].update(kind="rollback")
+    data["details"]["run"].update(kind="rollback", restores=True)
     data["checks"] = [each for each in data["checks"] if each["code"] != "canonical_values"]
     for column in data["details"]["columns"]:
         column.update(row_total=None, null_total=None, blank_total=None)
