@@ -264,10 +264,10 @@ def test_demos_again_with_one_row_and_with_clean_values(project: Path) -> None:
 
 @pytest.mark.proofs
 def test_a_demo_fails_if_its_verification_does(project: Path) -> None:
-    path = project / "macros" / "migration" / "recorded_changes.sql"
-    text, sound = path.read_text(), "batches.rows_updated + coalesce("
+    path = project / "macros" / "migration" / "finished_piece.sql"
+    text, sound = path.read_text(), "batches.rows_updated + own_totals"
     assert sound in text
-    path.write_text(text.replace(sound, "batches.rows_updated + 1 + coalesce("))
+    path.write_text(text.replace(sound, "batches.rows_updated + 1 + own_totals"))
     done = trueup(project, "demo", "--companies", "200")
     assert (done.returncode, "Verification FAILED" in done.stdout) == (1, True), done.stdout
 
