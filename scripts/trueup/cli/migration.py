@@ -44,7 +44,7 @@ pace_options = options(
                  help="Batches by key range, or by tenant."),
     WORKERS,
     click.option("--stripes", type=click.Choice(list(STRIPES)), default="auto", show_default=True,
-                 help="Batches that share a key range, so that updates stay HOT."),
+                 help="Batches that share a key range, so that updates stay HOT; 1 by tenant."),
     SLEEP,
     TARGET,
     click.option("--pace", type=click.Choice(PACES),

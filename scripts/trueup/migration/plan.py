@@ -384,10 +384,10 @@ def _proposed_index(
 
 def _stripes(settings: Settings, pace: Pace, fact: Mapping[str, Any]) -> tuple[int, str]:
     """How many batches share a range, and why."""
+    if pace.by_tenant:  # whatever was asked for: a list by tenant knows no stripes
+        return 1, "by tenant: rows of one tenant lie apart"
     if pace.stripes is not None:
         return pace.stripes, "as requested"
-    if pace.by_tenant:
-        return 1, "by tenant: rows of one tenant lie apart"
     return defaults(settings)["stripes"] if fact["stripes_pay"] else 1, fact["stripes_why"]
 
 
