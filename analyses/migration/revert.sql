@@ -16,8 +16,8 @@
 -- the rollback's own map: from the value that the run wrote last to the one that the row had
 -- before it. Normally these are the keys of the original batch's audit, as they are. They are
 -- looked at row by row only if a row may have been changed otherwise: by a later run, an earlier
--- attempt at this batch, twice by the original batch, or by several batches; or if some tenants
--- are wanted.
+-- attempt at this batch, twice by the original batch, or by several batches; or if only some
+-- tenants or some values are wanted.
 with changes as (
     select * from {{ ref('stage_normalization_changes') }}
 ),
@@ -75,6 +75,17 @@ entry_counts as (
     group by own_batches.batch_id
 ),
 
+-- values that are not restored
+unwanted_values as (
+    select mappings.map_id
+    from {{ ref('migration_value_map') }} as mappings
+    where
+        mappings.run_id = (select reverted_runs.run_id from reverted_runs)
+        and mappings.table_name = {{ table_text }}
+        and mappings.column_name = {{ column_text }}
+        and mappings.map_id <> all(cast($5 as smallint[]))
+),
+
 -- batches whose rows have to be looked at one by one
 judged_batches as {{ computed_once() }} (
     select own_batches.*
@@ -86,6 +97,10 @@ judged_batches as {{ computed_once() }} (
         or own_batches.attempts > 1
         or own_batches.shared_batch_ids is not null
         or cast($2 as text[]) is not null
+        or exists (
+            select 1 as found
+            from unwanted_values
+        )
         or exists (
             select 1 as found
             from later_batches

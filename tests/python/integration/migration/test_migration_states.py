@@ -180,7 +180,7 @@ def test_any_interleaving_keeps_what_holds(prepared: tuple[App, dict[str, str]])
                 deadline=None,
                 database=None,
                 report_multiple_bugs=False,
-                phases=(Phase.generate, Phase.shrink),
+                phases=(Phase.generate,),
                 suppress_health_check=list(HealthCheck),
             ),
         )
