@@ -147,13 +147,16 @@ class Runner:
         raise_if_held(self.rows("run__other_runners", run_id=self.order.run_id))
 
         def take() -> list[tuple[Any, ...]]:
-            self.session.run("run__lock_columns", run_id=self.order.run_id)
-            return self.session.run(
-                "run__take_lease",
-                **self.shared.hold,
-                lease_owner=owner(),
-                statuses=list(self.order.statuses),
-            ).fetchall()
+            with self.session.connection.pipeline():
+                self.session.run("run__lock_columns", run_id=self.order.run_id)
+                taken = self.session.run(
+                    "run__take_lease",
+                    **self.shared.hold,
+                    lease_owner=owner(),
+                    statuses=list(self.order.statuses),
+                )
+                self.session.connection.commit()
+            return taken.fetchall()
 
         if not self.session.again(take):
             raise_if_held(self.rows("run__other_runners", run_id=self.order.run_id))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from trueup.core import runs
 from trueup.core.errors import TrueupError, first_line
@@ -152,11 +153,14 @@ class Session:
     def rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         """Run a statement in its own transaction, again if the connection is lost.
 
-        Only for statements that may run twice.
+        Only for statements that may run twice. One round trip: a runner that hangs leaves no
+        transaction open, for whose locks the next one would wait.
         """
 
         def read() -> list[tuple[Any, ...]]:
-            found = self.run(statement, **values)
+            with self.connection.pipeline():
+                found = self.run(statement, **values)
+                self.connection.commit()
             return found.fetchall() if found.description else []
 
         return self.again(read)
@@ -167,7 +171,8 @@ class Session:
         while True:
             try:
                 result = work()
-                self.connection.commit()
+                if self.connection.info.transaction_status != TransactionStatus.IDLE:
+                    self.connection.commit()
                 return result
             except psycopg.Error as error:
                 kind = self.kind(error)

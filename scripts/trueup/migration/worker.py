@@ -493,7 +493,7 @@ class Worker:
         self.renew()
         with self.shared.lock:
             (name,) = self.order.named("claim")
-            claimed = [
+            claimed = sorted(
                 Batch(*row)
                 for row in self.session.rows(
                     name,
@@ -501,7 +501,7 @@ class Worker:
                     held_batches=sorted(self.shared.held),
                     ranges=ranges,
                 )
-            ]
+            )
             self.shared.held.update(batch.batch_id for batch in claimed)
         return claimed
 
@@ -529,15 +529,17 @@ class Worker:
 
     def _lists(self, batches: Sequence[Batch]) -> Mapping[int, list[Keys]]:
         """The keys that claimed batches change, by batch_id."""
+        found: dict[int, list[Keys]] = {}
         if not self._is_whole_list:
-            found: dict[int, list[Keys]] = {}
             for _, own in groupby(batches, key=lambda each: (*each.place, each.range_end)):
                 found |= self._listed("keys", list(own))
             return found
         with self.shared.listing:
-            if missing := [each for each in batches if each.batch_id not in self.shared.listed]:
-                self.shared.listed |= self._listed("keys_by_tenant", missing)
-            return {each.batch_id: self.shared.listed.pop(each.batch_id, []) for each in batches}
+            listed = self.shared.listed
+            missing = (each for each in batches if each.batch_id not in listed)
+            for _, own in groupby(missing, key=lambda each: each.place):
+                listed |= self._listed("keys_by_tenant", list(own))
+            return {each.batch_id: listed.pop(each.batch_id, []) for each in batches}
 
     def _listed(self, purpose: str, batches: Sequence[Batch]) -> dict[int, list[Keys]]:
         first = batches[0]

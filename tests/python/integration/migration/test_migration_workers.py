@@ -184,6 +184,16 @@ def test_a_batch_by_tenant_holds_rows_of_one(built: App) -> None:
     assert {fund: rows for fund, rows in progress.items() if rows} == changed
 
 
+def test_batches_by_tenant_of_several_columns_are_claimed_together(built: App) -> None:
+    """Each column is listed by itself: with one list for all, the others' rows would be missed."""
+    scope = plan.Scope(("portfoliocompanies",), tenants=("1", "2"))
+    made = migration.make_plan(built, scope, plan.Pace(5000, 0, 1000, by_tenant=True))
+    assert len(made.columns) == 2 and made.batches == 4
+    assert migration.apply(built, made).status == "completed"
+    agree(built, made.run_id, made.rows_planned)
+    assert built.query(f"select max(attempts) from {LEDGER}.stage_migration_batches") == [(1,)]
+
+
 def test_a_fault_of_one_tenant_stays_with_it(built: App) -> None:
     """Its locked row fails its batch; a later pass opens that batch again, and no other."""
     expected = remember(built)
