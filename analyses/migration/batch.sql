@@ -22,13 +22,7 @@
 -- The keys of the rows of a range that have a planned value, for each of its open batches, with
 -- the numbers of their mappings. Read once, without a lock; rows that get such a value later are
 -- left to the next pass. stripe_batches: the batches by stripe, NULL if one is not open.
-with value_map as (
-    select
-        mappings.value_before,
-        mappings.map_id
-    from
-        unnest(cast($5 as text[]), cast($6 as smallint[])) as mappings (value_before, map_id)
-),
+with {{ value_map({'value_before': '$5', 'map_id': '$6'}) }},
 
 dirty_rows as (
     select
@@ -74,13 +68,7 @@ group by dirty_rows.batch_id;
 -- The same for batches that are cut by tenant: one pass over the table lists the rows of several
 -- tenants, beginning with a batch, up to so many planned rows. Batches without rows are listed,
 -- too.
-with value_map as (
-    select
-        mappings.value_before,
-        mappings.map_id
-    from
-        unnest(cast($4 as text[]), cast($5 as smallint[])) as mappings (value_before, map_id)
-),
+with {{ value_map({'value_before': '$4', 'map_id': '$5'}) }},
 
 ordered_batches as (
     select
@@ -195,15 +183,7 @@ left join listed_rows
 {%- endif %}
 with {{ held_batch('$1', '$2') }},
 
-value_map as (
-    select
-        mappings.value_before,
-        mappings.value_after,
-        mappings.map_id
-    from
-        unnest(cast($5 as text[]), cast($6 as text[]), cast($7 as smallint[]))
-            as mappings (value_before, value_after, map_id)
-),
+{{ value_map({'value_before': '$5', 'value_after': '$6', 'map_id': '$7'}) }},
 {%- if compares %}
 
 older_rows as {{ computed_once() }} (
@@ -306,13 +286,7 @@ changed_rows as (
     cross join unnest(own_entries.row_keys, own_entries.map_ids) as audited (row_key, map_id)
 ),
 
-value_map as (
-    select
-        mappings.value_after,
-        mappings.map_id
-    from
-        unnest(cast($2 as text[]), cast($3 as smallint[])) as mappings (value_after, map_id)
-),
+{{ value_map({'value_after': '$2', 'map_id': '$3'}) }},
 
 written_again as (
     -- The same command writes rows and audit: a row of another command was written again.
@@ -433,14 +407,7 @@ order by
 -- Reopens batches that still have a planned value: rows that were locked or edited during their
 -- batch, or written after it. Quarantined rows are left out. It reads range by range with the index
 -- of the key, however many rows there are.
-with quarantined as {{ computed_once() }} (
-    select quarantine.row_key
-    from {{ ref('migration_quarantine') }} as quarantine
-    where
-        quarantine.run_id = $1
-        and quarantine.table_name = {{ table_text }}
-        and quarantine.column_name = {{ column_text }}
-),
+with {{ quarantined(entry) }},
 
 first_rows as (
     select {{ key_texts(entry.key, 'application') }} as first_key
@@ -543,14 +510,7 @@ returning batches.batch_id;
 --     lease_token, by_tenant)
 -- If batches are cut by tenant: rows that have moved since the plan to a tenant without batches get
 -- a batch of that tenant.
-with quarantined as {{ computed_once() }} (
-    select quarantine.row_key
-    from {{ ref('migration_quarantine') }} as quarantine
-    where
-        quarantine.run_id = $1
-        and quarantine.table_name = {{ table_text }}
-        and quarantine.column_name = {{ column_text }}
-),
+with {{ quarantined(entry) }},
 
 own_batches as {{ computed_once() }} (
     select

@@ -194,15 +194,7 @@ audited_batches as (
 
 {{ audited_rows('$2') }},
 
-value_map as (
-    select
-        mappings.value_before,
-        mappings.value_after,
-        mappings.map_id
-    from
-        unnest(cast($3 as text[]), cast($4 as text[]), cast($5 as smallint[]))
-            as mappings (value_before, value_after, map_id)
-),
+{{ value_map({'value_before': '$3', 'value_after': '$4', 'map_id': '$5'}) }},
 
 -- A row that the run changed twice goes from its last value back to its first one.
 mapped_rows as (
@@ -277,15 +269,7 @@ group by restored_rows.batch_id;
 -- entry are one statement: both are written, or neither.
 with {{ held_batch('$1', '$2') }},
 
-value_map as (
-    select
-        mappings.value_before,
-        mappings.value_after,
-        mappings.map_id
-    from
-        unnest(cast($5 as text[]), cast($6 as text[]), cast($7 as smallint[]))
-            as mappings (value_before, value_after, map_id)
-),
+{{ value_map({'value_before': '$5', 'value_after': '$6', 'map_id': '$7'}) }},
 
 changed as (
     -- Compare and swap: a row that does not have the value that the run wrote is left alone.

@@ -183,6 +183,7 @@ TEXTS: dict[str, tuple[Any, ...] | Callable[[], str]] = {
     "listed_rows": ({"key": {"id": "bigint"}}, NUMBERS),
     "listed_keys": (COMPOSITE, NUMBERS, True),
     "listed_unit": ("$3", "$4"),
+    "value_map": ({"value_before": "$4", "map_id": "$5"},),
     "key_lists": (COMPOSITE, "deals"),
     "keys_from_texts": (COMPOSITE, "changes.row_keys"),
     "partition_range": ({"id": "bigint"}, NUMBERS),
