@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from trueup.core.connection import Connection
-from trueup.core.statements import Statement
+from trueup.core.statements import Rows, Statement
 
 # terminals obey these controls, too; JSON itself escapes only those below U+0020
 CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
@@ -21,7 +21,11 @@ def as_json(document: Any, indent: int | None = 2) -> str:
 
 def rows(connected: Connection, statement: Statement, **values: object) -> list[dict[str, Any]]:
     """The rows of a statement, if it returns any, by column name; numbers as Python's own."""
-    cursor = statement.run(connected, **values)
+    return of(statement.run(connected, **values))
+
+
+def of(cursor: Rows) -> list[dict[str, Any]]:
+    """The same of a statement that has been run."""
     names = [column.name for column in cursor.description or ()]
     return [
         {name: _own(value) for name, value in zip(names, row, strict=True)}

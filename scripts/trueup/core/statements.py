@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,20 +45,23 @@ class Statement(NamedTuple):
 
     def run(self, connection: psycopg.Connection[Any], **values: object) -> Rows:
         """Execute with bound parameters only; TypeError for an unknown or missing one."""
-        return self._run(connection, values, None)
-
-    def run_binary(self, connection: psycopg.Connection[Any], **values: object) -> Rows:
-        """The same; the answer comes in PostgreSQL's binary format."""
-        return self._run(connection, values, True)
-
-    def _run(
-        self, connection: psycopg.Connection[Any], values: dict[str, object], binary: bool | None
-    ) -> Rows:
         if wrong := values.keys() ^ set(self.parameters):
             raise TypeError(f"{self.name}: unknown or missing parameter {sorted(wrong)}")
+        return self.run_with(connection, values)
+
+    def run_with(
+        self,
+        connection: psycopg.Connection[Any],
+        values: Mapping[str, Any],
+        is_binary: bool = False,
+    ) -> Rows:
+        """Execute with those of the values that it takes; KeyError for a missing one.
+
+        is_binary: the answer comes in PostgreSQL's binary format
+        """
         cursor: Rows = psycopg.RawCursor(connection)
         given = [values[name] for name in self.parameters]
-        return cursor.execute(self.sql, given, binary=binary)
+        return cursor.execute(self.sql, given, binary=is_binary or None)
 
 
 def read(path: Path) -> dict[str, Statement]:

@@ -76,9 +76,8 @@ def _read(connected: Connection, step: Step) -> list[Finding]:
             raise LookupError("it has no statement: it is no longer managed")
         if connected.closed:
             raise LookupError("the connection was lost before it was read")
-        values = {name: step.values[name] for name in step.statement.parameters}
         with connected.transaction():
-            rows = records.rows(connected, step.statement, **values)
+            rows = records.of(step.statement.run_with(connected, step.values))
         if step.speaks and _first(step, rows) is None:
             raise LookupError("the statement said nothing")
         found = [{**_EMPTY, "area": step.area, **row} for row in rows]

@@ -344,9 +344,7 @@ class Brakes:
         """A brake's statement in a transaction of its own, in one round trip."""
         with connected.pipeline():
             for each in ("run__begin_batch", f"brakes__{name}"):
-                statement = self._statements[each]
-                values = {key: self._values[key] for key in statement.parameters}
-                rows = statement.run(connected, **values)
+                rows = self._statements[each].run_with(connected, self._values)
             connected.commit()
         return rows
 

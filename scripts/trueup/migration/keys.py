@@ -16,7 +16,7 @@ import psycopg
 from psycopg.adapt import Buffer, Dumper, PyFormat, Transformer
 from psycopg.pq import Format
 
-from trueup.core.statements import Rows, Statement
+from trueup.core.statements import Rows
 
 
 class Array(bytes):
@@ -82,15 +82,8 @@ def _loaded(array: bytes) -> list[Any]:
     return list(Transformer().get_loader(info.array_oid, Format.BINARY).load(array))
 
 
-def read(
-    connection: psycopg.Connection[Any], statement: Statement, values: Mapping[str, Any]
-) -> Rows:
-    """Run a statement that lists keys; `lists` reads its answer. Other values are ignored."""
-    return statement.run_binary(connection, **{name: values[name] for name in statement.parameters})
-
-
 def lists(answer: Rows) -> dict[int, list[Keys]]:
-    """The lists by batch_id; a batch without keys has an empty one or none."""
+    """The lists by batch_id, of a binary answer; a batch without keys has an empty one or none."""
     result = answer.pgresult
     assert result is not None
     names = [column.name for column in answer.description or ()]

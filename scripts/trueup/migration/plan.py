@@ -300,9 +300,7 @@ def _rows(
     values: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """The rows of a column's own statement; values that it does not take are ignored."""
-    statement = found[column_statement(purpose, *place)]
-    return records.rows(connected, statement, **{name: values[name]
-                                                 for name in statement.parameters})  # fmt: skip
+    return records.of(found[column_statement(purpose, *place)].run_with(connected, values))
 
 
 def _glance(

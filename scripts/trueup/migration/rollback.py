@@ -255,5 +255,4 @@ def _planned(
                 f"{'.'.join(place)} has no {what}, so {shown} cannot narrow it",
                 "Select the tables that have one with --table.",
             )
-    values = {name: asked[name] for name in known}
-    return records.rows(connected, found[name], **values)[0]
+    return records.of(found[name].run_with(connected, asked))[0]

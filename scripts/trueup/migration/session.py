@@ -147,8 +147,7 @@ class Session:
 
     def run(self, statement: str, **values: object) -> Rows:
         """Run a statement in the open transaction; values without a parameter are ignored."""
-        found = self.order.statements[statement]
-        return found.run(self.connection, **{name: values[name] for name in found.parameters})
+        return self.order.statements[statement].run_with(self.connection, values)
 
     def rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         """Run a statement in its own transaction, again if the connection is lost.

@@ -102,9 +102,7 @@ class Trial:
 
     def call(self, statement: str, **values: Any) -> Rows:
         """A statement of the project, with those of the values that it takes."""
-        given = {**self.values, **values}
-        found = self.statements[statement]
-        return found.run(self.connected, **{name: given[name] for name in found.parameters})
+        return self.statements[statement].run_with(self.connected, {**self.values, **values})
 
     def own(self, purpose: str) -> str:
         """The name of the column's own statement."""
@@ -151,7 +149,7 @@ class Trial:
         """The rows of the batch that would change."""
         begin_scan(self.statements, self.connected, ["run__begin_list"])
         statement = self.statements[self.own("keys_to_change")]
-        answer = keys.read(self.connected, statement, self.values)
+        answer = statement.run_with(self.connected, self.values, is_binary=True)
         (self.values["is_partitioned"],) = [
             is_partitioned for _, is_partitioned in self.call(self.own("table_now"))
         ]
@@ -193,7 +191,6 @@ class Trial:
         limit = int(self.facts["deadlock_timeout_ms"] * TIMEOUT_SHARE)
         values = {**self._values(piece), "run_id": uuid.uuid4(), "lease_token": uuid.uuid4()}
         change = self.statements[self.own("apply_batch")]
-        given = {**self.values, **values}
         explained = f"explain (analyze, wal, timing off, format json)\n{change.sql}"
         try:
             with self.connected.pipeline():
@@ -207,9 +204,8 @@ class Trial:
                 )
                 self.call("rehearsal__take", **values)
                 written_before = self.call("rehearsal__writes")
-                changed = change._replace(sql=explained).run(
-                    self.connected, **{name: given[name] for name in change.parameters}
-                )
+                explaining = change._replace(sql=explained)
+                changed = explaining.run_with(self.connected, {**self.values, **values})
                 self.connected.execute("set constraints all immediate")
                 self.call(self.own("confirm_piece"), **values)
                 finished = self.call(

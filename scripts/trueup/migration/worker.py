@@ -566,7 +566,7 @@ class Worker:
             begins = ["run__begin_list", *self.order.named("begin")]
             with self.session.connection.pipeline():
                 begin_scan(self.order.statements, self.session.connection, begins)
-                answer = keys.read(self.session.connection, statement, values)
+                answer = statement.run_with(self.session.connection, values, is_binary=True)
                 table = [self.session.run(each) for each in self.order.named("table", first.place)]
             for each in table:
                 (self.tables[first.place],) = each

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from trueup.show import page
 from trueup.show.figures import Part
-from trueup.show.terminal import counted, new_table, visible
+from trueup.show.terminal import counted, show_table, visible
 
 RULE = "=" * 80
 UNMET = ("warn", "fail", "error")
@@ -64,20 +63,15 @@ def show_verdict(out: Console, document: Row) -> None:
 def show_list(out: Console, rows: Sequence[Row]) -> None:
     """Documents that were kept, one line each."""
     headings = ("id", "of", "verdict", "ok", "fail", "warn", "at", "by", "s")
-    table = new_table(*headings, right=(3, 4, 5, 8))
-    for row in rows:
-        table.add_row(
-            str(row["verification_id"])[:8],
-            escape(row["subject"]),
-            row["verdict"] + (" (strict)" if row["is_strict"] else ""),
-            f"{row['checks_passed']}",
-            f"{row['checks_failed']}",
-            f"{row['checks_warned']}",
-            f"{row['verified_at']:%Y-%m-%d %H:%M}",
-            escape(row["verified_by"] or ""),
-            f"{row['duration_ms'] / 1000:.1f}",
-        )
-    out.print(table)
+    listed = [
+        [str(row["verification_id"])[:8], row["subject"],
+         row["verdict"] + (" (strict)" if row["is_strict"] else ""),
+         row["checks_passed"], row["checks_failed"], row["checks_warned"],
+         f"{row['verified_at']:%Y-%m-%d %H:%M}", row["verified_by"] or "",
+         round(row["duration_ms"] / 1000, 1)]
+        for row in rows
+    ]  # fmt: skip
+    show_table(out, headings, listed)
 
 
 def as_markdown(document: Row) -> str:
