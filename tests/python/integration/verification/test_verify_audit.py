@@ -220,17 +220,17 @@ def test_scans_of_a_run_take_as_long_as_they_take(
     """The role's own timeouts are not for them; a batch has its own."""
     built.query(f"alter database {built.database} set statement_timeout = '9s'")
     made = migration.make_plan(built, SCOPE)
-    run = statements.Statement.run
+    run = statements.Statement.run_with
     seen: dict[str, str] = {}
 
-    def watched(self: Any, connection: Any, **values: Any) -> Any:
+    def watched(self: Any, connection: Any, *values: Any, **more: Any) -> Any:
         cursor = connection.execute("select current_setting('statement_timeout')")
         seen[self.name.split("__")[0] if "__stage" in self.name else self.name] = cursor.fetchone()[
             0
         ]
-        return run(self, connection, **values)
+        return run(self, connection, *values, **more)
 
-    monkeypatch.setattr(statements.Statement, "run", watched)
+    monkeypatch.setattr(statements.Statement, "run_with", watched)
     built.query("create function skip() returns trigger language plpgsql as"
                 " $$begin return null; end$$")  # fmt: skip
     built.query("create trigger skip before update on deal_opportunities for each row"
