@@ -353,7 +353,71 @@ with refused as (
         )
 ),
 
-{{ recorded_refusal() }};
+{{ recorded_refusal('$4', '$5') }};
+
+{%- set numbers = parameter_numbers(
+    ['batch_id', 'lease_token', 'first_place', 'last_place', 'values_before'] + key.keys() | list
+) %}
+
+-- name: {{ statement_name('unchanged_rows', entry) }}(batch_id, lease_token, first_place,
+--     last_place, values_before, {{ key_names }})
+-- If a piece changed fewer rows than it lists, in the same transaction: rows that the database left
+-- as they were without an error go into the quarantine. Rows that another user has written since
+-- the plan do not: that is why they were left.
+with own_batches as {{ computed_once() }} (
+    select batches.run_id
+    from {{ ref('stage_migration_batches') }} as batches
+    where batches.batch_id = $1
+),
+
+{{ planned_runs('(select own_batches.run_id from own_batches)') }},
+
+begun as (
+    select
+        cast(current_setting('trueup.begun') as pg_snapshot) as seen_snapshot,
+        planned_runs.next_xid
+    from planned_runs
+),
+
+-- of other columns; not those that another worker has written at the same time
+older_entries as {{ computed_once() }} (
+    select changes.xmin as written_by
+    from {{ ref('stage_normalization_changes') }} as changes
+    where
+        changes.run_id = (select own_batches.run_id from own_batches)
+        and not {{ is_younger('changes', 'begun') | indent(8) }}
+),
+
+refused as (
+    select
+        {{ key_text(entry.key, 'application') }} as row_key,
+        {{ raw_value }} as value_before
+    from
+        {{ listed_keys(entry.key, numbers) | indent(8) }}
+    inner join {{ application_table(entry) }} as application
+        on ({{ key_columns(entry.key, 'application') }}) = ({{ key_columns(key, 'listed') }})
+    where
+        cast($4 as integer) - cast($3 as integer) + 1 > (
+            select coalesce(sum(cardinality(changes.row_keys)), 0) as row_total
+            from {{ ref('stage_normalization_changes') }} as changes
+            where
+                changes.batch_id = $1
+                and changes.xmin = cast(pg_current_xact_id_if_assigned() as xid)
+        )
+        and {{ raw_value }} = any(cast($5 as text[]))
+        and (
+            not {{ is_younger('application') | indent(12) }}
+            or application.xmin in (
+                select older_entries.written_by
+                from older_entries
+            )
+        )
+),
+
+{{ recorded_refusal(
+    'null',
+    literal('it was left as it is, without an error: by a trigger, or by a policy of row security')
+) }};
 
 -- name: {{ statement_name('remaining_values', entry) }}(run_id, tenants, range_end)
 -- After the last batch: which values at or below the frozen bound are not canonical and were not
@@ -572,15 +636,7 @@ returning batch_id;
 and {{ in_scope(entry.tenant, 'application', '$2') }}
 and {{ raw_value }} = any(cast($4 as text[]))
 {%- endset %}
-with runs as (
-    select * from {{ ref('migration_runs') }}
-),
-
-batches as (
-    select * from {{ ref('stage_migration_batches') }}
-),
-
-{{ dirty_rows(entry, is_left | trim) }}
+with {{ dirty_rows(entry, is_left | trim) }}
 
 select
     dirty_rows.raw_value,

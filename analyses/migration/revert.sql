@@ -57,7 +57,7 @@ later_batches as {{ computed_once() }} (
                 cross join reverted_runs
                 where
                     runs.run_id not in (reverted_runs.run_id, reverted_runs.reverting_id)
-                    and coalesce(runs.finished_at >= reverted_runs.started_at, true)
+                    and {{ is_later_run('runs', 'reverted_runs.run_id') | indent(20) }}
             )
         )
         and batches.table_name = {{ table_text }}

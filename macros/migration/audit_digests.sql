@@ -9,9 +9,8 @@
     over the value map, which gives the audit's numbers their meaning.
 
     The texts are the same on every server and in every session: arrays and JSON as PostgreSQL
-    writes them, times as seconds since 1970, so without a time zone. The entries of a batch are in
-    the order of their digests, because several may have been written at the same time. Mappings
-    that pruning removes are not in the digest.
+    writes them, times as seconds since 1970, so without a time zone. Mappings that pruning removes
+    are not in the digest.
 -#}
 {%- macro audit_digests(run_id) -%}
 run_batches as (
@@ -22,12 +21,14 @@ run_batches as (
 entry_digests as {{ trueup.computed_once() }} (
     select
         changes.batch_id,
+        changes.entry_id,
         cardinality(changes.row_keys) as rows_audited,
         cardinality(changes.row_keys) <> cardinality(changes.map_ids)
         or cardinality(changes.row_keys) <> cardinality(changes.tenants) as is_uneven,
         {{ trueup.text_digest(trueup.list_text([
             'changes.run_id',
             'changes.batch_id',
+            'changes.entry_id',
             'changes.action',
             'extract(epoch from changes.run_at)',
             'cast(changes.row_keys as text)',
@@ -49,7 +50,7 @@ audited_batches as (
         sum(entry_digests.rows_audited) as rows_audited,
         bool_or(entry_digests.is_uneven) as is_uneven,
         string_agg(
-            entry_digests.entry_digest, '' order by entry_digests.entry_digest collate "C"
+            entry_digests.entry_digest, '' order by entry_digests.entry_id
         ) as entry_list
     from entry_digests
     group by entry_digests.batch_id

@@ -1,23 +1,23 @@
 {#-
     Was the row of a relation written after the plan of the run? It was if the plan's snapshot could
-    not see the transaction that wrote it. Expects a CTE planned_runs (planned_snapshot, next_xid),
-    as in dirty_rows().
+    not see the transaction that wrote it. Expects the CTE planned_runs(), or the CTE `snapshots`
+    with another moment (seen_snapshot, next_xid).
     is_younger('rows') → a condition on rows.xmin
 
     xmin has 32 bits, so it is counted back from the next transaction. An xmin that would lie ahead
     of that one belongs to a row frozen long ago; it counts as more than two billion transactions
     old, which every plan has seen. Never true for a plan that recorded no snapshot.
 -#}
-{%- macro is_younger(relation) -%}
+{%- macro is_younger(relation, snapshots='planned_runs') -%}
 coalesce(
     not pg_visible_in_snapshot(
         cast(
             cast(
                 greatest(
-                    (select planned_runs.next_xid from planned_runs)
+                    (select {{ snapshots }}.next_xid from {{ snapshots }})
                     - (
                         (
-                            (select planned_runs.next_xid from planned_runs)
+                            (select {{ snapshots }}.next_xid from {{ snapshots }})
                             - cast(cast({{ relation }}.xmin as text) as bigint)
                         )
                         & 4294967295
@@ -26,7 +26,7 @@ coalesce(
                 ) as text
             ) as xid8
         ),
-        (select planned_runs.planned_snapshot from planned_runs)
+        (select {{ snapshots }}.seen_snapshot from {{ snapshots }})
     ),
     false
 )

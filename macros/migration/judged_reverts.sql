@@ -16,7 +16,7 @@ later_runs as (
     cross join reverted_runs
     where
         runs.run_id not in (reverted_runs.run_id, {{ run_id }})
-        and coalesce(runs.finished_at >= reverted_runs.started_at, true)
+        and {{ trueup.is_later_run('runs', 'reverted_runs.run_id') | indent(8) }}
 ),
 
 audited_batches as (

@@ -1,9 +1,10 @@
 {#-
     Writes what the database refused into the quarantine: two CTEs and the statement after them.
-    Expects the CTE refused (row_key, value_before). Parameters: $1 batch, $2 lease token,
-    $4 SQLSTATE, $5 reason. Only once, even if the answer is lost or the batch runs again.
+    Expects the CTE refused (row_key, value_before). Parameters: $1 batch, $2 lease token. Only
+    once, even if the answer is lost or the batch runs again.
+    sqlstate and reason are SQL: recorded_refusal('$4', '$5')
 -#}
-{%- macro recorded_refusal() -%}
+{%- macro recorded_refusal(sqlstate, reason) -%}
 new_refusals as (
     select refused.*
     from refused
@@ -20,11 +21,12 @@ new_refusals as (
 held as (
     update {{ ref('stage_migration_batches') }} as batches
     set
-        rows_failed = batches.rows_failed + 1,
+        rows_failed = batches.rows_failed + refusals.row_total,
         updated_at = now()
-    from new_refusals
+    from (select count(*) as row_total from new_refusals) as refusals
     where
-        batches.batch_id = $1
+        refusals.row_total > 0
+        and batches.batch_id = $1
         and batches.lease_token = $2
         and batches.status = 'running'
     returning
@@ -32,9 +34,7 @@ held as (
         batches.batch_id,
         batches.schema_name,
         batches.table_name,
-        batches.column_name,
-        new_refusals.row_key,
-        new_refusals.value_before
+        batches.column_name
 )
 
 insert into {{ ref('migration_quarantine') }} (
@@ -46,10 +46,13 @@ select
     held.schema_name,
     held.table_name,
     held.column_name,
-    held.row_key,
-    held.value_before,
-    $4 as sqlstate,
-    $5 as reason
+    new_refusals.row_key,
+    new_refusals.value_before,
+    {{ sqlstate }} as sqlstate,
+    {{ reason }} as reason
 from held
-returning row_key
+cross join new_refusals
+returning
+    row_key,
+    reason
 {%- endmacro -%}

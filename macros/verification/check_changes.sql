@@ -58,7 +58,7 @@ begun_places as (
     select
         places.run_id,
         places.tenants,
-        min(changes.run_at) as first_at
+        min(changes.entry_id) as first_entry
     from places
     inner join batches
         on places.run_id = batches.run_id
@@ -83,11 +83,7 @@ pieces as {{ trueup.computed_once() }} (
         changes.row_keys,
         changes.tenants,
         changes.map_ids,
-        row_number() over (
-            order by
-                changes.run_at,
-                changes.batch_id
-        ) as place
+        changes.entry_id as place
     from begun_places
     cross join changes
     inner join batches
@@ -95,7 +91,7 @@ pieces as {{ trueup.computed_once() }} (
     where
         batches.table_name = {{ table_text }}
         and batches.column_name = {{ column_text }}
-        and changes.run_at >= begun_places.first_at
+        and changes.entry_id >= begun_places.first_entry
 ),
 
 own_values as (

@@ -187,7 +187,7 @@ drawn_changes as {{ trueup.computed_once() }} (
 counted_entries as {{ trueup.computed_once() }} (
     select
         changes.batch_id,
-        changes.run_at,
+        changes.entry_id,
         changes.row_keys,
         changes.tenants,
         changes.map_ids,
@@ -219,9 +219,7 @@ numbered_entries as (
         counted_entries.*,
         sum(counted_entries.row_count) over (
             partition by counted_entries.batch_id
-            order by
-                counted_entries.run_at,
-                counted_entries.row_keys[1]
+            order by counted_entries.entry_id
         ) as last_place
     from counted_entries
 ),

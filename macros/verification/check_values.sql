@@ -53,10 +53,6 @@ and {{ raw_value }} in (
 and {{ is_seen }}
 and {{ is_asked }}
 {%- endset -%}
-runs as (
-    select * from {{ ref('migration_runs') }}
-),
-
 control as (
     select * from {{ ref('stage_migration_control') }}
 ),

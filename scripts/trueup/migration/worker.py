@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -332,17 +332,13 @@ class Worker:
         has_later_triggers, is_partitioned = self.tables.get(batch.place, (False, False))
         planned, _ = self._planned(batch.place)
         values: dict[str, Any] = {
-            "batch_id": batch.batch_id,
+            **batch._asdict(),
+            **piece._asdict(),
             "batch_ids": [batch.batch_id],
             "lease_token": self.shared.token,
-            "first_place": piece.first_place,
-            "last_place": piece.last_place,
             "is_partitioned": is_partitioned,
-            "range_start": batch.range_start,
-            "range_end": batch.range_end,
             "tenants": self.order.tenants,
             "by_tenant": self.order.by_tenant,
-            "fund_id": batch.fund_id,
             "is_last": is_last,
             "error_message": None,
             **piece.keys.arrays,
@@ -351,13 +347,15 @@ class Worker:
         changes = self.order.named(
             "compare" if self.order.compare_others else "change", batch.place
         )
+        lefts = self.order.named("left", batch.place)
         confirms = self.order.named("confirm", batch.place) if has_later_triggers else []
         (finish,) = self.order.named("finish", batch.place)
         is_long = self.order.statement_timeout_ms is not None
         kept_alive = self.lease_kept_alive() if is_long else nullcontext()
         with kept_alive, self.session.connection.pipeline():
-            self.session.begin(len(changes) + len(confirms) + 1)
+            self.session.begin(len(changes) + len(lefts) + len(confirms) + 1)
             changed = [self.session.run(name, **values) for name in changes]
+            left = [self.session.run(name, **values) for name in lefts]
             if confirms:  # what deferred triggers write is part of the change
                 self.session.connection.execute("set constraints all immediate")
             changed += [self.session.run(name, **values) for name in confirms]
@@ -365,6 +363,8 @@ class Worker:
             self.session.connection.commit()
         row = finished.fetchone()
         held = row is not None and all(each.fetchone() is not None for each in changed)
+        if refused := [row for each in left for row in each]:
+            self._report_refused(batch, refused)
         return State(*row) if row and held else None
 
     def _finish(self, batch: Batch, held: Sequence[Piece]) -> State | None:
@@ -392,8 +392,13 @@ class Worker:
             error_message=first_line(error),
             **piece.keys.arrays,
         )
-        refused = f"Row {keys.text(piece)} of {batch.table_name} cannot be changed"
-        self.report(Event("quarantined", f"{refused}: {first_line(error)}", "error"))
+        self._report_refused(batch, [(keys.text(piece), first_line(error))])
+
+    def _report_refused(self, batch: Batch, refused: Iterable[tuple[str, str]]) -> None:
+        """Report quarantined rows (key, reason); raises Stopped if there are too many."""
+        for key, reason in refused:
+            message = f"Row {key} of {batch.table_name} cannot be changed: {reason}"
+            self.report(Event("quarantined", message, "error"))
         most = self.order.max_quarantined
         if self.totals()["rows_failed"] > most:
             raise Stopped("failed", f"more than {most} rows cannot be changed")
@@ -548,15 +553,12 @@ class Worker:
         (name,) = self.order.named(purpose, first.place)
         statement = self.order.statements[name]
         values: dict[str, Any] = {
+            **first._asdict(),
             "run_id": self.order.run_id,
             "batch_ids": [batch.batch_id for batch in batches],
             "stripe_batches": [by_stripe.get(stripe) for stripe in range(first.stripes)],
             "first_batch_id": min(batch.batch_id for batch in batches),
             "most_rows": LISTED_ROWS,
-            "range_start": first.range_start,
-            "range_end": first.range_end,
-            "stripes": first.stripes,
-            "hashed": first.hashed,
             "tenants": self.order.tenants,
             "canonical_values": self.order.canonical_values.get(first.place),
             **planned,

@@ -7,7 +7,7 @@ pieces as (
         changes.row_keys,
         changes.tenants,
         changes.map_ids,
-        row_number() over (order by changes.run_at) as place
+        changes.entry_id as place
     from audited_batches
     inner join changes
         on audited_batches.batch_id = changes.batch_id

@@ -15,7 +15,7 @@ coalesce(
                 ) as text
             ) as xid8
         ),
-        (select planned_runs.planned_snapshot from planned_runs)
+        (select planned_runs.seen_snapshot from planned_runs)
     ),
     false
 )
