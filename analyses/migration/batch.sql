@@ -356,14 +356,16 @@ with refused as (
 {{ recorded_refusal('$4', '$5') }};
 
 {%- set numbers = parameter_numbers(
-    ['batch_id', 'lease_token', 'first_place', 'last_place', 'values_before'] + key.keys() | list
+    ['batch_id', 'lease_token', 'first_place', 'last_place', 'values_before', 'snapshot']
+    + key.keys() | list
 ) %}
 
 -- name: {{ statement_name('unchanged_rows', entry) }}(batch_id, lease_token, first_place,
---     last_place, values_before, {{ key_names }})
--- If a piece changed fewer rows than it lists, in the same transaction: rows that the database left
--- as they were without an error go into the quarantine. Rows that another user has written since
--- the plan do not: that is why they were left.
+--     last_place, values_before, snapshot, {{ key_names }})
+-- After a piece that changed fewer rows than it lists: rows that the database left as they were
+-- without an error go into the quarantine. Rows that another user has written since the plan do
+-- not: that is why they were left. snapshot: the one that apply_batch saw. If the runner dies
+-- before this, the second look of the next one tries the rows again.
 with own_batches as {{ computed_once() }} (
     select batches.run_id
     from {{ ref('stage_migration_batches') }} as batches
@@ -374,7 +376,7 @@ with own_batches as {{ computed_once() }} (
 
 begun as (
     select
-        cast(current_setting('trueup.begun') as pg_snapshot) as seen_snapshot,
+        cast($6 as pg_snapshot) as seen_snapshot,
         planned_runs.next_xid
     from planned_runs
 ),
@@ -397,14 +399,7 @@ refused as (
     inner join {{ application_table(entry) }} as application
         on ({{ key_columns(entry.key, 'application') }}) = ({{ key_columns(key, 'listed') }})
     where
-        cast($4 as integer) - cast($3 as integer) + 1 > (
-            select coalesce(sum(cardinality(changes.row_keys)), 0) as row_total
-            from {{ ref('stage_normalization_changes') }} as changes
-            where
-                changes.batch_id = $1
-                and changes.xmin = cast(pg_current_xact_id_if_assigned() as xid)
-        )
-        and {{ raw_value }} = any(cast($5 as text[]))
+        {{ raw_value }} = any(cast($5 as text[]))
         and (
             not {{ is_younger('application') | indent(12) }}
             or application.xmin in (

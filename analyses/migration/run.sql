@@ -74,8 +74,7 @@ having count(asked.tenant) > 0;
 -- timeout (from PostgreSQL 17 on) releases the rows if a runner hangs before its COMMIT.
 -- waits_for_disk: if not, a crash of the server may take back what was committed in its last
 -- second, all of it: rows, audit and progress. by_keys: rows are found by a list of keys; the
--- planner does not know how long it is, and might read the whole table instead. begun: what was
--- committed when the transaction began.
+-- planner does not know how long it is, and might read the whole table instead.
 select
     case
         when not cast($4 as boolean)
@@ -88,7 +87,6 @@ select
                 || set_config('enable_seqscan', 'off', true)
                 || set_config('enable_bitmapscan', 'off', true)
     end as way_of_reading,
-    set_config('trueup.begun', cast(pg_current_snapshot() as text), true) as begun,
     set_config('lock_timeout', $1, true) as lock_timeout,
     set_config('statement_timeout', $2, true) as statement_timeout,
     case

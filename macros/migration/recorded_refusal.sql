@@ -22,13 +22,14 @@ held as (
     update {{ ref('stage_migration_batches') }} as batches
     set
         rows_failed = batches.rows_failed + refusals.row_total,
+        rows_skipped = greatest(batches.rows_skipped - refusals.row_total, 0),
         updated_at = now()
     from (select count(*) as row_total from new_refusals) as refusals
     where
         refusals.row_total > 0
         and batches.batch_id = $1
         and batches.lease_token = $2
-        and batches.status = 'running'
+        and batches.status in ('running', 'completed')
     returning
         batches.run_id,
         batches.batch_id,

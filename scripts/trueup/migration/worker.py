@@ -347,25 +347,28 @@ class Worker:
         changes = self.order.named(
             "compare" if self.order.compare_others else "change", batch.place
         )
-        lefts = self.order.named("left", batch.place)
         confirms = self.order.named("confirm", batch.place) if has_later_triggers else []
         (finish,) = self.order.named("finish", batch.place)
         is_long = self.order.statement_timeout_ms is not None
         kept_alive = self.lease_kept_alive() if is_long else nullcontext()
         with kept_alive, self.session.connection.pipeline():
-            self.session.begin(len(changes) + len(lefts) + len(confirms) + 1)
+            self.session.begin(len(changes) + len(confirms) + 1)
             changed = [self.session.run(name, **values) for name in changes]
-            left = [self.session.run(name, **values) for name in lefts]
             if confirms:  # what deferred triggers write is part of the change
                 self.session.connection.execute("set constraints all immediate")
             changed += [self.session.run(name, **values) for name in confirms]
             finished = self.session.run(finish, **values)
             self.session.connection.commit()
         row = finished.fetchone()
-        held = row is not None and all(each.fetchone() is not None for each in changed)
-        if refused := [row for each in left for row in each]:
-            self._report_refused(batch, refused)
-        return State(*row) if row and held else None
+        answers = [each.fetchone() for each in changed]
+        if row is None or None in answers:
+            return None
+        for name in self.order.named("left", batch.place):
+            _, rows_changed, snapshot = answers[0] or ()
+            if rows_changed < piece.last_place - piece.first_place + 1:
+                if left := self.session.rows(name, **values, snapshot=snapshot):
+                    self._report_refused(batch, left)
+        return State(*row)
 
     def _finish(self, batch: Batch, held: Sequence[Piece]) -> State | None:
         """Close a batch that its last piece left open: done, or with rows locked elsewhere."""

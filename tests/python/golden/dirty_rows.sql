@@ -23,7 +23,7 @@ own_entries as materialized (
         )
 ),
 
-dirty_rows as (
+application_rows as (
     select
         cast(application.id as text) as row_key,
         cast(application.stage as text) collate "C" as raw_value,
@@ -51,8 +51,37 @@ dirty_rows as (
         or application.xmin in (
             select own_entries.written_by
             from own_entries
-        ) as is_missed
+        ) as is_suspect
     from public.deals as application
     where
         application.stage = 'x'
+),
+
+-- In a restored copy every row may look older than the plan; the audit knows what the run has
+-- changed. It is long, so it is read only if a row is suspected.
+changed_rows as (
+    select application_rows.row_key
+    from stage_normalization_changes as changes
+    inner join stage_migration_batches as changed_batches
+        on changes.batch_id = changed_batches.batch_id
+    cross join unnest(changes.row_keys) as changed_keys (row_key)
+    inner join application_rows
+        on changed_keys.row_key = application_rows.row_key
+    where
+        (select bool_or(suspects.is_suspect) from application_rows as suspects)
+        and application_rows.is_suspect
+        and changes.run_id = $1
+        and changed_batches.table_name = 'deals'
+        and changed_batches.column_name = 'stage'
+    group by application_rows.row_key
+),
+
+dirty_rows as (
+    select
+        application_rows.row_key,
+        application_rows.raw_value,
+        application_rows.is_suspect and changed_rows.row_key is null as is_missed
+    from application_rows
+    left join changed_rows
+        on application_rows.row_key = changed_rows.row_key
 )

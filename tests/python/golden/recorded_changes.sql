@@ -31,6 +31,7 @@ recorded as (
 
 select
     fence.batch_id,
-    coalesce(recorded.rows_changed, 0) as rows_changed
+    coalesce(recorded.rows_changed, 0) as rows_changed,
+    cast(pg_current_snapshot() as text) as snapshot
 from fence
 left join recorded on true

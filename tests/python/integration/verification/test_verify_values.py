@@ -120,6 +120,8 @@ def test_a_missed_row_that_was_edited_since_is_told_by_the_books(built: App) -> 
                 f" when (old.id = {missed}) execute function skip()")  # fmt: skip
     assert migration.apply(built, made).status == "completed_with_failures"
     built.query("drop trigger skip on deal_opportunities")
+    assert built.query("select row_key from trueup_ledger.migration_quarantine") == [(str(missed),)]
+    built.query("delete from trueup_ledger.migration_quarantine")  # as if it had not been noticed
     with reading(built) as run:
 
         def of_value() -> tuple[Any, ...]:
@@ -146,28 +148,6 @@ def test_a_missed_row_that_was_edited_since_is_told_by_the_books(built: App) -> 
             "  from trueup_ledger.stage_normalization_changes)", str(missed), value,
         )  # fmt: skip
         assert of_value() == ("warn", 1, WRITTEN, 0)
-
-
-def test_a_row_that_the_run_wrote_for_another_column(everything: Run) -> None:
-    """It is missed if the run wrote it last: younger than the plan, but by its own doing."""
-    place = ("portfoliocompanies", "stage")
-    assert everything.differs(place) == {}
-    ((key,),) = everything.query(
-        "select min(id) from portfoliocompanies where stage = 'seed' and id::text in"
-        " (select row_id from trueup_ledger.stage_normalization_log where column_name ="
-        " 'current_stage') and id::text not in (select row_id from"
-        " trueup_ledger.stage_normalization_log where column_name = 'stage')"
-    )
-    everything.query("update portfoliocompanies set stage = 'Seed' where id = %s", key)
-    found = everything.checks(place)["canonical_values"]
-    assert ("warn", "Seed", WRITTEN, None) in lines(found, "status", "value", "reason", "row_key")
-    # the entry of the row, as if it had been written with the row
-    everything.query("update trueup_ledger.stage_normalization_changes set action = action"
-                     " where %s = any(row_keys)", str(key))  # fmt: skip
-    found = everything.checks(place)["canonical_values"]
-    assert lines(found, "status", "value", "reason", "row_key")[0] == (
-        "fail", "Seed", "missed", str(key)
-    )  # fmt: skip
 
 
 def test_more_rows_of_a_listed_value_are_written_since(deals: Run) -> None:
