@@ -141,6 +141,22 @@ def test_a_row_that_was_changed_twice_comes_back_to_its_first_value(built: App) 
     assert log_of(built, forth.run_id)[other] == (before[other], mapped[middle[other]])
 
 
+def test_a_later_run_is_later_although_the_clock_stood_back(built: App) -> None:
+    """The order of two runs comes from the numbers of the audit's entries."""
+    made = migrate(built)
+    key, (before, after) = next(iter(log_of(built, made.run_id).items()))
+    write(built, key, before)
+    again = migration.make_plan(built, STAGES)
+    assert migration.apply(built, again).status == "completed"
+    for table, names in (("migration_runs", ("planned_at", "started_at", "finished_at")),
+                         ("stage_normalization_changes", ("run_at",))):  # fmt: skip
+        moved = ", ".join(f"{name} = {name} - interval '1 day'" for name in names)
+        built.query(f"update {LEDGER}.{table} set {moved} where run_id = %s", again.run_id)
+    back, outcome = roll_back(built, made.run_id)
+    assert outcome.status == "completed" and back.reasons == {"changed by a later run": 1}
+    assert stages(built)[key] == after
+
+
 def test_a_rollback_can_be_rolled_back(built: App) -> None:
     made = migrate(built)
     after = stages(built)
