@@ -267,7 +267,11 @@ refused as (
         wanted.oid is not null
         and not (
             has_schema_privilege(wanted.relnamespace, 'usage')
-            and has_table_privilege(wanted.oid, rights.name)
+            -- docs/grants.md grants the update of some columns only
+            and case rights.name
+                when 'update' then has_any_column_privilege(wanted.oid, 'update')
+                else has_table_privilege(wanted.oid, rights.name)
+            end
         )
 ),
 

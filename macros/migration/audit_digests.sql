@@ -5,8 +5,8 @@
     audit_digests('$1') expects the id of the run and CTEs batches, changes and value_map (all of
     the ledger's models). It defines batch_digests(batch_id, table_name, column_name, rows_updated,
     rows_audited, is_known, is_uneven, recorded_digest, audit_digest), one row per batch of the run
-    or of its audit, and run_digests(audit_digest), one row: over the batches by their number, and
-    over the value map, which gives the audit's numbers their meaning.
+    of its audit, and run_digests(audit_digest), one row: over the batches by their number, over
+    the value map, which gives the audit's numbers their meaning, and over the digests of the plan.
 
     The texts are the same on every server and in every session: arrays and JSON as PostgreSQL
     writes them, times as seconds since 1970, so without a time zone. Mappings that pruning removes
@@ -110,10 +110,16 @@ value_lists as (
 run_digests as (
     select
         {{ trueup.text_digest(trueup.list_text([
+            'runs.kind',
+            'runs.plan_sha256',
+            'runs.sql_sha256',
+            "runs.options ->> 'planned_snapshot'",
             'batch_lists.batch_list',
             'value_lists.value_list',
         ]) | indent(4)) | indent(8) }} as audit_digest
-    from batch_lists
+    from {{ ref('migration_runs').render() }} as runs
+    cross join batch_lists
     cross join value_lists
+    where runs.run_id = {{ run_id }}
 )
 {%- endmacro -%}

@@ -1,8 +1,9 @@
 {#-
     The part of the check audit_consistency that is about the run, one row, as CTEs and the last
     select of a statement that begins with verification_request(): the count of every batch equals
-    its rows in the audit, and the audit still has the digest that was stored and printed when the
-    run ended. The digest covers the whole run: tables and tenants of the request do not narrow it.
+    its rows in the audit, the plan still has its digest, and the audit the one that was stored and
+    printed when the run ended, which covers that of the plan. Both are about the whole run: tables
+    and tenants of the request do not narrow it.
     check_digests() → batches as ( ... ), ... select * from results
 -#}
 {%- macro check_digests() -%}
@@ -21,13 +22,17 @@ value_map as (
 
 {{ trueup.audit_digests(run_id) }},
 
+{{ trueup.plan_digests(run_id) }},
+
 ended_runs as (
     select
         request.*,
         run_digests.audit_digest as digest_now,
+        plan_digests.plan_sha256 as plan_now,
         request.finished_at is not null as has_ended
     from request
     cross join run_digests
+    cross join plan_digests
 ),
 
 judged_batches as (
@@ -58,6 +63,7 @@ judged_runs as (
     select
         ended_runs.*,
         counted_batches.*,
+        ended_runs.plan_now <> ended_runs.plan_sha256 as is_replanned,
         ended_runs.has_ended
         and coalesce(ended_runs.audit_digest <> ended_runs.digest_now, true) as is_altered
     from ended_runs
@@ -116,6 +122,20 @@ found_offenders as (
         ) as offender
     from judged_runs
     where judged_runs.is_altered
+    union all
+    select
+        cast(null as bigint) as batch_id,
+        jsonb_build_object(
+            'status', 'fail',
+            'message',
+            'run ' || left(cast(judged_runs.run_id as text), 8)
+            || ': its decisions, counts or batches are not those of its plan, digest '
+            || judged_runs.plan_sha256,
+            'digest_recorded', judged_runs.plan_sha256,
+            'digest_now', judged_runs.plan_now
+        ) as offender
+    from judged_runs
+    where judged_runs.is_replanned
 ),
 
 shown_offenders as (
@@ -131,7 +151,9 @@ results as (
     select
         'audit_consistency' as code,
         case
-            when judged_runs.batches_wrong > 0 or judged_runs.is_altered then 'fail'
+            when
+                judged_runs.batches_wrong > 0 or judged_runs.is_altered or judged_runs.is_replanned
+                then 'fail'
             else 'ok'
         end as status,
         cast(judged_runs.rows_updated as text) || ' rows audited in '
@@ -151,7 +173,8 @@ results as (
             cast('[]' as jsonb)
         ) as sample,
         judged_runs.batches_wrong
-        + case when judged_runs.is_altered then 1 else 0 end as rows
+        + case when judged_runs.is_altered then 1 else 0 end
+        + case when judged_runs.is_replanned then 1 else 0 end as rows
     from judged_runs
 )
 

@@ -1,9 +1,9 @@
 {#-
     The scope of a verification, as the CTE `request`, first in every statement of `trueup verify`;
-    no comma at the end. One row: of the run, run_id, status, options, findings, audit_digest,
-    finished_at; of its kind, judges_values and restores; tenants, those that are verified (NULL:
-    all; a NULL in it: the rows of no tenant); table_names (NULL: all); is_quiesced; epsilon;
-    sample_size; seed; most, offenders that are shown (NULL: all).
+    no comma at the end. One row: of the run, run_id, status, options, findings, plan_sha256,
+    audit_digest, finished_at; of its kind, judges_values and restores; tenants, those that are
+    verified (NULL: all; a NULL in it: the rows of no tenant); table_names (NULL: all); is_quiesced;
+    epsilon; sample_size; seed; most, offenders that are shown (NULL: all).
 
     verification_request()      in a named statement: the run and the options are parameters
     verification_request(true)  in a dbt test: the newest migration that has come to its end, and
@@ -30,6 +30,7 @@ request as {{ trueup.computed_once() }} (
         runs.status,
         runs.options,
         runs.findings,
+        runs.plan_sha256,
         runs.audit_digest,
         runs.finished_at,
         coalesce(

@@ -605,6 +605,7 @@ FORBIDDEN = (
     "update trueup_ledger.migration_quarantine set reason = ''",
     "update trueup_ledger.migration_value_map set value_after = 'x'",
     "delete from trueup_ledger.migration_runs",
+    "update trueup_ledger.migration_runs set statements = '{}'",
     "drop table trueup_ledger.migration_runs",
     "update trueup.dim_vocabularies set vocabulary_version = ''",
 )
