@@ -227,6 +227,51 @@ def test_of_two_runners_started_at_once_one_works(quick: App) -> None:
     fire.prove(quick, made)
 
 
+@pytest.mark.proofs
+def test_saves_of_both_columns_are_no_false_alarm(
+    quick: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 saves a second, while run after run changes both managed columns of the same rows."""
+    monkeypatch.setattr(engine, "PASSES", 1)  # no second look repairs anything
+    until = time.monotonic() + float(os.environ.get("TRUEUP_SAVING", "300"))
+    values = [
+        value
+        for (value,) in quick.query(
+            "select raw_value from trueup_sample.spellings where raw_value is not null"
+        )
+    ]
+    errors: list[Exception] = []
+
+    def save(number: int) -> None:
+        rng = random.Random(fire.SEED + number)
+        try:
+            with migration.connect(quick, autocommit=True) as connected:
+                while time.monotonic() < until:
+                    connected.execute(
+                        "update portfoliocompanies set stage = %s, current_stage = %s"
+                        " where id = %s", [*rng.choices(values, k=2), rng.randint(1, 3000)],
+                    )  # fmt: skip
+                    time.sleep(0.01)
+        except Exception as error:
+            errors.append(error)
+
+    savers = [threading.Thread(target=save, args=(number,)) for number in range(2)]
+    for saver in savers:
+        saver.start()
+    changed: list[int] = []
+    while time.monotonic() < until:
+        made = migration.make_plan(
+            quick, plan.Scope(("portfoliocompanies",)), plan.Pace(100, 0, 1000, workers=2)
+        )
+        outcome = migration.apply(quick, made)
+        assert (outcome.status, outcome.missed) == ("completed", [])
+        changed.append(outcome.totals["rows_updated"])
+    for saver in savers:
+        saver.join()
+    print(f"{len(changed)} runs changed {sum(changed)} rows")
+    assert not errors and sum(changed) > 1000
+
+
 @pytest.mark.parametrize(
     "comes_back", ["meanwhile", pytest.param("afterwards", marks=pytest.mark.proofs)]
 )
