@@ -21,6 +21,8 @@ select
         'kind', runs.kind,
         'restores', cast(runs.record #>> '{rules,restores}' as boolean),
         'status', runs.status,
+        'state_text', states.state_text,
+        'taken_back_by', states.taken_back_by,
         'operator', runs.operator,
         'environment', runs.environment,
         {%- for name in ['planned_at', 'started_at', 'finished_at'] %}
@@ -34,6 +36,8 @@ select
         'git_commit', runs.git_commit
     ) as run_facts
 from {{ ref('migration_runs') }} as runs
+inner join {{ ref('migration_run_states') }} as states
+    on runs.run_id = states.run_id
 where runs.run_id = $1;
 
 -- name: verification__places(run_id)
@@ -452,8 +456,12 @@ worded as (
 reasons as (
     select
         coalesce(bool_or(offenders.offender ->> 'reason' = 'written_since'), false) as is_since,
+        coalesce(bool_or(offenders.offender ->> 'reason' = 'restored'), false) as is_restored,
         coalesce(
-            bool_or(offenders.offender ->> 'reason' not in ('missed', 'written_since')), false
+            bool_or(
+                offenders.offender ->> 'reason' not in ('missed', 'written_since', 'restored')
+            ),
+            false
         ) as is_undecided
     from offenders
     where

@@ -1,40 +1,8 @@
 -- Named statements of `trueup report`: what the ledger knows of a run, read in one snapshot. They
 -- write nothing and read no row of the application.
 
--- name: report__newest()
--- The newest run that was started; a plan that was cancelled before its start does not count.
-with runs as (
-    select * from {{ ref('migration_runs') }}
-),
-
-batches as (
-    select * from {{ ref('stage_migration_batches') }}
-)
-
-select runs.run_id
-from runs
-where
-    runs.status <> 'planned'
-    and {{ picked_by('runs', 'report') }}
-    and (
-        runs.status <> 'cancelled'
-        or exists (
-            select 1 as found
-            from batches
-            where
-                batches.run_id = runs.run_id
-                and batches.attempts > 0
-        )
-    )
-order by runs.planned_at desc
-limit 1;
-
 -- name: report__run(run_id)
 -- The columns of a run that every command reads, and more for the report; with server and database.
-with runs as (
-    select * from {{ ref('migration_runs') }}
-)
-
 select
     runs.git_commit,
     runs.audit_digest,
@@ -43,19 +11,15 @@ select
     cast(runs.reverts_run_id as text) as reverts_run_id,
     cast(current_database() as text) as database_name,
     cast(current_user as text) as role_name,
+    states.taken_back_by,
+    states.rows_taken_back,
     coalesce(runs.findings, '[]') as findings,
-    array(
-        select cast(reverting.run_id as text) as run_id
-        from runs as reverting
-        where
-            reverting.reverts_run_id = runs.run_id
-            and reverting.status not in ('planned', 'cancelled')
-        order by reverting.planned_at
-    ) as rolled_back_by,
     extract(epoch from coalesce(runs.finished_at, now()) - runs.started_at) as seconds,
     current_setting('server_version') as postgres_version,
     now() as made_at
-from runs
+from {{ ref('migration_runs') }} as runs
+inner join {{ ref('migration_run_states') }} as states
+    on runs.run_id = states.run_id
 where runs.run_id = $1;
 
 -- name: report__columns(run_id)
@@ -460,6 +424,7 @@ ended_batches as (
         batches.rows_updated,
         batches.rows_in_batch,
         batches.completed_at,
+        batches.lease_token,
         coalesce(batches.duration_ms, 0) as duration_ms,
         batches.completed_at - make_interval(secs => coalesce(batches.duration_ms, 0) / 1000)
             as begun_at
@@ -474,6 +439,11 @@ followed_batches as (
     select
         ended_batches.*,
         min(ended_batches.begun_at) over () as first_at,
+        ended_batches.lease_token <> lag(ended_batches.lease_token) over (
+            order by
+                ended_batches.completed_at,
+                ended_batches.batch_id
+        ) as is_resumed,
         extract(
             epoch from ended_batches.begun_at - max(ended_batches.completed_at) over (
                 order by
@@ -485,11 +455,14 @@ followed_batches as (
     from ended_batches
 ),
 
+-- Each runner has a token of its own: if it is another one, the run was stopped and resumed.
 judged_batches as (
     select
         followed_batches.*,
         case
-            when followed_batches.idle_seconds > cast($2 as double precision)
+            when
+                followed_batches.idle_seconds > cast($2 as double precision)
+                or (followed_batches.is_resumed and followed_batches.idle_seconds > 0)
                 then followed_batches.idle_seconds
             else 0
         end as break_seconds
@@ -875,12 +848,17 @@ with runs as (
     select * from {{ ref('migration_runs') }}
 ),
 
+states as (
+    select * from {{ ref('migration_run_states') }}
+),
+
 given as (
     select
         runs.status,
         runs.plan_sha256,
         runs.planned_at,
         runs.operator,
+        states.rows_taken_back,
         cast($3 as bigint) as conflicts,
         cast($4 as bigint) as sampled_rows,
         cast(cast($5 as jsonb) ->> 'rows_audited' as bigint) as rows_audited,
@@ -891,8 +869,13 @@ given as (
         cast($6 as jsonb) ->> 'summary_text' as checks_text,
         cast($6 as jsonb) -> 'failed' as failed_checks,
         cast($7 as jsonb) ->> 'state' as standby_state,
-        cast($7 as jsonb) ->> 'evidence' as standby_text
+        cast($7 as jsonb) ->> 'evidence' as standby_text,
+        array(
+            select left(reverting.run_id, 8) as short_id
+            from unnest(states.taken_back_by) as reverting (run_id)
+        ) as taken_back_by
     from runs
+    inner join states on runs.run_id = states.run_id
     where runs.run_id = $1
 ),
 
@@ -1018,11 +1001,12 @@ texts as (
         || ' not done' as batches_left,
         {{ counted('totals.batches', 'batch') | indent(8) }} as all_batches,
         {{ counted('given.conflicts', 'row') | indent(8) }} as left_alone,
+        {{ counted('given.rows_taken_back', 'row') | indent(8) }}
+        || ' taken back by ' || array_to_string(given.taken_back_by, ', ') as taken_back,
         {{ counted('given.sampled_rows', 'changed row') | indent(8) }} as sampled,
         {{ counted('given.rows_audited', 'audited row') | indent(8) }} as audited,
         {{ grouped_digits('totals.rows_updated') }} as updated_number,
         {{ grouped_digits('totals.rows_planned') }} as planned_number,
-        {{ grouped_digits('totals.rows_updated - totals.rows_planned') }} as more_number,
         {{ grouped_digits('totals.batches_completed') }} as completed_number,
         {{ grouped_digits('totals.batches_failed') }} as failed_number,
         {{ grouped_digits('given.rows_counted') }} as counted_number,
@@ -1048,8 +1032,8 @@ sentences as (
                 then texts.updated || texts.done || ', as many as the plan promised'
             when given.status = 'completed' and totals.rows_updated > totals.rows_planned
                 then
-                    texts.updated || texts.done || ': ' || texts.planned_number
-                    || ' as promised, and ' || texts.more_number || ' written since the plan'
+                    texts.updated || texts.done || '; the plan promised ' || texts.planned_number
+                    || ', and rows were written since'
             when given.status = 'completed'
                 then
                     texts.updated_number || ' of ' || texts.promised || texts.done
@@ -1083,6 +1067,10 @@ sentences as (
             else ''
         end as conflicts,
         case
+            when given.rows_taken_back > 0 then '; ' || texts.taken_back
+            else ''
+        end as taken_back,
+        case
             when given.checks_status = 'failed'
                 then '; verification failed: ' || failed_names.listed
             else ''
@@ -1090,10 +1078,18 @@ sentences as (
         case
             when given.status = 'completed_with_failures' or given.checks_status = 'failed'
                 then 'failed'
+            when given.rows_taken_back > 0
+                then 'taken_back'
             when given.status = 'completed' and given.checks_status = 'passed'
                 then 'passed'
             else 'open'
-        end as verdict
+        end as verdict,
+        given.status in ('running', 'completed')
+        and (
+            given.status = 'running'
+            or totals.rows_updated
+            >= {{ var('verification').changed_share }} * totals.rows_planned
+        ) as is_calm
     from given
     cross join totals
     cross join texts
@@ -1187,8 +1183,22 @@ final as (
         sign_off.entries as sign_off,
         jsonb_build_object(
             'state', sentences.verdict,
+            'badge',
+            case sentences.verdict
+                when 'passed' then '✓ completed and verified'
+                when 'failed' then '✗ not as promised'
+                when 'taken_back' then '↩ taken back'
+                else 'not decided yet'
+            end,
+            'tone',
+            case
+                when sentences.verdict = 'failed' then 'failed'
+                when sentences.verdict = 'taken_back' or not sentences.is_calm then 'warned'
+                else sentences.verdict
+            end,
             'sentence',
-            sentences.outcome || sentences.reasons || sentences.conflicts || sentences.failures
+            sentences.outcome || sentences.reasons || sentences.conflicts || sentences.taken_back
+            || sentences.failures
         ) as verdict,
         jsonb_build_object(
             'tables', coalesce(table_work.tables, '[]'),

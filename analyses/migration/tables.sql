@@ -716,44 +716,36 @@ cross join obstacles
 inner join pg_catalog.pg_settings as deadlock_timeout
     on deadlock_timeout.name = 'deadlock_timeout';
 
--- name: tables__unfinished_runs(table_name, column_name)
--- Runs of this column that have begun and not ended, and that no runner works on now.
-with runs as (
-    select * from {{ ref('migration_runs') }}
-),
+{%- set run_words = table_words() | selectattr(0, 'in', [
+    'table__run_at_work', 'table__run_superseded', 'table__run_unfinished',
+]) | list %}
 
-control as (
-    select * from {{ ref('stage_migration_control') }}
-),
+-- name: tables__unfinished_runs(table_names, column_names, tenants)
+-- Runs that have not ended and want the same rows as a new plan. One that works, or that has
+-- changed rows, forbids the plan; any other is closed by run__supersede.
+with {{ rival_runs('$1', '$2', '$3') }},
 
 judged as (
     select
-        'table__run_unfinished' as code,
-        'warn' as status,
+        case
+            when rival_runs.is_replaceable then 'table__run_superseded'
+            when rival_runs.is_held then 'table__run_at_work'
+            else 'table__run_unfinished'
+        end as code,
+        case when rival_runs.is_replaceable then 'info' else 'fail' end as status,
         cast(null as text) as expected,
         cast(null as text) as found,
         cast(null as bigint) as rows,
         cast(null as jsonb) as sample,
-        control.table_name || '.' || control.column_name as subject,
+        rival_runs.places as subject,
         array[
-            left(cast(runs.run_id as text), 8),
-            case when runs.status = 'running' then 'interrupted' else runs.status end
+            rival_runs.short_id,
+            rival_runs.status_text,
+            {{ counted('rival_runs.rows_updated', 'row') | indent(12) }}
         ] as arguments
-    from runs
-    inner join control on runs.run_id = control.run_id
-    where
-        control.table_name = cast($1 as text)
-        and control.column_name = cast($2 as text)
-        and runs.status in ('running', 'paused', 'interrupted', 'failed')
-        and not exists (
-            select 1 as found
-            from control as leases
-            where
-                runs.run_id = leases.run_id
-                and leases.lease_until >= now()
-        )
+    from rival_runs
 ),
 
-{{ finding_rows('table', table_words() | selectattr(0, 'equalto', 'table__run_unfinished')) }}
+{{ finding_rows('table', run_words) }}
 
 select * from final;

@@ -41,7 +41,7 @@
             'again': 'a new plan',
         },
         'rules': {
-            'picked_by': ['resume', 'pause', 'cancel', 'status', 'report', 'prune'],
+            'picked_by': ['resume', 'pause', 'cancel', 'status', 'verify', 'report', 'prune'],
             'checks': ['batch_tracking'],
             'audit': 'migration_audit',
             'restores': false,

@@ -20,12 +20,12 @@
         'sample_inspection', 'per_fund_breakdown', 'weight_sums', 'other_columns_untouched',
         'models_agree',
     ] -%}
-    {%- set asked = ['resume', 'pause', 'cancel', 'status', 'report', 'prune'] -%}
+    {%- set asked = ['resume', 'pause', 'cancel', 'status', 'verify', 'report', 'prune'] -%}
     {{- return({
         'migrate': {
             'words': {'title': 'Migration', 'noun': 'run'},
             'rules': {
-                'picked_by': ['apply', 'verify'] + asked,
+                'picked_by': ['apply'] + asked,
                 'checks': ['canonical_values'] + checks,
                 'audit': 'stage_normalization_changes',
                 'by_keys': true,

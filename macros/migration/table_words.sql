@@ -181,8 +181,17 @@
         'Run as a role that may only select, and update the managed columns.',
     ],
     [
-        'table__run_unfinished', 'run', 'run %1$s of this column is %2$s',
-        'Go on with it or close it:\ntrueup resume %1$s\ntrueup cancel %1$s',
+        'table__run_at_work', 'run', 'a runner works on run %1$s',
+        'Wait until it has ended, or stop it:\ntrueup status\ntrueup cancel %1$s',
+    ],
+    [
+        'table__run_unfinished', 'run',
+        'run %1$s is %2$s and has changed %3$s: resume or cancel %1$s first',
+        'Two runs of the same rows would each do a part:\ntrueup resume %1$s\ntrueup cancel %1$s',
+    ],
+    [
+        'table__run_superseded', 'run',
+        'this plan takes the place of run %1$s, which has changed nothing and is closed', none,
     ],
 ]) }}
 {%- endmacro -%}

@@ -89,6 +89,7 @@ places as (
         request.tenants,
         request.is_quiesced,
         request.most,
+        request.taken_back_by,
         control.range_end
     from request
     inner join control
@@ -304,11 +305,55 @@ missed_values as (
     group by dirty_rows.raw_value
 ),
 
+-- What rollbacks of the run have restored, by their audit; nothing is read if there are none.
+restored_rows as (
+    select
+        restored_map.value_after as raw_value,
+        reverting.run_id,
+        count(*) as row_count
+    from places
+    cross join lateral unnest(places.taken_back_by) as reverting (run_id)
+    inner join {{ ref('stage_normalization_changes') }} as restoring
+        on restoring.run_id = cast(reverting.run_id as uuid)
+    cross join
+        lateral unnest(restoring.tenants, restoring.map_ids) as restored (tenant, map_id)
+    inner join {{ ref('stage_migration_batches') }} as restored_batches
+        on restoring.batch_id = restored_batches.batch_id
+    inner join {{ ref('migration_value_map') }} as restored_map
+        on
+            restoring.run_id = restored_map.run_id
+            and restored_batches.table_name = restored_map.table_name
+            and restored_batches.column_name = restored_map.column_name
+            and restored.map_id = restored_map.map_id
+    where
+        restored_map.table_name = {{ table_text }}
+        and restored_map.column_name = {{ column_text }}
+        and (
+            places.tenants is null
+            or array_position(places.tenants, restored.tenant) is not null
+        )
+    group by
+        restored_map.value_after,
+        reverting.run_id
+),
+
+restored_values as (
+    select
+        restored_rows.raw_value,
+        sum(restored_rows.row_count) as row_count,
+        string_agg(left(restored_rows.run_id, 8), ', ' order by restored_rows.run_id)
+            as restored_by
+    from restored_rows
+    group by restored_rows.raw_value
+),
+
 judged_values as (
     select
         odd_values.raw_value,
         odd_values.rows_now,
         missed_values.row_key,
+        restored_values.restored_by,
+        coalesce(restored_values.row_count, 0) as rows_restored,
         coalesce(missed_values.rows_missed, 0) as rows_missed,
         case
             when odd_values.is_planned then 0
@@ -333,6 +378,8 @@ judged_values as (
         on odd_values.raw_value = missed_values.raw_value
     left join accounted_values
         on odd_values.raw_value = accounted_values.raw_value
+    left join restored_values
+        on odd_values.raw_value = restored_values.raw_value
 ),
 
 value_lines as (
@@ -342,7 +389,8 @@ value_lines as (
         judged_values.rows_missed as row_count,
         0 as rows_perhaps_missed,
         'missed' as reason,
-        judged_values.row_key
+        judged_values.row_key,
+        null as restored_by
     from judged_values
     where judged_values.rows_missed > 0
     union all
@@ -352,19 +400,40 @@ value_lines as (
         judged_values.rows_left as row_count,
         0 as rows_perhaps_missed,
         judged_values.reason,
-        null as row_key
+        null as row_key,
+        null as restored_by
     from judged_values
     where judged_values.rows_left > 0
     union all
     select
         'warn' as status,
         judged_values.raw_value,
-        judged_values.rows_now - judged_values.rows_missed - judged_values.rows_left as row_count,
+        least(
+            judged_values.rows_now - judged_values.rows_missed - judged_values.rows_left,
+            judged_values.rows_restored
+        ) as row_count,
+        0 as rows_perhaps_missed,
+        'restored' as reason,
+        null as row_key,
+        judged_values.restored_by
+    from judged_values
+    where
+        judged_values.rows_restored > 0
+        and judged_values.rows_now > judged_values.rows_missed + judged_values.rows_left
+    union all
+    select
+        'warn' as status,
+        judged_values.raw_value,
+        judged_values.rows_now - judged_values.rows_missed - judged_values.rows_left
+        - judged_values.rows_restored as row_count,
         judged_values.rows_perhaps_missed,
         'written_since' as reason,
-        null as row_key
+        null as row_key,
+        null as restored_by
     from judged_values
-    where judged_values.rows_now > judged_values.rows_missed + judged_values.rows_left
+    where
+        judged_values.rows_now
+        > judged_values.rows_missed + judged_values.rows_left + judged_values.rows_restored
 ),
 
 placed_value_lines as (
@@ -404,12 +473,18 @@ value_result as (
         || cast(
             coalesce(
                 sum(found.row_count) filter (
-                    where found.reason not in ('missed', 'written_since')
+                    where found.reason not in ('missed', 'written_since', 'restored')
                 ),
                 0
             ) as text
         )
-        || ' left as they were' as found,
+        || ' left as they were'
+        || coalesce(
+            ', ' || cast(
+                sum(found.row_count) filter (where found.reason = 'restored') as text
+            ) || ' restored by a rollback',
+            ''
+        ) as found,
         coalesce(
             jsonb_agg(
                 jsonb_build_object(
@@ -421,6 +496,7 @@ value_result as (
                     || case found.reason
                         when 'missed' then 'not changed'
                         when 'written_since' then 'written since the plan'
+                        when 'restored' then 'restored by run ' || found.restored_by
                         when 'canonical' then 'canonical when it was planned'
                         else found.reason
                     end

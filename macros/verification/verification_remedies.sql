@@ -25,13 +25,20 @@
     ],
     [
         'canonical_values', 'fail',
-        'targets.is_unfinished or not (reasons.is_since or reasons.is_undecided)',
+        'targets.is_unfinished'
+        ~ ' or not (reasons.is_since or reasons.is_undecided or reasons.is_restored)',
         none,
         ['%3$s'],
     ],
     [
         'canonical_values', none, 'reasons.is_since',
         'Old spellings were written after the plan was made. Make a new plan.',
+        [],
+    ],
+    [
+        'canonical_values', none, 'reasons.is_restored',
+        'A rollback restored old spellings, as it was asked to. `trueup plan` would change them'
+        ~ ' again.',
         [],
     ],
     [

@@ -1,14 +1,14 @@
 {#-
     The scope of a verification, as the CTE `request`, first in every statement of `trueup verify`;
     no comma at the end. One row: of the run, run_id, status, options, findings, plan_sha256,
-    audit_digest, finished_at; of its kind, judges_values and restores; tenants, those that are
-    verified (NULL: all; a NULL in it: the rows of no tenant); table_names (NULL: all); is_quiesced;
-    epsilon; sample_size; seed; most, offenders that are shown (NULL: all).
+    audit_digest, finished_at, taken_back_by; of its kind, judges_values and restores; tenants,
+    those that are verified (NULL: all; a NULL in it: the rows of no tenant); table_names (NULL:
+    all); is_quiesced; epsilon; sample_size; seed; most, offenders that are shown (NULL: all).
 
     verification_request()      in a named statement: the run and the options are parameters
-    verification_request(true)  in a dbt test: the newest migration that has come to its end, and
-                                the options' defaults. No row where there is none yet: a statement
-                                without a request answers with no row.
+    verification_request(true)  in a dbt test: of the runs that have come to their end the first in
+                                migration_run_states, and the options' defaults. No row if there is
+                                none yet: a statement without a request answers with no row.
 -#}
 {%- macro verification_request(is_test=false) -%}
 {%- set defaults = var('verification') -%}
@@ -33,6 +33,7 @@ request as {{ trueup.computed_once() }} (
         runs.plan_sha256,
         runs.audit_digest,
         runs.finished_at,
+        states.taken_back_by,
         coalesce(
             {{ 'cast(null as text[])' if is_test else 'cast($2 as text[])' }},
             case
@@ -53,11 +54,15 @@ request as {{ trueup.computed_once() }} (
         {{ 'cast(' ~ defaults.most_offenders ~ ' as bigint)' if is_test
             else 'cast($8 as bigint)' }} as most
     from runs
+    inner join {{ ref('migration_run_states') }} as states
+        on runs.run_id = states.run_id
     where
         {%- if is_test %}
         runs.run_id = (
             select newest.run_id
             from runs as newest
+            inner join {{ ref('migration_run_states') }} as newest_states
+                on newest.run_id = newest_states.run_id
             where
                 {{ trueup.picked_by('newest', 'verify') }}
                 and newest.status in ('completed', 'completed_with_failures')
@@ -66,7 +71,7 @@ request as {{ trueup.computed_once() }} (
                     from baselines
                     where baselines.run_id = newest.run_id
                 )
-            order by newest.planned_at desc
+            order by newest_states.place
             limit 1
         )
         {%- else %}

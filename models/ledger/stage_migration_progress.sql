@@ -1,40 +1,35 @@
--- How far is the run, and how long will it still take? One row: the run that is running, else the
--- newest that is not finished, else the newest, of the kinds of runs that `trueup status` shows.
--- Reads batches only, so it is quick while a run is under way.
+-- How far is the run, and how long will it still take? One row: the first run in the order of
+-- migration_run_states, of the kinds of runs that `trueup status` shows. Reads batches only, so it
+-- is quick while a run is under way.
 with runs as (
     select * from {{ ref('migration_runs') }}
+),
+
+states as (
+    select * from {{ ref('migration_run_states') }}
 ),
 
 batches as (
     select * from {{ ref('stage_migration_batches') }}
 ),
 
-judged_runs as (
+shown_run as (
     select
         runs.run_id,
         runs.kind,
         runs.status,
-        runs.planned_at,
-        runs.status = 'running' as is_running,
+        states.state_text,
+        states.taken_back_by,
+        states.rows_taken_back,
         runs.status in (
             'planned', 'running', 'paused', 'interrupted', 'failed'
         ) as is_unfinished
     from runs
+    inner join states on runs.run_id = states.run_id
     where {{ picked_by('runs', 'status') }}
-),
-
-shown_run as (
-    select
-        judged_runs.run_id,
-        judged_runs.kind,
-        judged_runs.status,
-        judged_runs.is_unfinished
-    from judged_runs
     order by
-        judged_runs.is_running desc,
-        judged_runs.is_unfinished desc,
-        judged_runs.planned_at desc,
-        judged_runs.run_id asc
+        states.place asc nulls last,
+        runs.planned_at desc
     limit 1
 ),
 
@@ -48,6 +43,7 @@ shown_batches as (
         batches.rows_skipped,
         batches.rows_failed,
         batches.completed_at,
+        batches.lease_token,
         coalesce(
             batches.duration_ms / 1000,
             extract(epoch from batches.completed_at - batches.started_at)
@@ -87,6 +83,7 @@ recent_batches as (
         shown_batches.batch_id,
         shown_batches.rows_in_batch,
         shown_batches.completed_at,
+        shown_batches.lease_token,
         shown_batches.own_seconds
     from shown_batches
     where
@@ -108,20 +105,24 @@ recent_gaps as (
                 order by recent_batches.completed_at asc, recent_batches.batch_id asc
             )
         ) as gap_seconds,
+        recent_batches.lease_token <> lag(recent_batches.lease_token) over (
+            order by recent_batches.completed_at asc, recent_batches.batch_id asc
+        ) as is_resumed,
         ntile(5) over (
             order by recent_batches.completed_at asc, recent_batches.batch_id asc
         ) as fifth
     from recent_batches
 ),
 
--- From completion to completion, so that pauses count and workers share the time. A batch counts
--- with its own duration if no completion came before it, or if the run had been stopped for more
--- than a minute and resumed.
+-- From completion to completion, so that pauses between batches count and workers share the time. A
+-- batch counts with its own duration if no completion came before it, if another runner had
+-- completed the one before it, so the run was stopped in between, or after more than a minute.
 recent_times as (
     select
         recent_gaps.fifth,
         recent_gaps.rows_in_batch,
         case
+            when recent_gaps.is_resumed then recent_gaps.own_seconds
             when recent_gaps.gap_seconds <= recent_gaps.own_seconds + 60
                 then recent_gaps.gap_seconds
             else recent_gaps.own_seconds
@@ -166,6 +167,9 @@ progress as (
         shown_run.run_id,
         shown_run.kind,
         shown_run.status,
+        shown_run.state_text,
+        shown_run.taken_back_by,
+        shown_run.rows_taken_back,
         totals.total_batches,
         totals.pending_batches,
         totals.running_batches,
@@ -193,6 +197,9 @@ final as (
         progress.run_id,
         progress.kind,
         progress.status,
+        progress.state_text,
+        progress.taken_back_by,
+        progress.rows_taken_back,
         progress.total_batches,
         progress.pending_batches,
         progress.running_batches,

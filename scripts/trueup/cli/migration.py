@@ -89,6 +89,8 @@ def plan(form: str, all_values: bool, rehearse: bool, **more: Any) -> None:
 
     Shows per column what becomes of every value, what stays and why, and what endangers the run.
     `trueup apply` carries it out, within a day and while vocabulary and statements are the same.
+    A plan of the same rows that was not applied is closed; a run that has changed some must end
+    first.
     A rehearsal that finds an error ends with exit code 1; the plan is kept.
     """
     from trueup.migration import rehearsal, rehearsal_terminal, run_terminal
@@ -155,7 +157,7 @@ trueup resume --resume-from 250000 --table companies
 def resume(run: str | None, **more: Any) -> None:
     """Continue a run that was paused, interrupted or killed, or that has failed batches.
 
-    RUN, or the newest unfinished one. What is done is not done again.
+    RUN, or the one that `trueup status` shows. What is done is not done again.
     """
 
     _work(run, ledger_runs.UNFINISHED, verb="Resume", **more)
@@ -193,7 +195,7 @@ trueup status --watch
 trueup status --format json
 """)
 def status(watch: bool, form: str) -> None:
-    """Show the newest unfinished run; if there is none, how the newest run ended."""
+    """Show the run that works or has stopped half way, else how the newest run ended."""
     from trueup.core import records
     from trueup.migration import run_terminal, runner
 
@@ -292,7 +294,7 @@ def _work(
     settings = read_settings()
     form = log_format or settings.log_format
     with opened(settings, form == "json", application_name="trueup apply") as (connected, schema):
-        run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, verb.lower())
+        run = ledger_runs.find(connected, schema, wanted, statuses, command=verb.lower())
         runner.check(settings, connected, run)
         totals = runner.totals(connected, run)
         database = connected.info.dbname
@@ -378,7 +380,8 @@ def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bo
     settings = read_settings()
     with opened(settings) as (connected, schema):
         verb = "Cancel" if status == "cancelled" else "Pause"
-        run = ledger_runs.find(connected, schema, wanted, statuses, ledger_runs.OPEN, verb.lower())
+        first = (*ledger_runs.OPEN, *ledger_runs.PLANNED)
+        run = ledger_runs.find(connected, schema, wanted, statuses, first, verb.lower())
         connected.rollback()  # nothing is held while a person thinks
         _ask(yes, f"{verb} run {run.short_id}, which is {run.status}?")
         holder = ledger_runs.request(connected, schema, run, status, statuses)

@@ -34,7 +34,7 @@ trueup report --no-verify
 trueup report --format json | jq .verdict
 """)
 def report(run: str | None, outputs: tuple[Path, ...], no_verify: bool, form: str) -> None:
-    """Write a page about RUN, or about the newest started run, with the sign-off list.
+    """Write a page about RUN, or the run that `trueup status` shows, with the sign-off list.
 
     The page is one file without external parts. It shows the changes by value, by tenant and over
     time, the values left alone and why, the present checks, and the items that a person must sign

@@ -80,7 +80,7 @@ trueup verify --format json | jq .summary
 """)  # fmt: skip
 def verify(run: str | None, form: str, outputs: tuple[Path, ...], verbose: bool,
            **asked: Any) -> None:  # fmt: skip
-    """Check a run, or the newest migration: values, NULLs, rows, audit, weights, marts.
+    """Check RUN, or the run that `trueup status` shows: values, NULLs, rows, audit, weights, marts.
 
     Reads everything in one snapshot, changes nothing, and keeps the result in the ledger. Exits
     with 1 if a check failed or could not be read, with 2 if nothing could be read. Warnings need a

@@ -26,9 +26,9 @@ NO_TENANT = "none"  # among tenants: the rows of no tenant
 # planned → running → one of the other statuses; a run with a status of UNFINISHED can be resumed.
 PLANNED = ("planned",)
 UNFINISHED = ("running", "paused", "interrupted", "failed", "completed_with_failures")
-# without a run id these are chosen first
 OPEN = UNFINISHED[:-1]
 FINISHED = ("completed", "cancelled")
+BEGUN = (*UNFINISHED, *FINISHED)
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,10 @@ def find(
     first: Collection[str] = (),
     command: str | None = None,
 ) -> Run:
-    """A run by its id or the beginning of it; without one, the newest with one of these statuses.
+    """A run by its id or the beginning of it; without one, the first in migration_run_states.
 
-    first:   without an id, statuses that are chosen first.
-    command: without an id, only kinds of runs that this command may choose; None for any. `verify`
-             chooses one that had nothing to change only if there is no other.
+    statuses: allowed ones. first: without an id, statuses that are chosen first.
+    command:  without an id, only kinds of runs that this command may choose; None for any.
 
     Raises TrueupError if there is no such run, or if it has another status.
     """
@@ -88,21 +87,20 @@ def find(
         )
     condition = (
         sql.SQL(
-            "status = any(%(statuses)s) and (cast(%(command)s as text) is null"
-            " or record #> '{rules,picked_by}' ? %(command)s)"
+            "place is not null and status = any(%(statuses)s) and (cast(%(command)s as text) is"
+            " null or record #> '{rules,picked_by}' ? %(command)s)"
         )
         if wanted is None
         else sql.SQL("cast(run_id as text) like %(wanted)s")
     )
     query = sql.SQL(
-        "select {} from {} as runs where {} order by status = any(%(first)s) desc,"
-        " coalesce(%(command)s = 'verify' and not exists (select from {} as batches"
-        " where batches.run_id = runs.run_id), false), planned_at desc limit 2"
+        "select {} from {} inner join {} using (run_id) where {}"
+        " order by status = any(%(first)s) desc, place limit 2"
     ).format(
         sql.SQL(COLUMNS),
         sql.Identifier(schema, "migration_runs"),
+        sql.Identifier(schema, "migration_run_states"),
         condition,
-        sql.Identifier(schema, "stage_migration_batches"),
     )
     values = {
         "statuses": list(statuses),

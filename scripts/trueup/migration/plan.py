@@ -177,21 +177,18 @@ def make(
     schema = ledger.schema(settings)
     ledger.check(connected, schema, settings)
     found = statements.statements(settings)
-    findings = examine(settings, connected, found, managed)
+    tenants = [None if tenant == runs.NO_TENANT else tenant for tenant in scope.tenants]
+    wanted = {"table_names": [entry["table"] for entry in managed], "tenants": tenants or None,
+              "column_names": [entry["column"] for entry in managed]}  # fmt: skip
+    findings = examine(settings, connected, found, managed, wanted)
     facts = {(entry["table"], entry["column"]): tables.facts(settings, connected, found, entry)
              for entry in managed}  # fmt: skip
-    findings += runner.read(connected, [
-        runner.Step("earlier runs", "table", found["tables__unfinished_runs"], (),
-                    {"table_name": table, "column_name": column}, speaks=False)
-        for table, column in facts
-    ])  # fmt: skip
     connected.rollback()
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     found["run__begin_reading"].run(connected)
     versions = _versions(
         connected, found["run__vocabulary_versions"], {entry["vocabulary"] for entry in managed}
     )
-    tenants = [None if tenant == runs.NO_TENANT else tenant for tenant in scope.tenants]
     options: dict[str, Any] = {
         "tables": list(scope.table_names),
         "columns": list(scope.column_names),
@@ -231,6 +228,8 @@ def make(
             "Write tenants as in their column; none means the rows of no tenant.",
         )
     digest = seal(connected, found, run_id, findings)
+    for superseded in records.rows(connected, found["run__supersede"], run_id=run_id, **wanted):
+        found["run__note_audit_digest"].run(connected, run_id=superseded["run_id"])
     to_try = records.rows(connected, found["rehearsal__batches"], run_id=run_id)
     if is_kept:
         connected.commit()
@@ -245,12 +244,18 @@ def examine(
     connected: Connection,
     named: Mapping[str, Statement],
     managed: Iterable[Mapping[str, Any]],
+    wanted: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
     """What is found about the server and the columns of a run; TrueupError if it forbids the run.
 
-    named: the statements of the project, or those of the run
+    named:  the statements of the project, or those of the run
+    wanted: of a new plan, the rows it is about: also what other runs of these are found
     """
     found = list(tables.look(settings, connected, named, managed, writes=True))
+    if wanted:
+        unfinished = named["tables__unfinished_runs"]
+        step = runner.Step("earlier runs", "table", unfinished, (), wanted, speaks=False)
+        found += runner.read(connected, [step])
     if failed := [each for each in found if each.status in FAILED]:
         raise TrueupError(
             "\n".join(f"{each.subject or each.name}: {each.message}" for each in failed),

@@ -16,7 +16,6 @@ from psycopg.types.json import Jsonb
 from trueup import __version__
 from trueup.core import config, connection, ledger, records, runs, statements
 from trueup.core.connection import Connection
-from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement
 from trueup.findings import FAILED, failed
@@ -49,7 +48,7 @@ def make(
     connected.read_only = True
     connected.isolation_level = IsolationLevel.REPEATABLE_READ
     found["run__begin_reading"].run(connected)
-    target = _find(connected, found, schema, wanted)
+    target = runs.find(connected, schema, wanted, runs.BEGUN, command="report")
     one = {"run_id": target.run_id}
     (more,) = records.rows(connected, found["report__run"], **one)
     columns = records.rows(connected, found["report__columns"], **one)
@@ -117,20 +116,6 @@ def as_json(report: Mapping[str, Any]) -> str:
     return records.as_json(json.loads(json.dumps(report, default=_plain)))
 
 
-def _find(
-    connected: Connection, found: Mapping[str, Statement], schema: str, wanted: str | None
-) -> runs.Run:
-    if wanted is None:
-        newest = found["report__newest"].run(connected).fetchone()
-        if newest is None:
-            raise TrueupError(
-                "no run has started yet, so there is nothing to report",
-                "`trueup plan` makes a plan, `trueup apply` carries it out.",
-            )
-        wanted = str(newest[0])
-    return runs.find(connected, schema, wanted, (*runs.UNFINISHED, *runs.FINISHED))
-
-
 def _run(run: runs.Run, more: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "run_id": str(run.run_id),
@@ -141,7 +126,8 @@ def _run(run: runs.Run, more: Mapping[str, Any]) -> dict[str, Any]:
         "status": run.status,
         "notes": more["notes"],
         "reverts_run_id": more["reverts_run_id"],
-        "rolled_back_by": more["rolled_back_by"],
+        "taken_back_by": more["taken_back_by"],
+        "rows_taken_back": more["rows_taken_back"],
         "operator": run.operator,
         "environment": run.environment,
         "planned_at": run.planned_at,

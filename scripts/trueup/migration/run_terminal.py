@@ -120,7 +120,9 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
     _show_lefts(out, f"were not {done} although the plan promised it", outcome.missed)
     _show_lefts(out, "were written since the plan and are not canonical", outcome.late)
     sentences = {
-        "completed": f"Run {run} is completed: every promised row was {done}.",
+        "completed": f"Run {run} is completed: {counted(outcome.totals['rows_updated'], 'row')}"
+        f" {done} of {outcome.totals['rows_planned']:,} {words['promised']}; none is left as the"
+        " plan saw it.",
         "completed_with_failures": f"Run {run} is over, and promised rows were not {done}.\n"
         "`stage_migration_failures` and `migration_quarantine` have the reasons. "
         f"`trueup resume {run}` tries failed batches again; quarantined rows are for"
@@ -142,9 +144,9 @@ def show_runs(out: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """The newest runs, one line each."""
     headings = ("run", "kind", "status", "planned at", "by", "rows planned", "updated", "failed")
     shown = [
-        [str(row["run_id"])[:8], row["kind"], row["status"], f"{row['planned_at']:%Y-%m-%d %H:%M}",
-         row["operator"], int(row["rows_planned"]), int(row["rows_updated"]),
-         int(row["rows_failed"])]
+        [str(row["run_id"])[:8], row["kind"], row["state_text"],
+         f"{row['planned_at']:%Y-%m-%d %H:%M}", row["operator"], int(row["rows_planned"]),
+         int(row["rows_updated"]), int(row["rows_failed"])]
         for row in rows
     ]  # fmt: skip
     show_table(out, headings, shown)
@@ -157,7 +159,7 @@ def show_status(
     share = float(found["completion_percent"] or 0) / 100
     filled = int(share * BAR)
     out.print(
-        f"run {str(found['run_id'])[:8]}  {found['status']}  "
+        f"run {str(found['run_id'])[:8]}  {found['state_text']}  "
         f"{'█' * filled}{'░' * (BAR - filled)} {found['completion_percent']} %{_remaining(found)}"
     )
     names = ("total_batches", "pending_batches", "running_batches", "completed_batches",

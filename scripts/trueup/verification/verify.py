@@ -80,7 +80,7 @@ def run(
     options: Options | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, Any]:
-    """Verify a run, or the newest migration that was begun; returns the document of its findings.
+    """Verify a run, or the newest that was begun; returns the document of its findings.
 
     The connection must not be in autocommit mode.
     progress: called with the next statement, the number read so far, and the total
@@ -95,9 +95,7 @@ def run(
     runner.begin(connected)
     found["run__begin_reading"].run(connected)
     started = time.monotonic()
-    # one that was cancelled may have changed rows: if it is named, it is looked at
-    statuses = (*runs.UNFINISHED, *(runs.FINISHED if wanted else ("completed",)))
-    target = runs.find(connected, schema, wanted, statuses, command="verify")
+    target = runs.find(connected, schema, wanted, runs.BEGUN, command="verify")
     if why := runs.why_unverifiable(connected, schema, target.run_id):
         raise TrueupError(
             f"run {target.short_id} cannot be verified: {why}",
@@ -122,7 +120,7 @@ def run(
         duration_ms=(time.monotonic() - started) * 1000,
         is_strict=asked.is_strict,
         about={
-            "Run": f"{target.short_id}, {target.kind}, {target.status.replace('_', ' ')}",
+            "Run": f"{target.short_id}, {target.kind}, {details['run']['state_text']}",
             **({"Tables": ", ".join(map(visible, asked.tables))} if asked.tables else {}),
             **({"Tenants": ", ".join(map(visible, asked.tenants))} if asked.tenants else {}),
             "Seed of the sample": str(asked.seed),

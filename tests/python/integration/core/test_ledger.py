@@ -14,15 +14,15 @@ import yaml
 
 from integration.conftest import PROJECT, App
 from support.command import trueup
-from trueup.core import dbt, ledger
+from trueup.core import dbt, ledger, runs
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 
 RUN = "00000000-0000-0000-0000-000000000001"
 OTHER_RUN = "00000000-0000-0000-0000-000000000002"
 DAY = datetime(2026, 11, 1, tzinfo=timezone.utc)
-VIEWS = ("stage_migration_failures", "stage_migration_progress", "stage_migration_progress_by_fund",
-         "stage_normalization_log")  # fmt: skip
+VIEWS = ("migration_run_states", "stage_migration_failures", "stage_migration_progress",
+         "stage_migration_progress_by_fund", "stage_normalization_log")  # fmt: skip
 RELATIONS = sorted(path.stem for path in (PROJECT / "models/ledger").rglob("*.sql"))
 TABLES = sorted(set(RELATIONS) - set(VIEWS))
 
@@ -49,7 +49,7 @@ class Ledger:
     def run(self, run_id: str = RUN, **values: Any) -> None:
         self.add("migration_runs", {
             "run_id": run_id, "kind": "migrate", "status": "running", "options": "{}",
-            "record": '{"rules": {"picked_by": ["status", "report", "prune"]}}',
+            "record": '{"rules": {"picked_by": ["status", "verify", "report", "prune"]}}',
             "statements": "{}", "vocabulary_version": "1", "sources_sha256": "",
             "plan_sha256": "", "sql_sha256": "", **values,
         })  # fmt: skip
@@ -200,7 +200,7 @@ def test_the_command_makes_it_and_says_what_is_missing(app: App) -> None:
         assert done.returncode == 0, done.stderr
         head, ready = done.stdout.splitlines()
         assert f"database {app.database}" in head
-        assert ready == "The ledger is ready: 15 tables and views in schema books."
+        assert ready == "The ledger is ready: 16 tables and views in schema books."
         ledger.check(connection, "books", settings(app))
         assert app.query(schemas) == sorted([*before, ("books",)])
 
@@ -208,7 +208,7 @@ def test_the_command_makes_it_and_says_what_is_missing(app: App) -> None:
         with pytest.raises(TrueupError, match=r"lacks stage_migration_control\.workers\n.*init"):
             ledger.check(connection, "books", settings(app))
         connection.execute("drop table books.migration_runs cascade")
-        with pytest.raises(TrueupError, match="lacks migration_runs, stage_migration_progress, "):
+        with pytest.raises(TrueupError, match="lacks migration_run_states, migration_runs, "):
             ledger.check(connection, "books", settings(app))
         ledger.init(settings(app))
         ledger.check(connection, "books", settings(app))
@@ -314,23 +314,52 @@ def test_progress_counts(filled: Ledger) -> None:
     assert "stage_migration_batches" in text and "stage_normalization_changes" not in text
 
 
-def test_progress_is_of_the_newest_run_that_is_not_finished(empty: Ledger) -> None:
+def test_every_command_takes_the_same_run(empty: Ledger) -> None:
+    """0 and 1 are the older and the newer run; a plan that was not begun is only shown."""
     for view in ("", "_by_fund"):
         assert empty.query(f"select * from trueup_ledger.stage_migration_progress{view}") == []
+    ids = (RUN, OTHER_RUN)
     empty.run(planned_at="2026-11-01 12:00Z")
-    empty.run(OTHER_RUN, planned_at="2026-11-02 12:00Z")
-    for first, then, shown in (
-        ("completed", "planned", OTHER_RUN),
-        ("planned", "completed", RUN),
-        ("failed", "cancelled", RUN),
-        ("interrupted", "running", OTHER_RUN),
-        ("paused", "completed_with_failures", RUN),
-        ("completed", "cancelled", OTHER_RUN),
-    ):
-        empty.query("update trueup_ledger.migration_runs set status = case run_id when %s then %s"
-                    " else %s end", RUN, first, then)  # fmt: skip
-        found = empty.one("stage_migration_progress", "run_id")
-        assert str(found[0]) == shown, (first, then)
+    empty.run(OTHER_RUN, kind="rollback", reverts_run_id=RUN, planned_at="2026-11-02 12:00Z")
+    for run_id in ids:
+        empty.batch(run_id=run_id)
+    for *states, shown, begun in (
+        ("completed", "completed", 1, 1), ("completed", "completed_with_failures", 1, 1),
+        ("completed", "planned", 0, 0), ("planned", "completed", 1, 1),
+        ("failed", "cancelled", 0, 0), ("completed", "cancelled", 1, 1),
+        ("interrupted", "running", 1, 1), ("running", "interrupted", 0, 0),
+        ("paused", "completed_with_failures", 0, 0), ("paused", "completed", 0, 0),
+        ("completed", "completed unbegun", 0, 0), ("completed", "cancelled unbegun", 0, 0),
+        ("planned", "cancelled unbegun", 0, None), ("cancelled unbegun", "planned", 1, None),
+        ("completed unbegun", "planned", 1, 0),
+    ):  # fmt: skip
+        for run_id, state in zip(ids, states, strict=True):
+            status, _, unbegun = state.partition(" ")
+            empty.query("update trueup_ledger.migration_runs set status = %s where run_id = %s",
+                        status, run_id)  # fmt: skip
+            empty.query("update trueup_ledger.stage_migration_batches set attempts = %s"
+                        " where run_id = %s", 0 if unbegun else 1, run_id)  # fmt: skip
+        assert str(empty.one("stage_migration_progress", "run_id")[0]) == ids[shown], states
+        for command in ("verify", "report"):
+            try:
+                found = runs.find(empty.connection, "trueup_ledger", None, runs.BEGUN, (), command)
+            except TrueupError:
+                assert begun is None, states
+            else:
+                assert begun is not None and str(found.run_id) == ids[begun], (states, command)
+
+
+def test_a_run_is_taken_back_until_that_is_taken_back(filled: Ledger) -> None:
+    for last, of, restored, rows in ((OTHER_RUN, RUN, 90, 90), (RUN[:-1] + "3", OTHER_RUN, 40, 50),
+                                     (RUN[:-1] + "4", OTHER_RUN, 50, 0)):  # fmt: skip
+        filled.run(last, kind="rollback", reverts_run_id=of)
+        filled.batch(run_id=last, rows_updated=restored)
+        (state,) = filled.query(
+            "select taken_back_by, rows_taken_back, state_text"
+            " from trueup_ledger.migration_run_states where run_id = %s", RUN,
+        )  # fmt: skip
+        by, words = ([OTHER_RUN], "running, taken back by 00000000") if rows else ([], "running")
+        assert state == (by, rows, words)
 
 
 def test_estimates_before_the_first_batch_and_at_the_end(filled: Ledger) -> None:
@@ -374,6 +403,13 @@ def test_minutes_that_remain_for_ten_batches(
     estimate, low, high = filled.estimate()
     assert estimate == minutes
     assert low is not None and high is not None and low <= minutes <= high
+
+
+def test_a_pause_is_no_work_however_short_it_was(filled: Ledger) -> None:
+    for number in range(1, 11):
+        filled.batch(6 * number + 50 * (number > 5), lease_token=(RUN, OTHER_RUN)[number > 5])
+    filled.batch()
+    assert filled.estimate() == (0.1, 0.1, 0.1)
 
 
 def test_bounds_are_the_quickest_and_the_slowest_fifth(filled: Ledger) -> None:

@@ -140,7 +140,7 @@ def test_a_kind_that_writes_whole_rows(toy: App) -> None:
     ((known,),) = toy.query(f"select record from {LEDGER}.migration_runs")
     toy.query(picked + " '[]')")
     assert "there is no unfinished run" in done(toy, 2, "resume", "--yes")
-    assert "nothing to report" in done(toy, 2, "report", "--no-verify")
+    assert "no run has started yet" in done(toy, 2, "report", "--no-verify")
     assert "There is no run yet" in done(toy, 0, "status") and "toy" in done(toy, 0, "runs")
     toy.query(f"{picked} '{json.dumps(known['rules']['picked_by'])}')")
 

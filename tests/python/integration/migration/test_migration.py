@@ -305,19 +305,39 @@ def test_resume_prefers_what_is_not_over(built: App) -> None:
         assert code == 0 and f"Run {str(made.run_id)[:8]} is completed" in out, err
 
 
-def test_a_new_plan_names_runs_that_wait_to_be_resumed(built: App) -> None:
-    other = migration.make_plan(built, DEALS)
-    for status, lease, named in (
-        ("planned", "null", False), ("running", "now() + interval '1 min'", False),
-        ("running", "now() - interval '1 min'", True), ("paused", "null", True),
-        ("failed", "null", True), ("completed", "null", False), ("cancelled", "null", False),
+def test_a_new_plan_closes_an_unused_one_and_refuses_beside_one_that_changed_rows(
+    built: App,
+) -> None:
+    tenants = plan.Scope(("deal_opportunities",), (), ("1",))
+    for status, changed, lease, scope, said in (
+        ("planned", 0, "null", DEALS, "superseded"), ("paused", 0, "null", DEALS, "superseded"),
+        ("running", 0, "now() - interval '1 min'", DEALS, "superseded"),
+        ("running", 0, "now() + interval '1 min'", DEALS, "a runner works on {}"),
+        ("running", 5, "null", DEALS, "{} is interrupted and has changed 5 rows: resume or cancel"),
+        ("paused", 5, "null", DEALS, "{} is paused and has changed 5 rows"),
+        ("failed", 5, "null", tenants, "{} is failed and has changed 5 rows"),
+        ("completed", 5, "null", DEALS, ""), ("completed_with_failures", 5, "null", DEALS, ""),
+        ("paused", 5, "null", plan.Scope(("investments",)), ""),
+        ("paused", 5, "null", plan.Scope(("deal_opportunities",), (), ("2",)), ""),
     ):  # fmt: skip
+        built.query(f"update {LEDGER}.migration_runs set status = 'cancelled'")
+        other = migration.make_plan(built, tenants if status in ("failed", "paused") else DEALS)
         built.query(f"update {LEDGER}.migration_runs set status = %s where run_id = %s",
                     status, other.run_id)  # fmt: skip
         built.query(f"update {LEDGER}.stage_migration_control set lease_until = {lease}")
-        made = migration.make_plan(built, DEALS)
-        codes = [each.code for each in made.findings]
-        assert ("table__run_unfinished" in codes) == named, status
+        built.query(f"update {LEDGER}.stage_migration_batches set rows_updated = %s where batch_id"
+                    " = (select min(batch_id) from trueup_ledger.stage_migration_batches where"
+                    " run_id = %s)", changed, other.run_id)  # fmt: skip
+        try:
+            made = migration.make_plan(built, scope)
+        except TrueupError as error:
+            assert said.format(f"run {str(other.run_id)[:8]}") in error.message, (status, said)
+            assert str(other.run_id)[:8] in (error.remedy or ""), error.remedy
+        else:
+            codes = {each.code for each in made.findings} & {"table__run_superseded"}
+            assert codes == ({"table__run_superseded"} if said else set()), (status, said)
+            assert run_statuses(built)[-2:] == ["cancelled" if said else status, "planned"]
+            assert ("cancelled" in batch_statuses(built, other.run_id)) == bool(said)
 
 
 def test_a_key_to_resume_from(built: App) -> None:
@@ -428,6 +448,8 @@ def test_nothing_is_held_while_a_person_thinks(built: App, monkeypatch: pytest.M
 def test_of_two_runs_on_one_column_one_starts(built: App) -> None:
     """The second looks while the first has taken its lease and has not committed yet."""
     first, second = migration.make_plan(built, DEALS), migration.make_plan(built, DEALS)
+    # as if both had been planned at the same moment
+    built.query(f"update {LEDGER}.migration_runs set status = 'planned'")
     mine = migration.order(built, first)
     said: list[str] = []
 

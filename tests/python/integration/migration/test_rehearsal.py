@@ -69,6 +69,9 @@ def test_everything_is_left_as_it_was_and_nothing_of_a_dry_run_is_kept(built: Ap
 
     other = migration.make_plan(built, plan.Scope(("portfoliocompanies",)))
     assert migration.apply(built, other, report, stop).status == "interrupted"
+    short = str(other.run_id)[:8]
+    assert f"trueup resume {short}" in migration.done(built, "apply", "--dry-run")[2]
+    migration.printed(built, "cancel", short, "--yes")
     before, ledger, rows = dump(built), ledger_rows(built), ledger_rows(built, other.run_id)
     code, out, err = migration.done(built, "apply", "--dry-run")
     assert code == 0 and "would change in" in out and "Estimated duration: " in out, err
@@ -84,13 +87,6 @@ def test_everything_is_left_as_it_was_and_nothing_of_a_dry_run_is_kept(built: Ap
         "select rehearsal from trueup_ledger.migration_runs where run_id = %s", shown["run_id"]
     )
     assert stored == shown["rehearsal"] and len(stored["columns"]) == 4
-    waiting = [each for each in shown["findings"] if each["code"] == "table__run_unfinished"]
-    assert [each["subject"] for each in waiting] == [
-        "portfoliocompanies.stage", "portfoliocompanies.current_stage"
-    ]  # fmt: skip
-    short = str(other.run_id)[:8]
-    commands = [f"trueup resume {short}", f"trueup cancel {short}"]
-    assert [each["remedy"].split("\n")[1:] for each in waiting] == [commands, commands]
     for column in stored["columns"]:
         assert column["prediction"]["rows_planned"] > 0 and not column["tryout"]["refusals"]
     states = built.query(
@@ -98,7 +94,6 @@ def test_everything_is_left_as_it_was_and_nothing_of_a_dry_run_is_kept(built: Ap
         " where run_id = %s group by status, attempts", shown["run_id"],
     )  # fmt: skip
     assert states == [("pending", 0, shown["batches"])]
-    assert migration.apply(built, other).status == "completed"
 
 
 # ------------------------------------------------------------------------- what triggers change

@@ -553,7 +553,10 @@ def test_without_a_run_that_was_begun_there_is_nothing_to_report(built: App) -> 
     assert check(report_page.build(one)).tables["By column"]
 
 
-def test_a_break_is_left_out_of_the_time_and_said(built: App) -> None:
+@pytest.mark.parametrize(("interval", "token"), [("13 hours", "lease_token"),
+                         ("30 seconds", "cast(repeat('0', 32) as uuid)")])  # fmt: skip
+def test_a_break_is_left_out_of_the_time_and_said(built: App, interval: str, token: str) -> None:
+    """One without a batch for long, or one of a run that was stopped and resumed."""
     made = migration.make_plan(built, plan.Scope(("deal_opportunities",)),
                                plan.Pace(batch_size=50, sleep_ms=0, target_ms=1000))  # fmt: skip
     migration.apply(built, made)
@@ -562,19 +565,22 @@ def test_a_break_is_left_out_of_the_time_and_said(built: App) -> None:
     middle = made.batches // 2
     built.query(
         f"update {LEDGER}.stage_migration_batches set completed_at = completed_at"
-        " + interval '13 hours' where batch_id > (select min(batch_id) from"
-        f" {LEDGER}.stage_migration_batches) + %s", middle - 1,
+        f" + interval '{interval}', lease_token = {token} where batch_id >"
+        f" (select min(batch_id) from {LEDGER}.stage_migration_batches) + %s", middle - 1,
     )  # fmt: skip
     one = reported(built, verifies=False)
     assert [point["break_seconds"] > 0 for point in one.points].index(True) == middle
-    assert one.durations.break_seconds == pytest.approx(13 * 3600, abs=1)
+    number, unit = interval.split(" ")
+    seconds = int(number) * {"hours": 3600, "seconds": 1}[unit]
+    assert one.durations.break_seconds == pytest.approx(seconds, abs=1)
     assert one.durations.worked_seconds == pytest.approx(
         before.durations.worked_seconds, abs=0.1 + 0.5
     )
     assert sum(rate["rows_updated"] for rate in one.rates) == made.rows_planned
     read = check(report_page.build(one))
-    assert "1 break without a batch, 13 h in all, left out of the time" in read.text
-    assert ("i", "title", "13 h without a batch") in read.attributes
+    shown = f"{number} {unit[0]}"
+    assert f"1 break without a batch, {shown} in all, left out of the time" in read.text
+    assert ("i", "title", f"{shown} without a batch") in read.attributes
 
 
 def test_many_batches_are_thinned_but_not_the_slow_and_the_failed(built: App) -> None:
@@ -621,8 +627,14 @@ def test_a_rollback_is_shown_in_its_own_direction(built: App) -> None:
         f"{made.rows_planned - 2:,} rows were restored, as many as the plan promised;"
         " 2 rows edited or deleted since left alone"
     )
-    first = reported(built, str(made.run_id), verifies=False)
-    assert first.run["rolled_back_by"] == [str(back)]
+    first = reported(built, str(made.run_id))
+    assert first.run["taken_back_by"] == [str(back)] and first.verdict.state == "taken_back"
+    words = f"taken back by {str(back)[:8]}"
+    assert f"{made.rows_planned - 2:,} rows {words}" in first.verdict.sentence
+    assert f'"completed, {words}"' in migration.printed(built, "runs", "--format", "json")
+    verified = json.loads(migration.printed(built, "verify", "--format", "json"))
+    digests = (verified["details"]["run"]["audit_digest"], one.run["audit_digest"])
+    assert verified["subject"] == f"run {str(back)[:8]}" and len({*digests}) == 1
     assert one.run["reverts_run_id"] == str(made.run_id)
     # what one run gathered the other takes apart
     assert {(t["gathered_value"], t["spellings"]) for t in one.targets} == {
@@ -646,5 +658,7 @@ def test_a_rollback_is_shown_in_its_own_direction(built: App) -> None:
     assert flowing(read) == sum(restored.values())
     assert "Values that stay" not in read.tables
     assert f"This run takes run {str(made.run_id)[:8]} back" in read.text
-    assert f"It was taken back by {str(back)[:8]}" in check(report_page.build(first)).text
+    text = check(report_page.build(first)).text
+    assert f"It was {words}" in text and "↩ taken back · completed" in text
+    assert "completed and verified" not in text
     jsonschema.validate(json.loads(report.as_json(one)), json.loads(SCHEMA.read_text()))

@@ -82,16 +82,17 @@ def test_what_was_not_counted_is_not_recorded(judge: Judge, counters: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("kind", "status", "planned", "updated", "more", "checks", "state", "words"),
+    ("kind", "status", "planned", "updated", "more", "checks", "state", "tone", "words"),
     data("verdicts.yml"),
 )
 def test_the_verdict_is_a_sentence(
     judge: Judge, kind: str, status: str, planned: int, updated: int, more: dict[str, int],
-    checks: str, state: str, words: str,
+    checks: str, state: str, tone: str, words: str,
 ) -> None:  # fmt: skip
     column = {**COLUMN, "rows_planned": planned, "rows_updated": updated, **more}
     found = judge([column], kind, status, checks)
-    assert found["verdict"] == {"state": state, "sentence": words}
+    assert found["verdict"].pop("badge")
+    assert found["verdict"] == {"state": state, "tone": tone, "sentence": words}
     states = {line["id"]: line["state"] for line in found["sign_off"]}
     done = column["batches_completed"] == 3 and not column["rows_failed"]
     assert states["no_failed_batch"] == ("met" if done else "not met")

@@ -387,6 +387,12 @@ def test_a_rollback_is_judged_by_the_bound_and_the_digest_of_its_own(migrated: A
     assert outcome.audit_digest == digests[back.run_id] and len(set(digests.values())) == 3
     with reading(migrated, first) as run:
         assert run.differs() == {}  # it is verified as taken back
+        lines = [row["message"] for row in run.checks()["canonical_values"].sample
+                 if row["reason"] == "restored"]  # fmt: skip
+        own = {str(each.run_id)[:8] for each in (part, back)}
+        assert len(lines) > 50 and own == {
+            short for line in lines for short in line.partition("restored by run ")[2].split(", ")
+        }
     with reading(migrated, back.run_id) as run:
         found = run.checks()
         assert run.differs() == {}
