@@ -334,6 +334,7 @@ def test_a_new_plan_closes_an_unused_one_and_refuses_beside_one_that_changed_row
             assert said.format(f"run {str(other.run_id)[:8]}") in error.message, (status, said)
             assert str(other.run_id)[:8] in (error.remedy or ""), error.remedy
         else:
+            assert said in ("", "superseded"), (status, "was not refused")
             codes = {each.code for each in made.findings} & {"table__run_superseded"}
             assert codes == ({"table__run_superseded"} if said else set()), (status, said)
             assert run_statuses(built)[-2:] == ["cancelled" if said else status, "planned"]
