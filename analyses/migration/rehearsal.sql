@@ -78,7 +78,7 @@ with control as (
     insert into {{ ref('stage_migration_control') }} (
         run_id, schema_name, table_name, column_name, target_ms, sleep_ms, workers
     )
-    values ($2, {{ app_schema() }}, $3, $4, 0, 0, 1)
+    values ($2, {{ app_schema() }}, $3, $4, 1, 0, 1)
 )
 
 insert into {{ ref('stage_migration_batches') }} (
@@ -139,14 +139,14 @@ group by
 -- max_wal_size that starts one.
 with tried as (
     select
-        figures.rows_planned, -- of the whole run
+        figures.rows_to_change as rows_planned, -- of the whole run
         figures.rows_read, -- by all its batches
-        figures.batches,
+        figures.batch_total as batches,
+        figures.rows_planned as batch_rows, -- to change in the fullest batch
         figures.batch_size,
         figures.is_hot_possible,
         figures.sleep_ms,
         figures.workers,
-        figures.batch_rows, -- to change in the fullest batch
         figures.rows_changed, -- in what was tried of it, at the cost that follows
         figures.duration_ms,
         figures.wal_bytes,
@@ -154,14 +154,14 @@ with tried as (
         figures.page_images
     from
         jsonb_to_record(cast($2 as jsonb)) as figures (
-            rows_planned numeric,
+            rows_to_change numeric,
             rows_read numeric,
-            batches numeric,
+            batch_total numeric,
+            rows_planned numeric,
             batch_size numeric,
             is_hot_possible boolean,
             sleep_ms numeric,
             workers numeric,
-            batch_rows numeric,
             rows_changed numeric,
             duration_ms numeric,
             wal_bytes numeric,

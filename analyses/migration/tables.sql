@@ -318,6 +318,7 @@ constraint_outcomes as (
     inner join pg_catalog.pg_constraint
         on
             pg_constraint.contype in ('c', 'f')
+            and not (pg_constraint.contype = 'c' and not pg_constraint.convalidated)
             and (
                 (
                     sound.oid = pg_constraint.conrelid
@@ -328,6 +329,31 @@ constraint_outcomes as (
                     and sound.attnum = any(pg_constraint.confkey)
                 )
             )
+),
+
+-- An update of any column is refused if the new version of the row violates a check, also one that
+-- old rows were never held against.
+unvalidated_outcomes as (
+    select
+        'table__not_valid' as code,
+        'warns' as concern,
+        array[
+            quote_ident(pg_constraint.conname),
+            cast(cast(pg_constraint.conrelid as regclass) as text),
+            pg_get_constraintdef(pg_constraint.oid)
+        ] as arguments
+    from sound
+    inner join pg_catalog.pg_constraint
+        on
+            sound.oid = pg_constraint.conrelid
+            or (
+                pg_constraint.conrelid in (select members.oid from members)
+                and pg_constraint.coninhcount = 0
+            )
+    where
+        pg_constraint.contype in ('c', 'n')
+        and not pg_constraint.convalidated
+        and pg_get_constraintdef(pg_constraint.oid) !~ 'NOT ENFORCED'
 ),
 
 index_outcomes as (
@@ -344,6 +370,14 @@ index_outcomes as (
         end as code,
         array[hot_blockers.words, hot_blockers.qualified] as arguments
     from hot_blockers
+    union all
+    select
+        'warns' as concern,
+        false as is_of_table,
+        'table__uncounted_rule' as code,
+        array[hot_blockers.qualified] as arguments
+    from hot_blockers
+    where hot_blockers.refuses and not hot_blockers.is_countable
 ),
 
 trigger_outcomes as (
@@ -399,6 +433,105 @@ publications as (
             and pg_publication.pubupdate
 ),
 
+-- The columns by which subscribers know a row.
+identities as (
+    select
+        storage.oid,
+        storage.qualified,
+        storage.relreplident,
+        coalesce(
+            array_agg(cast(pg_attribute.attname as text))
+            filter (where pg_attribute.attname is not null),
+            '{}'
+        ) as key_names
+    from storage
+    left join pg_catalog.pg_index
+        on
+            storage.oid = pg_index.indrelid
+            and case storage.relreplident
+                when 'd' then pg_index.indisprimary
+                when 'i' then pg_index.indisreplident
+            end
+    left join pg_catalog.pg_attribute
+        on
+            pg_index.indrelid = pg_attribute.attrelid
+            and array_position(cast(pg_index.indkey as int2[]), pg_attribute.attnum)
+            < pg_index.indnkeyatts
+    group by
+        storage.oid,
+        storage.qualified,
+        storage.relreplident
+),
+
+-- filtered_names: columns of a row filter, uncovered_names: missing in a column list. If there is
+-- one, the server refuses every update. With replica identity full it accepts no column list.
+published_columns as (
+    select
+        quote_ident(pg_publication.pubname) as name,
+        array_agg(distinct cast(pg_attribute.attname as text)) filter (
+            where
+            cast(pg_publication_rel.prqual as text) ~ (':varattno ' || pg_attribute.attnum || ' ')
+            and identities.relreplident <> 'f'
+            and pg_attribute.attname <> all(identities.key_names)
+        ) as filtered_names,
+        array_agg(distinct cast(pg_attribute.attname as text)) filter (
+            where
+            pg_publication_rel.prattrs is not null
+            and (
+                identities.relreplident = 'f'
+                or (
+                    pg_attribute.attname = any(identities.key_names)
+                    and pg_attribute.attnum <> all(cast(pg_publication_rel.prattrs as int2[]))
+                )
+            )
+        ) as uncovered_names
+    from sound
+    inner join identities on true
+    inner join pg_catalog.pg_publication_rel
+        on pg_publication_rel.prrelid in (sound.oid, identities.oid)
+    inner join pg_catalog.pg_publication
+        on
+            pg_publication_rel.prpubid = pg_publication.oid
+            and pg_publication.pubupdate
+            and (
+                identities.oid = pg_publication_rel.prrelid
+                or pg_publication.pubviaroot
+            )
+    inner join pg_catalog.pg_attribute
+        on
+            pg_publication_rel.prrelid = pg_attribute.attrelid
+            and pg_attribute.attnum > 0
+            and not pg_attribute.attisdropped
+    group by pg_publication.pubname
+),
+
+publication_outcomes as (
+    select
+        outcomes.code,
+        'writes' as concern,
+        outcomes.arguments
+    from published_columns
+    cross join
+        lateral (
+            values
+            (
+                'table__publication_filter', published_columns.filtered_names is not null,
+                array[
+                    published_columns.name,
+                    {{ listed('published_columns.filtered_names') | indent(20) }}
+                ]
+            ),
+            (
+                'table__publication_columns', published_columns.uncovered_names is not null,
+                array[
+                    published_columns.name,
+                    {{ listed('published_columns.uncovered_names') | indent(20) }}
+                ]
+            )
+        ) as outcomes (code, is_found, arguments)
+    where outcomes.is_found
+),
+
 -- Table inheritance, without partitions.
 kinship as (
     select
@@ -442,9 +575,23 @@ surroundings as (
             order by storage.qualified
         ) as unanalyzed,
         (
-            select string_agg(distinct cast(storage.relreplident as text), '')
-            from storage
-        ) as identities,
+            select bool_or(identities.relreplident = 'f')
+            from identities
+        ) as has_full_identity,
+        (
+            select min(identities.qualified)
+            from identities
+            where
+                identities.key_names = '{}'
+                and identities.relreplident in ('n', 'd')
+        ) as unidentified,
+        (
+            select min(identities.qualified)
+            from identities
+            where
+                identities.key_names = '{}'
+                and identities.relreplident = 'i'
+        ) as identity_dropped,
         (
             select count(*)
             from storage
@@ -506,16 +653,24 @@ table_outcomes as (
             ),
             (
                 'table__no_identity', 'writes', true,
-                surroundings.publications <> '{}' and surroundings.identities like '%n%',
+                surroundings.publications <> '{}' and surroundings.unidentified <> '',
                 array[
                     {{ listed('surroundings.publications') | indent(20) }},
-                    sound.qualified
+                    surroundings.unidentified
+                ]
+            ),
+            (
+                'table__identity_dropped', 'writes', true,
+                surroundings.publications <> '{}' and surroundings.identity_dropped <> '',
+                array[
+                    {{ listed('surroundings.publications') | indent(20) }},
+                    surroundings.identity_dropped
                 ]
             ),
             (
                 'table__full_identity', 'warns', true,
-                surroundings.publications <> '{}' and surroundings.identities like '%f%'
-                and surroundings.identities not like '%n%',
+                surroundings.publications <> '{}' and surroundings.has_full_identity
+                and surroundings.unidentified is null,
                 array[
                     {{ listed('surroundings.publications') | indent(20) }},
                     sound.qualified
@@ -547,6 +702,20 @@ outcomes as (
         false as is_of_table,
         constraint_outcomes.arguments
     from constraint_outcomes
+    union all
+    select
+        unvalidated_outcomes.code,
+        unvalidated_outcomes.concern,
+        true as is_of_table,
+        unvalidated_outcomes.arguments
+    from unvalidated_outcomes
+    union all
+    select
+        publication_outcomes.code,
+        publication_outcomes.concern,
+        true as is_of_table,
+        publication_outcomes.arguments
+    from publication_outcomes
     union all
     select
         index_outcomes.code,

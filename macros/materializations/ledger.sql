@@ -5,7 +5,8 @@
 
     Traps: a column removed from the contract stays in the table; a changed type, default or
     constraint of an existing column has no effect (tests/python/integration/test_ledger.py compares
-    them with the database); hence no CHECK that lists statuses.
+    them with the database); hence no CHECK that lists the statuses of a run. What an operator may
+    request of one does not change: it has bounds.
 -#}
 {%- materialization ledger, adapter='postgres' -%}
     {%- set target_relation = this.incorporate(type='table') -%}

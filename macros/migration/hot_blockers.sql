@@ -5,8 +5,10 @@
 
     column_name:      SQL of the managed column's name
     canonical_values: SQL of the values that trueup writes, text[]; NULL if they are not known
-    hot_blockers: qualified, reason (column, generated, trigger), words, is_rule (it has to stay,
-                  whatever it costs), is_pending (made for trueup's runs), is_usable (by one)
+    hot_blockers: indexrelid, indrelid, qualified, reason (column, generated, trigger), words,
+                  is_rule (it has to stay, whatever it costs), refuses (rows with some values),
+                  is_countable (the rows that it would refuse can be counted before), is_pending
+                  (made for trueup's runs), is_usable (by one)
     hot_blockers('$3', '$4') → pending_digest as (...), ..., hot_blockers as (...)
 -#}
 {%- macro hot_blockers(column_name, canonical_values) -%}
@@ -111,6 +113,7 @@ containing as (
 first_containing as (
     select
         containing.*,
+        count(*) over (partition by containing.indexrelid) as reason_count,
         row_number() over (
             partition by containing.indexrelid
             order by containing.place, containing.name, containing.why
@@ -121,6 +124,8 @@ first_containing as (
 
 hot_blockers as (
     select
+        indexes.indexrelid,
+        indexes.indrelid,
         indexes.qualified,
         indexes.is_rule,
         first_containing.reason,
@@ -133,6 +138,13 @@ hot_blockers as (
             first_containing.role,
             first_containing.why
         ) as words,
+        (indexes.indisunique or indexes.indisexclusion)
+        and first_containing.role <> 'included columns' as refuses,
+        indexes.indisunique
+        and first_containing.reason = 'column'
+        and first_containing.reason_count = 1
+        and concat(cast(indexes.indexprs as text), cast(indexes.indpred as text))
+        not like '%:varattno 0 %' as is_countable,
         starts_with(indexes.relname, 'trueup_pending__') as is_pending,
         indexes.indisvalid
         and indexes.indisready

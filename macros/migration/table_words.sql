@@ -4,6 +4,8 @@
 -#}
 {%- macro table_words() -%}
 {%- set try = 'Try it on one tenant first:\ntrueup plan --tenant ID' -%}
+{%- set refused = 'Otherwise these rows stay as they are, in quarantine: apply ends with exit'
+    ~ ' code 1, and stops at more than --max-quarantined.' -%}
 {{ return([
     [
         'table__missing', 'table', 'there is no table %1$s in database %2$s',
@@ -92,6 +94,27 @@
         try,
     ],
     ['table__constraint', 'constraint', '%1$s %2$s of %3$s may refuse values', try],
+    [
+        'table__not_valid', 'constraint',
+        'constraint %1$s of %2$s is not valid: updates of old rows that violate it are refused'
+        ~ ' (%3$s)',
+        'Correct these rows before the run, then:\nalter table %2$s validate constraint %1$s;',
+    ],
+    [
+        'table__uncounted_rule', 'constraint',
+        'index %1$s may refuse new values, and the plan cannot count the rows', try,
+    ],
+    [
+        'table__not_unique', 'constraint',
+        'unique index %1$s will refuse %2$s of the planned rows: another row has the same new value'
+        ~ ' (%3$s)',
+        'Merge or delete the duplicates, and plan again. ' ~ refused,
+    ],
+    [
+        'table__not_referenced', 'constraint',
+        'foreign key %1$s will refuse %2$s of the planned rows: the referenced table lacks %3$s',
+        'Insert what is missing, and plan again. ' ~ refused,
+    ],
     ['table__generated_columns', 'column', 'generated columns change with it: %1$s', none],
     [
         'table__index', 'index', '%1$s: updates cannot be HOT',
@@ -165,6 +188,23 @@
         'table__no_identity', 'replication',
         'published by %1$s without a replica identity: updates are refused',
         'Name one:\nalter table %2$s replica identity default;',
+    ],
+    [
+        'table__identity_dropped', 'replication',
+        'published by %1$s, but the index of its replica identity was dropped: updates are refused',
+        'Name another:\nalter table %2$s replica identity default;',
+    ],
+    [
+        'table__publication_filter', 'replication',
+        'the row filter of publication %1$s uses %2$s, which the replica identity lacks: updates'
+        ~ ' are refused',
+        'Let the owner of the publication change its filter, or the replica identity.',
+    ],
+    [
+        'table__publication_columns', 'replication',
+        'the column list of publication %1$s does not fit the replica identity (%2$s): updates'
+        ~ ' are refused',
+        'Let the owner of the publication change its column list, or the replica identity.',
     ],
     [
         'table__full_identity', 'replication',

@@ -104,9 +104,10 @@ def plan(form: str, all_values: bool, rehearse: bool, **more: Any) -> None:
         click.echo(run_terminal.as_line(event))
     error = rehearsal_terminal.show(terminal.console(), rehearsed)
     short = str(made.run_id)[:8]
+    promised = made.rows_planned - sum(column["rows_refused"] for column in made.columns)
     if made.rows_planned:
         click.echo(
-            f"Plan {short}: {terminal.counted(made.rows_planned, 'row')} in"
+            f"Plan {short}: {terminal.counted(promised, 'row')} in"
             f" {terminal.counted(made.batches, 'batch')}."
             f" Nothing has been changed. `trueup apply {short}` carries it out."
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import psycopg
 
+MOST_CONTEXT = 300  # characters, the last ones: they name the trigger's function
 FREE_DISK = "Free some disk space and run the command again."  # a remedy that several errors have
 
 
@@ -27,6 +28,7 @@ class TrueupError(Exception):
 
 
 def first_line(error: psycopg.Error) -> str:
-    """The database's message for an error, in one line."""
+    """The database's message for an error, and its place in a trigger or function, in one line."""
     words = error.diag.message_primary or str(error).strip() or type(error).__name__
-    return words.splitlines()[0]
+    context = " ".join((error.diag.context or "").split())[-MOST_CONTEXT:]
+    return words.splitlines()[0] + (f" ({context})" if context else "")

@@ -26,7 +26,7 @@ from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.core.statements import Statement, column_statement
-from trueup.findings import FAILED, Finding, runner
+from trueup.findings import FAILED, WARN, Finding, runner
 from trueup.migration import tables
 
 KIND = "migrate"
@@ -73,7 +73,8 @@ class Plan:
 
     options: as the ledger has them; facts: tables__of_plan by column
     columns: documents of plan__column, with vocabulary and tenant_label, stripes (batches per
-             range), why (the reason for their number), hashed, and examples (rows that will change)
+             range), why (the reason for their number), hashed, examples (rows that will change),
+             and rows_refused (how many of rows_planned unique indexes and foreign keys refuse)
     batches_to_try: rows of rehearsal__batches
     """
 
@@ -87,7 +88,7 @@ class Plan:
 
     @property
     def rows_planned(self) -> int:
-        """Rows that the plan promises to change."""
+        """Rows that the run will try to change."""
         return sum(column["rows_planned"] for column in self.columns)
 
     @property
@@ -213,14 +214,19 @@ def make(
         stripes, why = _stripes(settings, pace, facts[place])
         bound = found[column_statement("plan_bound", *place)]
         range_end = next((row[0] for row in bound.run(connected)), None)
-        values = {**scanned, "range_end": range_end}
+        values = {**scanned, "range_end": range_end, "table_name": place[0],
+                  "column_name": place[1]}  # fmt: skip
         if counts:
             _rows(connected, found, place, "plan_baselines", values)
         column = _column(connected, found, entry, values, pace, stripes, why, glances[place])
         columns.append(column)
+        more: list[Finding] = []
         if column["rows_planned"]:
-            findings += _proposed_index(settings, connected, found, column)
-        store_control(connected, found, run_id, place, pace, range_end)
+            more = _examine_planned(settings, connected, found, column, scanned)
+        refused = sum(each.rows or 0 for each in more if each.status == WARN)
+        column["rows_refused"] = min(refused, column["rows_planned"])  # one may break two rules
+        findings += more
+        found["run__store_control"].run_with(connected, {**values, **vars(pace)})
     # a tenant without a counted row is probably misspelt
     for (unknown,) in found["run__unknown_tenants"].run(connected, run_id=run_id, tenants=tenants):
         raise TrueupError(
@@ -336,7 +342,10 @@ def _column(
     why: str,
     glance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Cut one column into batches; values: run_id, tenants, range_end. See Plan.columns."""
+    """Cut one column into batches. See Plan.columns.
+
+    values: run_id, tenants, range_end, table_name, column_name
+    """
     place = (entry["table"], entry["column"])
 
     def run(purpose: str, **more: Any) -> list[dict[str, Any]]:
@@ -355,8 +364,7 @@ def _column(
         run("plan_batches", stripes=stripes, hashed=hashed, batch_rows=pace.batch_size,
             by_tenant=pace.by_tenant)  # fmt: skip
         examples = [row["example"] for row in run("plan_examples", examples=EXAMPLES)]
-    named = {"run_id": values["run_id"], "table_name": place[0], "column_name": place[1]}
-    ((planned,),) = found["plan__column"].run(connected, **named)
+    ((planned,),) = found["plan__column"].run_with(connected, values)
     return {
         **planned, "rows": glance["row_total"], "vocabulary": entry["vocabulary"],
         "tenant_label": config.tenant_label([entry]), "stripes": stripes, "hashed": hashed,
@@ -364,24 +372,29 @@ def _column(
     }  # fmt: skip
 
 
-def _proposed_index(
+def _examine_planned(
     settings: Settings,
     connected: Connection,
     found: Mapping[str, Statement],
     column: Mapping[str, Any],
+    scanned: Mapping[str, Any],
 ) -> list[Finding]:
-    """How to create an index of the rows that need work, if they are few of many."""
+    """How to create an index of the rows that need work, if they are few; refused rows (warn)."""
     limits = defaults(settings)
     share = limits.get("index_share")
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise config.wrong_variable(
             "migration.index_share", share, "a share of the rows, above 0 and up to 1"
         )
-    name = column_statement("proposed_index", column["table_name"], column["column_name"])
-    values = {"row_total": column["rows"], "pending_total": column["rows_pending"],
+    place = (column["table_name"], column["column_name"])
+    values = {**scanned, "row_total": column["rows"], "pending_total": column["rows_pending"],
               "least_rows": limits["index_rows"], "most_share": share}  # fmt: skip
+    asked = [found[column_statement("proposed_index", *place)]]
+    for (text,) in found[column_statement("plan_refusals", *place)].run(connected):
+        asked.append(Statement("refusals", ("run_id", "tenants"), text))
+    what = f"planned rows of {'.'.join(place)}"
     return runner.read(
-        connected, [runner.Step("the index", "table", found[name], (), values, speaks=False)]
+        connected, [runner.Step(what, "table", each, (), values, speaks=False) for each in asked]
     )
 
 
@@ -495,24 +508,6 @@ def store_run(
         reverts_run_id=reverts,
     )
     return run_id
-
-
-def store_control(
-    connected: Connection,
-    found: Mapping[str, Statement],
-    run_id: uuid.UUID,
-    place: tuple[str, str],
-    pace: Pace,
-    range_end: list[str] | None,
-) -> None:
-    """Store the control row of a column of the run.
-
-    range_end: the frozen bound, the last key of the table as texts; None for an empty table
-    """
-    found["run__store_control"].run(
-        connected, run_id=run_id, table_name=place[0], column_name=place[1], range_end=range_end,
-        target_ms=pace.target_ms, sleep_ms=pace.sleep_ms, workers=pace.workers,
-    )  # fmt: skip
 
 
 def seal(

@@ -16,7 +16,6 @@ from psycopg.types.json import Jsonb
 from trueup.core import records, statements
 from trueup.core.connection import Connection
 from trueup.core.settings import Settings
-from trueup.core.statements import Statement
 from trueup.migration import plan
 from trueup.migration.tried_batch import Trial
 
@@ -46,7 +45,13 @@ def rehearse(
         progress(".".join(place), number, len(made.batches_to_try))
         facts = made.facts[place]
         tried = Trial(connected, found, batch, facts, made.options, limit).run()
-        predicted = _predict(connected, found, batch, facts, pace, tried)
+        predicted = None
+        if tried["rows_changed"]:
+            of_run = {name: batch[name] for name in ("rows_to_change", "rows_read", "batch_total")}
+            figures = {**vars(pace), **tried, **of_run, "is_hot_possible": facts["is_hot_possible"]}
+            values = {"relation": facts["qualified"], "tried": Jsonb(figures)}
+            (predicted,) = records.rows(connected, found["rehearsal__predict"], **values)
+            connected.rollback()
         columns.append({"table_name": place[0], "column_name": place[1], "tryout": tried,
                         "prediction": predicted})  # fmt: skip
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -61,30 +66,3 @@ def rehearse(
 def refusals(rehearsed: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Errors that would keep the run from changing every planned row."""
     return [each for column in rehearsed["columns"] for each in column["tryout"]["refusals"]]
-
-
-def _predict(
-    connected: Connection,
-    found: Mapping[str, Statement],
-    batch: Mapping[str, Any],
-    facts: Mapping[str, Any],
-    pace: plan.Pace,
-    tried: Mapping[str, Any],
-) -> dict[str, Any] | None:
-    if not tried["rows_changed"]:
-        return None
-    figures = {
-        **tried,
-        "rows_planned": batch["rows_to_change"],
-        "rows_read": batch["rows_read"],
-        "batches": batch["batch_total"],
-        "batch_rows": tried["rows_planned"],
-        "batch_size": pace.batch_size,
-        "is_hot_possible": facts["is_hot_possible"],
-        "sleep_ms": pace.sleep_ms,
-        "workers": pace.workers,
-    }
-    (row,) = records.rows(connected, found["rehearsal__predict"], relation=facts["qualified"],
-                          tried=Jsonb(figures))  # fmt: skip
-    connected.rollback()
-    return row

@@ -10,13 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from trueup.migration import rehearsal
-from trueup.migration.tried_batch import KEPT, QUARANTINED, STOPS
+from trueup.migration.tried_batch import KEPT, QUARANTINED, STOPS, TOGETHER, UNTRIED
 from trueup.show.terminal import bytes_text, counted, duration, visible
 
 CONSEQUENCES = {
     QUARANTINED: "apply would put the row into quarantine and go on",
     KEPT: "apply would report the rows as missed",
     STOPS: "apply would stop there",
+    TOGETHER: "apply would change them in smaller parts, and put what is still refused into"
+    " quarantine",
+    UNTRIED: "there may be more rows that apply cannot change",
 }
 
 
@@ -38,8 +41,6 @@ def show(out: Console, rehearsed: Mapping[str, Any] | None) -> bool:
             state = f" ({each['sqlstate']})" if each["sqlstate"] else ""
             line = f"{row}{each['message']}{state} → {CONSEQUENCES[each['consequence']]}"
             out.print(f"  [red]✗[/] {escape(line)}", soft_wrap=True)
-        if not tried["is_complete"]:
-            out.print("  [red]✗[/] there may be more such rows: the search ended here")
         out.print()
     if found := rehearsal.refusals(rehearsed):
         words = dict.fromkeys(CONSEQUENCES[each["consequence"]] for each in found)
@@ -51,7 +52,10 @@ def show(out: Console, rehearsed: Mapping[str, Any] | None) -> bool:
 def _lines(tried: Mapping[str, Any], estimate: Mapping[str, Any] | None) -> Iterator[str]:
     took = f" in {tried['duration_ms']:,.0f} ms" if tried["rows_changed"] else ""
     rows = f"{tried['rows_changed']:,} of {counted(tried['rows'], 'row')}"
-    yield f"batch {tried['batch_id']}: {rows} changed{took}, and rolled back"
+    if (parts := tried["parts"]) > 1:
+        yield f"batch {tried['batch_id']}: {rows} accepted, each of {parts} parts by itself{took}"
+    else:
+        yield f"batch {tried['batch_id']}: {rows} changed{took}, and rolled back"
     yield from tried["notes"]
     others = [
         f"{each['column_name']} of {counted(each['rows'], 'row')}, for example {each['row_key']}:"

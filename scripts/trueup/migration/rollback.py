@@ -152,7 +152,9 @@ def make(
             column = _planned(connected, found, record, place, asked)
             columns.append(column)
             if keep and column["batches"]:
-                plan.store_control(connected, found, run_id, place, pace, range_end)
+                steered = {"run_id": run_id, "table_name": place[0], "column_name": place[1],
+                           "range_end": range_end, **vars(pace)}  # fmt: skip
+                found["run__store_control"].run_with(connected, steered)
         made = Rollback(reverted, columns, run_id)
         if not keep or not made.rows:
             return Rollback(reverted, columns)

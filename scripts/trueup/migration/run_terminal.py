@@ -55,8 +55,8 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
         planned, rows, batches = (column[name] for name in ("rows_planned", "rows", "batches"))
         out.print(
             f"[bold]{escape(column['table_name'])}.{escape(column['column_name'])}[/]: "
-            f"{planned:,} of {rows:,} rows will change"
-            f" ({percent(planned, rows)}), in {counted(batches, 'batch')}"
+            f"{planned - column['rows_refused']:,} of {rows:,} rows will change"
+            f" ({percent(planned - column['rows_refused'], rows)}), in {counted(batches, 'batch')}"
         )
         if planned:
             _show_changes(out, column, limit)

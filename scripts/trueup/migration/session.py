@@ -27,7 +27,8 @@ TIMEOUT_SHARE = 0.8  # of deadlock_timeout
 # Errors by SQLSTATE or its class (the first two characters).
 CONNECTION_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "53300")
 RETRY = ("55P03", "57014", "40")  # a lock, a timeout, a deadlock, a serialization failure
-BAD_ROW = ("22", "23", "44", "P0")  # a value, a constraint, a check option, a trigger that raises
+# a value, a constraint, a check option, a trigger that raises or takes one row for granted
+BAD_ROW = ("22", "23", "44", "P0", "21", "27")
 
 Result = TypeVar("Result")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ SHOWN = 200  # characters of a value that is shown
 # Figures of the log by their names in the answer of explain.
 LOGGED = {"wal_bytes": "WAL Bytes", "wal_records": "WAL Records", "page_images": "WAL FPI"}
 QUARANTINED, STOPS, KEPT = "quarantined", "stops the run", "left as it is"
+TOGETHER, UNTRIED = "refused together", "not tried"
 
 
 class Row(NamedTuple):
@@ -77,6 +78,8 @@ class Trial:
         self.lock_timeout_ms = lock_timeout_ms
         self.place = (batch["table_name"], batch["column_name"])
         self.writes: Counter[tuple[str, str]] = Counter()
+        self.tries = 0
+        self.error = ""  # the last one
         by_tenant = options["by_tenant"]
         mappings = zip(batch["values_before"], batch["values_after"], batch["map_ids"], strict=True)
         self.planned = keys.values(mappings)
@@ -95,7 +98,7 @@ class Trial:
         }
         self.found: dict[str, Any] = {
             "batch_id": batch["batch_id"], "rows_planned": batch["rows_planned"],
-            **dict.fromkeys(("rows", "rows_changed", "duration_ms", *LOGGED), 0),
+            **dict.fromkeys(("rows", "rows_changed", "parts", "duration_ms", *LOGGED), 0),
             "is_complete": True, "refusals": [], "other_columns": [], "other_rows": [],
             "notes": [],
         }  # fmt: skip
@@ -112,38 +115,47 @@ class Trial:
         """Run the batch and roll it back; then, if it fails, parts of it, down to single rows.
 
         Returns a document:
-        rows_planned:  of the batch; rows: of them those that were tried; rows_changed: and changed
+        rows_planned:  of the batch; rows: of them those that were tried; rows_changed: and changed,
+                       in so many parts, each of which was rolled back before the next
         duration_ms:   of the transaction, without the commit
         wal_bytes:     of the log, in wal_records records, with page_images images of whole pages
         is_complete:   every refused row is listed, not only the first ones
         refusals:      {row_key, sqlstate, message, consequence}: errors for which `trueup apply`
                        would exit with 1; row_key is None if one concerns several rows.
-                       consequence: quarantined, stops the run, or left as it is (no error, and no
-                       change either)
+                       consequence: quarantined, stops the run, left as it is (no error, and no
+                       change either), refused together (though each row alone is accepted), or
+                       not tried (the search ended before)
         other_columns: {column_name, rows, row_key, before, after}: columns that change with the
                        managed one, set by a trigger or generated, with one of the rows
         other_rows:    {relation, action, rows}: rows that triggers inserted, updated or deleted
         notes:         sentences about what was not tried
         """
-        found = self.found
-        pieces = deque(map(self._narrow, self._listed()))
-        tries = 0
-        while pieces:
-            if tries >= TRIES or len(found["refusals"]) >= EXAMPLES:
-                found["is_complete"] = False
-                break
-            piece = pieces.popleft()
-            before = self._read(piece)
-            tries += 1
-            try:
-                done = self._try(piece)
-            except psycopg.Error as error:
-                pieces.extendleft(reversed(self._after_error(piece, error)))
-                if found["refusals"] and found["refusals"][-1]["consequence"] == STOPS:
-                    break
-                continue
+        for piece in map(self._narrow, self._listed()):
+            self._search(piece)
+        if not self.found["is_complete"]:
+            message = f"the search ended after {self.tries} tries: {self.error}"
+            self._refuse(None, None, message, UNTRIED, rows=0)
+        return self.found
+
+    def _search(self, piece: Piece) -> None:
+        """Try a piece; if it fails, its parts."""
+        refusals = self.found["refusals"]
+        if refusals and refusals[-1]["consequence"] == STOPS:
+            return
+        if self.tries >= TRIES or len(refusals) >= EXAMPLES:
+            self.found["is_complete"] = False
+            return
+        before = self._read(piece)
+        self.tries += 1
+        try:
+            done = self._try(piece)
+        except psycopg.Error as error:
+            if self.connected.closed:
+                raise
+            self.error = first_line(error)
+            self._after_error(piece, error)
+        else:
             self._note(piece, before, self._without_images(piece, done))
-        return found
 
     def _listed(self) -> list[Piece]:
         """The rows of the batch that would change."""
@@ -223,32 +235,33 @@ class Trial:
         found = {row[0]: Row(*row) for row in rows}
         return _Done(count, duration_ms, plans[0]["Plan"], found, +writes)
 
-    def _after_error(self, piece: Piece, error: psycopg.Error) -> list[Piece]:
-        """Smaller pieces to try; none if one row is left, or if no row causes the error."""
-        notes = self.found["notes"]
-        kind = classify(error)
-        if self.connected.closed:
-            raise error
-        message = first_line(error)
-        if not piece.is_single and kind == "bad row":
-            return piece.cut(2)
-        if kind == "bad row":
+    def _after_error(self, piece: Piece, error: psycopg.Error) -> None:
+        """Search the parts of a piece that failed; note the row, or what else is the reason."""
+        found, message, kind = self.found, first_line(error), classify(error)
+        rows = piece.last_place - piece.first_place + 1
+        if kind == "bad row" and piece.is_single:
             self._refuse(keys.text(piece), error.sqlstate, message, QUARANTINED)
+        elif kind == "bad row":
+            known = len(found["refusals"])
+            for part in piece.cut(2):
+                self._search(part)
+            explained = {each["sqlstate"] for each in found["refusals"][known:]}
+            if found["is_complete"] and error.sqlstate not in explained:
+                message = f"{rows:,} rows are refused together: {message}"
+                self._refuse(None, error.sqlstate, message, TOGETHER, rows=0)
+        elif error.sqlstate == "57014" and not piece.is_single:
+            found["notes"].append(
+                f"{rows:,} rows took longer than a batch is allowed: apply cuts it smaller"
+            )
+            self._search(piece.cut(2)[0])
         elif error.sqlstate == "57014":
-            if not piece.is_single:
-                rows = piece.last_place - piece.first_place + 1
-                notes.append(
-                    f"{rows:,} rows took longer than a batch is allowed: apply cuts it smaller"
-                )
-                return piece.cut(2)[:1]
-            notes.append(f"even one row takes longer than a batch is allowed: {message}")
+            found["notes"].append(f"even one row takes longer than a batch is allowed: {message}")
         elif kind == "retry":
-            notes.append(
+            found["notes"].append(
                 f"not tried, other sessions held its rows: {message}; apply waits and tries again"
             )
         else:
             self._refuse(None, error.sqlstate, message, STOPS, rows=0)
-        return []
 
     def _refuse(
         self, key: str | None, state: str | None, message: str, consequence: str, rows: int = 1
@@ -262,6 +275,7 @@ class Trial:
         found = self.found
         found["rows"] += done.rows_changed
         found["rows_changed"] += done.rows_changed
+        found["parts"] += 1
         found["duration_ms"] += done.duration_ms
         for name, logged in LOGGED.items():
             found[name] += done.log[logged]
@@ -319,7 +333,5 @@ def _counted(rows: Rows) -> Counter[tuple[str, str]]:
 
 def _shown(value: Any) -> str | None:
     """A value of a JSON object as text, shortened if it is long."""
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    text = value if isinstance(value, str | None) else json.dumps(value, ensure_ascii=False)
+    return text if text is None or len(text) <= SHOWN else text[:SHOWN] + "…"

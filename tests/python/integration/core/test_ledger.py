@@ -148,7 +148,7 @@ def differences(app: App, schema: str = "trueup_ledger") -> list[str]:
         if list(actual) != list(expected):
             found.append(f"{name}: order of columns")
         wanted = [",".join(each["columns"]) for each in model["config"].get("indexes") or []]
-        wanted += [",".join(each["columns"]) for each in model["constraints"]]
+        wanted += [",".join(each["columns"]) for each in model["constraints"] if each["columns"]]
         have = app.query(
             """
             select string_agg(a.attname, ',' order by k.place) from pg_index as i

@@ -77,7 +77,10 @@ def plan_toy(app: App) -> UUID:
         run_id = plan.store_run(app.settings, connected, found, "toy", record, own, options)
         for name in runs.named(found, record, "plan", PLACE):
             found[name].run(connected, run_id=run_id)
-        plan.store_control(connected, found, run_id, PLACE, plan.Pace(10, 0, 50), ["79"])
+        found["run__store_control"].run(
+            connected, run_id=run_id, table_name=PLACE[0], column_name=PLACE[1], range_end=["79"],
+            target_ms=50, sleep_ms=0, workers=1,
+        )  # fmt: skip
         plan.seal(connected, found, run_id)
         connected.commit()
     assert "apply_batch__investments__round" not in own and "toy_items" in own

@@ -74,6 +74,10 @@ def test_workers_come_and_go_with_the_control_row(built: App) -> None:
     assert migration.apply(built, made, report).status == "completed"
     assert crew[0] == 0 and max(crew) == 2 and crew[-1] == 0
     agree(built, made.run_id, made.rows_planned)
+    for nonsense in ("workers = 33", "workers = 0", "sleep_ms = -1", "target_ms = 0",
+                     "requested_status = 'stop'"):  # fmt: skip
+        with pytest.raises(psycopg.errors.CheckViolation, match=nonsense.split(" ")[0]):
+            built.query(f"update {LEDGER}.stage_migration_control set {nonsense}")
 
 
 def test_what_one_worker_meets_ends_all(built: App, monkeypatch: pytest.MonkeyPatch) -> None:

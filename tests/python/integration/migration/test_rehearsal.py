@@ -19,7 +19,7 @@ from support import fire, migration
 from trueup.core import records, statements
 from trueup.migration import engine, plan, rehearsal, tried_batch
 from trueup.migration.keys import Piece
-from trueup.migration.tried_batch import KEPT, QUARANTINED, STOPS
+from trueup.migration.tried_batch import KEPT, QUARANTINED, STOPS, TOGETHER, UNTRIED
 
 STAGES = plan.Scope(("portfoliocompanies",), ("stage",))
 PACE = plan.Pace(batch_size=1000, sleep_ms=0, target_ms=1000, stripes=2)
@@ -161,7 +161,7 @@ def test_a_row_that_is_refused_is_found_and_later_quarantined(built: App) -> Non
         built, "plan", "--rehearse", "--table", "portfoliocompanies", "--column", "stage"
     )
     assert code == 1
-    assert f"row {bad}: not this one (P0001) → apply would put the row into quarantine" in out
+    assert "at RAISE) (P0001) → apply would put the row into quarantine" in out
     assert "The rehearsal found 1 error" in err and "carries it out" in out
     ((stored,),) = built.query("select rehearsal from trueup_ledger.migration_runs")
     tried = stored["columns"][0]["tryout"]
@@ -171,11 +171,33 @@ def test_a_row_that_is_refused_is_found_and_later_quarantined(built: App) -> Non
     assert built.query("select row_key from trueup_ledger.migration_quarantine") == [(str(bad),)]
 
 
+def test_rows_that_a_rule_will_refuse_are_named_and_not_promised(built: App) -> None:
+    built.query("update portfoliocompanies set stage = case id when 2 then 'Series A'"
+                " else 'series_a' end where id in (2, 4)")  # fmt: skip
+    built.query("create unique index once on portfoliocompanies"
+                " (lower(stage), (case id when 4 then 2 else id end)) where id > 0")  # fmt: skip
+    made, column = rehearse(built)
+    (found,) = (each for each in made.findings if each.code == "table__not_unique")
+    assert found.rows == made.columns[0]["rows_refused"] == 1
+    assert "2 and 4: series-a" in found.message and found.subject.endswith(".stage")
+    (refusal,) = column["tryout"]["refusals"]
+    assert (refusal["sqlstate"], refusal["consequence"]) == ("23505", TOGETHER)
+    assert column["tryout"]["parts"] > 1
+    assert migration.apply(built, made).status == "completed_with_failures"
+    refused = built.query("select row_key from trueup_ledger.migration_quarantine")
+    assert refused in ([("2",)], [("4",)])
+    built.query("create table names (stage text primary key)")
+    built.query("alter table portfoliocompanies add foreign key (stage) references names not valid")
+    findings = {each.code: each for each in migration.make_plan(built, STAGES).findings}
+    found = findings["table__not_referenced"]
+    assert found.rows == findings["table__not_unique"].rows == 1 and "series-a" in found.message
+
+
 @pytest.mark.parametrize(
     ("body", "deferred", "consequences", "state"),
     [
         # they are not all looked for
-        ("raise 'none of them'", False, [QUARANTINED] * 3, "P0001"),
+        ("raise 'none of them'", False, [QUARANTINED] * 3 + [UNTRIED], "P0001"),
         ("if new.id = {bad} then raise check_violation; end if", True, [QUARANTINED], "23514"),
         ("perform * from no_such_table", False, [STOPS], "42P01"),
         ("if new.id = {bad} then return null; end if", False, [KEPT], None),
@@ -190,7 +212,7 @@ def test_what_would_go_wrong_is_told(
     _, column = rehearse(built)
     tried = column["tryout"]
     assert [each["consequence"] for each in tried["refusals"]] == consequences
-    assert {each["sqlstate"] for each in tried["refusals"]} == {state}
+    assert {r["sqlstate"] for r in tried["refusals"] if r["consequence"] != UNTRIED} == {state}
     assert tried["is_complete"] == (len(consequences) == 1)
     if "{bad}" in body:
         assert tried["refusals"][0]["row_key"] == str(bad)
@@ -237,9 +259,10 @@ def test_the_estimate_is_a_range(built: App) -> None:
 def test_a_page_is_counted_whole_once_and_again_for_each_checkpoint(built: App) -> None:
     predict = statements.statements(built.settings)["rehearsal__predict"]
     figures = {
-        "rows_planned": 3000, "rows_read": 3000, "batches": 3, "batch_size": 1000, "workers": 1,
-        "batch_rows": 1000, "rows_changed": 1000, "duration_ms": 10, "wal_bytes": 400_000,
-        "wal_records": 4000, "page_images": 10, "sleep_ms": 0, "is_hot_possible": True,
+        "rows_to_change": 3000, "rows_read": 3000, "batch_total": 3, "batch_size": 1000,
+        "workers": 1, "rows_planned": 1000, "rows_changed": 1000, "duration_ms": 10,
+        "wal_bytes": 400_000, "wal_records": 4000, "page_images": 10, "sleep_ms": 0,
+        "is_hot_possible": True,
     }  # fmt: skip
     pages, seconds = built.query(
         "select (pg_table_size(c) + pg_indexes_size(c)) / 8192, extract(epoch from"
@@ -266,5 +289,5 @@ def test_a_page_is_counted_whole_once_and_again_for_each_checkpoint(built: App) 
     more = slow["wal_bytes_high"] - with_images["wal_bytes_high"]
     assert more == pytest.approx(10 * (images - pages * PAGE), rel=0.1)
     # few rows cannot touch all pages
-    few = estimated("on", rows_planned=1, batch_rows=1)
+    few = estimated("on", rows_to_change=1, rows_planned=1)
     assert few["wal_bytes_high"] < with_images["wal_bytes_high"] / 2
