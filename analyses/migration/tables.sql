@@ -829,6 +829,7 @@ select * from final;
 -- name: tables__of_plan(schema_name, table_name, column_name, left_out, canonical_values)
 -- What a plan needs to know of a managed column that can be changed in place. One row.
 -- left_out: columns that a batch does not compare, beside those generated from the managed one.
+-- other_columns: the names of both, for the run's options.
 -- stripes_pay: the next stripe can use the room that the last one freed. stripes_why: why batches
 -- are striped or not.
 with recursive {{ managed_relation('$1', '$2') }},
@@ -854,18 +855,41 @@ obstacles as (
     from hot_blockers
 ),
 
-compared as (
-    select string_agg('application.' || columns.quoted, ', ' order by columns.attnum) as column_list
+other_columns as (
+    select
+        columns.*,
+        columns.name <> all(cast($4 as text[]))
+        and columns.name not in (select computed.name from computed) as is_compared
     from columns
-    where
-        columns.name <> cast($3 as text)
-        and columns.name <> all(cast($4 as text[]))
-        and columns.name not in (select computed.name from computed)
+    where columns.name <> cast($3 as text)
+),
+
+compared as (
+    select
+        string_agg('application.' || other_columns.quoted, ', ' order by other_columns.attnum)
+        filter (where other_columns.is_compared) as column_list,
+        jsonb_build_object(
+            'schema_name', cast($1 as text),
+            'table_name', cast($2 as text),
+            'column_name', cast($3 as text),
+            'compared', coalesce(
+                jsonb_agg(other_columns.name order by other_columns.attnum)
+                filter (where other_columns.is_compared),
+                '[]'
+            ),
+            'left_out', coalesce(
+                jsonb_agg(other_columns.name order by other_columns.attnum)
+                filter (where not other_columns.is_compared),
+                '[]'
+            )
+        ) as names
+    from other_columns
 )
 
 select
     managed.qualified,
     compared.column_list as compared_columns,
+    compared.names as other_columns,
     table_size.estimated_rows,
     table_size.bytes,
     cast(deadlock_timeout.setting as integer) as deadlock_timeout_ms,
@@ -884,6 +908,61 @@ cross join table_size
 cross join obstacles
 inner join pg_catalog.pg_settings as deadlock_timeout
     on deadlock_timeout.name = 'deadlock_timeout';
+
+-- name: tables__changed_columns(run_id)
+-- Tables with other columns than the plan saw, in words: `apply --hash-others` would compare those
+-- of the plan only.
+with runs as (
+    select * from {{ ref('migration_runs') }}
+),
+
+planned as (
+    select
+        listed.*,
+        to_regclass(format('%I.%I', listed.schema_name, listed.table_name)) as relation
+    from runs
+    cross join
+        lateral jsonb_to_recordset(runs.options -> 'other_columns') as listed (
+            schema_name text, table_name text, column_name text, compared text[], left_out text[]
+        )
+    where runs.run_id = $1
+),
+
+changed as (
+    select
+        planned.table_name,
+        'column ' || quote_ident(pg_attribute.attname) || ' is new' as change
+    from planned
+    inner join pg_catalog.pg_attribute on planned.relation = pg_attribute.attrelid
+    where
+        pg_attribute.attnum > 0
+        and not pg_attribute.attisdropped
+        and pg_attribute.attname <> all(
+            planned.compared || planned.left_out || planned.column_name
+        )
+    union
+    select
+        planned.table_name,
+        'column ' || quote_ident(named.name) || ' is gone' as change
+    from planned
+    cross join unnest(planned.compared) as named (name)
+    where
+        not exists (
+            select 1 as found
+            from pg_catalog.pg_attribute
+            where
+                planned.relation = pg_attribute.attrelid
+                and named.name = pg_attribute.attname
+                and not pg_attribute.attisdropped
+        )
+)
+
+select
+    changed.table_name || ' has changed since, so --hash-others cannot compare it: '
+    || string_agg(changed.change, ', ' order by changed.change) as reason
+from changed
+group by changed.table_name
+order by changed.table_name;
 
 {%- set run_words = table_words() | selectattr(0, 'in', [
     'table__run_at_work', 'table__run_superseded', 'table__run_unfinished',

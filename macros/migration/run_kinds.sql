@@ -36,6 +36,7 @@
                 of_columns,
                 change=['apply_batch'],
                 compare=['apply_batch_comparing'],
+                compared=['tables__changed_columns'],
                 left=['unchanged_rows'],
                 keys=['keys_to_change'],
                 keys_by_tenant=['keys_by_tenant'],

@@ -12,8 +12,14 @@
     clock_seconds, of the var verification: updated_at may be older than a batch by so much although
     its transaction ended later, because it waited for the batch. A time without a zone may be in
     another zone; then it only counts if it is exactly the time of a change of ours.
-    One grouping by key and one join, both of texts, so that a malformed key in the audit does not
-    raise. More expensive steps run only if there are rows for them.
+    trueup writes neither NULL nor blank. A changed row that is empty fails null_integrity if the
+    transaction of its last entry wrote it as it is, or if nobody else writes (is_quiesced);
+    otherwise another program emptied it, which is a warning.
+
+    Joins are of texts, so that a malformed key in the audit does not raise; and they are full
+    joins, which PostgreSQL can only hash or merge. It cannot know how many rows an array holds: in
+    a table without statistics it expects one, and would compare every row with every other. More
+    expensive steps run only if there are rows for them.
     check_changes(entry) → batches as ( ... ), ... select * from results
 -#}
 {%- macro check_changes(entry) -%}
@@ -23,10 +29,6 @@
 {%- set value_now = trueup.binary_text('application.' ~ trueup.quoted(entry.column)) -%}
 batches as (
     select * from {{ ref('stage_migration_batches') }}
-),
-
-changes as (
-    select * from {{ ref('stage_normalization_changes') }}
 ),
 
 value_map as (
@@ -54,44 +56,37 @@ places as (
         )
 ),
 
-begun_places as (
-    select
-        places.run_id,
-        places.tenants,
-        min(changes.entry_id) as first_entry
-    from places
-    inner join batches
-        on places.run_id = batches.run_id
-    inner join changes
-        on batches.batch_id = changes.batch_id
-    where
-        batches.table_name = {{ table_text }}
-        and batches.column_name = {{ column_text }}
-    group by
-        places.run_id,
-        places.tenants
-),
-
--- all changes of the column since the run began there, by this run and by other runs, in order
-pieces as {{ trueup.computed_once() }} (
+column_entries as {{ trueup.computed_once() }} (
     select
         batches.run_id,
         batches.batch_id,
-        batches.run_id = begun_places.run_id as is_own,
-        begun_places.tenants as scope,
+        places.tenants as scope,
         changes.run_at,
         changes.row_keys,
         changes.tenants,
         changes.map_ids,
-        changes.entry_id as place
-    from begun_places
-    cross join changes
-    inner join batches
-        on changes.batch_id = batches.batch_id
+        changes.entry_id as place,
+        changes.xmin as written_by,
+        batches.run_id = places.run_id as is_own
+    from places
+    cross join batches
+    inner join {{ ref('stage_normalization_changes') }} as changes
+        on batches.batch_id = changes.batch_id
     where
         batches.table_name = {{ table_text }}
         and batches.column_name = {{ column_text }}
-        and changes.entry_id >= begun_places.first_entry
+),
+
+-- all changes of the column since the run began there, by this run and by other runs, in order
+pieces as {{ trueup.computed_once() }} (
+    select column_entries.*
+    from column_entries
+    where
+        column_entries.place >= (
+            select min(own_entries.place)
+            from column_entries as own_entries
+            where own_entries.is_own
+        )
 ),
 
 own_values as (
@@ -119,6 +114,9 @@ audited_rows as (
         ) as own_entry_count,
         min(pieces.place) filter (where pieces.is_own) as first_place,
         -- the number of the mapping in the low 16 bits, below the place of its entry in time
+        min(pieces.place << 16 | (coalesce(audited.map_id, 0) & 65535)) filter (
+            where pieces.is_own
+        ) as first_entry,
         max(pieces.place << 16 | (coalesce(audited.map_id, 0) & 65535)) as last_entry
     from pieces
     cross join
@@ -141,6 +139,7 @@ current_rows as (
             else 'cast(null' }} as timestamptz) as updated_at,
         {{ 'pg_typeof(application.' ~ trueup.quoted(entry.updated_at) ~ ')' if entry.updated_at
             else 'cast(null as regtype)' }} as updated_type,
+        application.xmin as row_version,
         {{ value_now }} as value_now
     from {{ trueup.application_table(entry) }} as application
 ),
@@ -161,16 +160,33 @@ compared_rows as (
         current_rows.updated_at,
         current_rows.updated_type,
         current_rows.row_key is not null as is_there,
-        coalesce(own_values.value_after = current_rows.value_now, false) as is_as_written
+        coalesce(own_values.value_after = current_rows.value_now, false) as is_as_written,
+        -- changed by this run and then by another one, as after a rollback: no link is broken
+        coalesce(
+            audited_rows.own_entry_count = 1
+            and audited_rows.entry_count = 2
+            and audited_rows.first_place < pieces.place
+            and first_values.value_after = own_values.value_before,
+            false
+        ) as is_linked,
+        coalesce(current_rows.row_version = pieces.written_by, false) as is_last_version
     from audited_rows
-    inner join pieces
+    full join pieces
         on audited_rows.last_entry >> 16 = pieces.place
-    left join own_values
+    full join own_values
         on
             pieces.run_id = own_values.run_id
             and audited_rows.last_entry & 65535 = own_values.map_id
-    left join current_rows
+    full join own_values as first_values
+        on
+            case
+                when audited_rows.entry_count = 2 then (select places.run_id from places)
+            end = first_values.run_id
+            and audited_rows.first_entry & 65535 = first_values.map_id
+    full join current_rows
         on audited_rows.row_key = current_rows.row_key
+    -- not `is not null`, which would turn the full joins into others
+    where coalesce(audited_rows.entry_count, 0) > 0
 ),
 
 -- the rows that need a look
@@ -178,11 +194,10 @@ odd_rows as {{ trueup.computed_once() }} (
     select * from compared_rows
     where
         not compared_rows.is_as_written
-        or compared_rows.entry_count > 1
+        or (compared_rows.entry_count > 1 and not compared_rows.is_linked)
 ),
 
--- Only if a row has several entries. The arrays are unnested before the joins, which would
--- otherwise run batch by batch.
+-- only if there are rows with several entries among them
 single_entries as {{ trueup.computed_once() }} (
     select
         audited.row_key,
@@ -212,15 +227,13 @@ linked_entries as (
         lag(entries.run_at) over earlier as earlier_run_at,
         lag(own_values.value_after) over earlier as earlier_value
     from single_entries as entries
-    inner join odd_rows
-        on
-            entries.row_key = odd_rows.row_key
-            and entries.place >= odd_rows.first_place
-    left join own_values
+    full join odd_rows
+        on entries.row_key = odd_rows.row_key
+    full join own_values
         on
             entries.run_id = own_values.run_id
             and entries.map_id = own_values.map_id
-    where odd_rows.entry_count > 1
+    where coalesce(odd_rows.entry_count > 1 and entries.place >= odd_rows.first_place, false)
     window earlier as (
         partition by entries.row_key
         order by
@@ -280,16 +293,13 @@ judged_rows as (
             false
         ) as is_untouched
     from odd_rows
-    left join judged_links
+    full join judged_links
         on odd_rows.row_key = judged_links.row_key
 ),
 
-explained_rows as (
+explained_rows as {{ trueup.computed_once() }} (
     select
         judged_rows.*,
-        {%- for name in ['row_key', 'value_before', 'value_after', 'value_now'] %}
-        {{ trueup.one_line('judged_rows.' ~ name) }} as shown_{{ name }},
-        {%- endfor %}
         case
             when judged_rows.value_after is null or judged_rows.unknown_batch_id is not null
                 then
@@ -374,8 +384,15 @@ counted_faults as (
         count(*) filter (
             where explained_rows.is_empty and not explained_rows.is_as_written
         ) as emptied,
+        count(*) filter (
+            where
+            explained_rows.is_empty
+            and not explained_rows.is_as_written
+            and (explained_rows.is_last_version or places.is_quiesced)
+        ) as emptied_by_run,
         count(*) filter (where not explained_rows.is_there) as gone
-    from explained_rows
+    from places
+    cross join explained_rows
 ),
 
 {%- set offenders = {
@@ -385,16 +402,27 @@ counted_faults as (
         'status': "case when explained_rows.is_failure then 'fail' else 'warn' end",
         'message': "|| case
                 when not explained_rows.is_there then ''
-                else ', now ' || coalesce('''' || explained_rows.shown_value_now || '''', 'NULL')
+                else
+                    ', now '
+                    || coalesce('''' || " ~ trueup.one_line('explained_rows.value_now')
+            ~ " || '''', 'NULL')
             end
             || ', ' || explained_rows.because",
     },
     'emptied': {
         'condition': 'explained_rows.is_empty\n        and not explained_rows.is_as_written',
-        'order': '',
-        'status': "'fail'",
+        'order': 'explained_rows.is_last_version desc,',
+        'status': "case
+                when explained_rows.is_last_version or places.is_quiesced then 'fail'
+                else 'warn'
+            end",
         'message': "|| ', now '
-            || case when explained_rows.value_now is null then 'NULL' else 'blank' end",
+            || case when explained_rows.value_now is null then 'NULL' else 'blank' end
+            || case
+                when explained_rows.is_last_version
+                    then ', in the transaction of batch ' || cast(explained_rows.batch_id as text)
+                else ', emptied since'
+            end",
     },
     'gone': {
         'condition': 'not explained_rows.is_there',
@@ -408,13 +436,16 @@ counted_faults as (
 {{ name }}_rows as (
     select
         explained_rows.is_failure,
+        explained_rows.is_last_version,
         explained_rows.row_key,
         jsonb_build_object(
             'status', {{ offender.status }},
             'message',
-            {{ trueup.literal(cell ~ ', row ') }} || coalesce(explained_rows.shown_row_key, '?')
-            || ': ' || coalesce('''' || explained_rows.shown_value_before || '''', '?')
-            || ' → ' || coalesce('''' || explained_rows.shown_value_after || '''', '?')
+            {{ trueup.literal(cell ~ ', row ') }}
+            || coalesce({{ trueup.one_line('explained_rows.row_key') }}, '?') || ': '
+            || coalesce('''' || {{ trueup.one_line('explained_rows.value_before') }} || '''', '?')
+            || ' → '
+            || coalesce('''' || {{ trueup.one_line('explained_rows.value_after') }} || '''', '?')
             {{ offender.message }},
             'table_name', {{ table_text }},
             'column_name', {{ column_text }},
@@ -469,13 +500,23 @@ results as (
     union all
     select
         'null_integrity' as code,
-        case when counted_faults.emptied > 0 then 'fail' else 'ok' end as status,
+        case
+            when counted_faults.emptied_by_run > 0 then 'fail'
+            when counted_faults.emptied > 0 then 'warn'
+            else 'ok'
+        end as status,
         {{ trueup.literal(cell ~ ': no changed row without a value') }} as expected,
         {{ trueup.literal(cell ~ ': ') }} || cast(counted_faults.emptied as text)
         || ' changed rows without a value' as found,
         coalesce(
             (
-                select jsonb_agg(emptied_rows.offender order by emptied_rows.row_key) as sample
+                select
+                    jsonb_agg(
+                        emptied_rows.offender
+                        order by
+                            emptied_rows.is_last_version desc,
+                            emptied_rows.row_key asc
+                    ) as sample
                 from emptied_rows
             ),
             cast('[]' as jsonb)

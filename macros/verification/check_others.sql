@@ -2,10 +2,11 @@
     The check other_columns_untouched, one row for a column of the run, as CTEs and the last select
     of a statement that begins with verification_request().
 
-    If the batches compared the other columns (`apply --hash-others`), their result decides. If they
-    did not: the statement sets this column only, so no other column can have changed if there is no
-    trigger, rule or generated column, neither now nor in the plan's findings. Otherwise the answer
-    is unknown. A missing table raises.
+    If the batches compared the other columns (`apply --hash-others`), their result decides. What
+    they did not compare is not claimed: columns that were added since the plan, and what a trigger
+    does after the comparison. If they compared nothing: the statement sets this column only, so no
+    other column can have changed if there is no trigger, rule or generated column, neither now nor
+    in the plan's findings. Otherwise the answer is unknown. A missing table raises.
     check_others(entry) → control as ( ... ), ... select * from results
 -#}
 {%- macro check_others(entry) -%}
@@ -29,7 +30,8 @@ places as (
     select
         request.run_id,
         request.restores,
-        request.findings
+        request.findings,
+        request.options
     from request
     inner join control
         on request.run_id = control.run_id
@@ -86,6 +88,35 @@ counted_rows as (
     from moved_rows
 ),
 
+-- of the columns that the plan saw; none for a rollback, which compares nothing
+planned_columns as (
+    select
+        listed.compared || listed.left_out || listed.column_name as names,
+        ', but for ' || nullif(array_to_string(listed.left_out, ', '), '') as exception
+    from places
+    cross join
+        lateral jsonb_to_recordset(places.options -> 'other_columns') as listed (
+            table_name text, column_name text, compared text[], left_out text[]
+        )
+    where
+        listed.table_name = {{ table_text }}
+        and listed.column_name = {{ column_text }}
+),
+
+added_columns as (
+    select
+        'added since the plan and not compared: '
+        || string_agg(quote_ident(pg_attribute.attname), ', ' order by pg_attribute.attnum)
+            as words
+    from planned_columns
+    inner join pg_catalog.pg_attribute
+        on
+            pg_attribute.attrelid = {{ relation }}
+            and pg_attribute.attnum > 0
+            and not pg_attribute.attisdropped
+            and pg_attribute.attname <> all(planned_columns.names)
+),
+
 -- the table, and its partitions where it has some
 members as (
     select {{ relation }} as oid
@@ -106,8 +137,11 @@ managed_attributes as (
             and not pg_attribute.attisdropped
 ),
 
+-- is_later: it acts after a batch has compared the rows
 followers as (
-    select 'trigger ' || quote_ident(pg_trigger.tgname) as follower
+    select
+        'trigger ' || quote_ident(pg_trigger.tgname) as follower,
+        pg_trigger.tgtype & 2 = 0 as is_later
     from managed_attributes
     inner join pg_catalog.pg_trigger
         on managed_attributes.attrelid = pg_trigger.tgrelid
@@ -121,7 +155,9 @@ followers as (
             or managed_attributes.attnum = any(cast(pg_trigger.tgattr as int2[]))
         )
     union
-    select 'rule ' || quote_ident(pg_rewrite.rulename) as follower
+    select
+        'rule ' || quote_ident(pg_rewrite.rulename) as follower,
+        true as is_later
     from managed_attributes
     inner join pg_catalog.pg_rewrite
         on managed_attributes.attrelid = pg_rewrite.ev_class
@@ -130,7 +166,9 @@ followers as (
         and pg_rewrite.ev_enabled in ('O', 'A')
     union
     -- recorded for the expression or for the column, depending on the server's version
-    select 'generated column ' || quote_ident(computed.attname) as follower
+    select
+        'generated column ' || quote_ident(computed.attname) as follower,
+        false as is_later
     from managed_attributes
     inner join pg_catalog.pg_depend
         on
@@ -159,7 +197,10 @@ followers as (
 followed_now as (
     select
         string_agg(followers.follower, ', ' order by followers.follower)
-        || ' may move them' as words
+        || ' may move them' as words,
+        string_agg(followers.follower, ', ' order by followers.follower)
+        filter (where followers.is_later)
+        || ' may move them after the comparison' as later_words
     from followers
 ),
 
@@ -167,7 +208,11 @@ followed_now as (
 followed_then as (
     select
         'the plan found: '
-        || string_agg(findings.message, ', ' order by findings.message) as words
+        || string_agg(findings.message, ', ' order by findings.message) as words,
+        'the plan found: '
+        || string_agg(findings.message, ', ' order by findings.message)
+        filter (where findings.code in ('table__trigger_row', 'table__trigger_batch'))
+            as later_words
     from places
     cross join
         lateral jsonb_to_recordset(places.findings) as findings (
@@ -185,37 +230,51 @@ followed_then as (
 ),
 
 followed as (
-    select coalesce(followed_now.words, followed_then.words) as words
+    select
+        coalesce(followed_now.words, followed_then.words) as words,
+        coalesce(followed_now.later_words, followed_then.later_words) as later_words
     from followed_now
     cross join followed_then
 ),
 
-judged as (
+-- missing: what a complete comparison has not seen
+compared as (
     select
         counted_entries.*,
-        counted_rows.rows_moved,
+        counted_entries.entries_compared = counted_entries.entry_total as is_complete,
+        nullif(concat_ws('; ', added_columns.words, followed.later_words), '') as missing,
         followed.words as followed_by,
+        (select planned_columns.exception from planned_columns) as exception
+    from counted_entries
+    cross join followed
+    cross join added_columns
+),
+
+judged as (
+    select
+        compared.*,
+        counted_rows.rows_moved,
         places.restores,
-        counted_entries.entries_compared < counted_entries.entry_total
-        and followed.words is not null as is_open,
+        compared.followed_by is not null
+        and (not compared.is_complete or (compared.missing is not null and compared.entry_total > 0))
+            as is_open,
         case
-            when counted_entries.entry_total = 0 then 'no row was changed'
-            when counted_entries.entries_compared = counted_entries.entry_total
-                then 'compared in every batch'
-            when followed.words is null
+            when compared.entry_total = 0 then 'no row was changed'
+            when compared.followed_by is null and (not compared.is_complete or compared.missing <> '')
                 then
                     'cannot move: the statement sets only this column, and no trigger, rule or'
                     || ' generated column follows it or did when the run was planned'
-            when counted_entries.entries_compared > 0
+            when compared.is_complete
+                then 'compared in every batch' || coalesce(compared.exception, '')
+            when compared.entries_compared > 0
                 then
-                    'compared in ' || cast(counted_entries.entries_compared as text) || ' of '
-                    || cast(counted_entries.entry_total as text) || ' entries of the audit'
+                    'compared in ' || cast(compared.entries_compared as text) || ' of '
+                    || cast(compared.entry_total as text) || ' entries of the audit'
             else 'not recorded'
         end as proof
     from places
-    cross join counted_entries
+    cross join compared
     cross join counted_rows
-    cross join followed
 ),
 
 shown_rows as (
@@ -243,8 +302,9 @@ shown_rows as (
             'status', 'info',
             'message',
             {{ trueup.literal(cell ~ ', other columns: ') }} || judged.proof || '; '
-            || judged.followed_by
+            || case when judged.is_complete then judged.missing else judged.followed_by end
             || case
+                when judged.is_complete then ''
                 when judged.restores then ', and a rollback compares nothing'
                 else '; `trueup apply --hash-others` compares them'
             end,

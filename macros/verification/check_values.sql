@@ -7,8 +7,18 @@
     recorded no bound, it is the end of the last batch; without batches all rows are judged, unless
     the table was empty. No row if the column is not part of the run or not in the request.
 
+    Values that were decided as ambiguous or out of scope, in the plan or since, are information:
+    they stay as they are. Undecided values warn, and come before them.
+
+    trueup writes neither NULL nor blank, so more empty rows of a tenant than before are a warning:
+    another program emptied them, or moved them there. Nobody did if nobody else writes
+    (is_quiesced): then they are a failure. Rows are only named if they certainly were not empty
+    before: if every row that was empty is still the version that the plan saw.
+
     The bound, the tenants and the conditions of the second passes are scalar subqueries: they are
-    computed once, while a join would rule out a parallel pass over the table.
+    computed once, while a join would rule out a parallel pass over the table. Joins of values and
+    of row keys are full joins, which PostgreSQL can only hash or merge: without statistics it would expect one row,
+    and compare every row with every other.
 -#}
 {%- macro check_values(entry) -%}
 {%- set table_text = trueup.literal(entry.table) -%}
@@ -57,15 +67,15 @@ control as (
     select * from {{ ref('stage_migration_control') }}
 ),
 
-batches as (
+batches as {{ trueup.read_in_place() }} (
     select * from {{ ref('stage_migration_batches') }}
 ),
 
-changes as (
+changes as {{ trueup.read_in_place() }} (
     select * from {{ ref('stage_normalization_changes') }}
 ),
 
-value_map as (
+value_map as {{ trueup.read_in_place() }} (
     select * from {{ ref('migration_value_map') }}
 ),
 
@@ -79,6 +89,10 @@ quarantine as (
 
 vocabulary_keys as (
     select * from {{ ref('int_vocabulary_keys') }}
+),
+
+resolved_values as (
+    select * from {{ ref('int_values') }}
 ),
 
 -- one row, or none
@@ -192,6 +206,17 @@ known_values as {{ trueup.computed_once() }} (
         on values_now.raw_value = canonical_values.canonical_value
 ),
 
+-- what is known of a value now; a decision may be younger than the plan
+left_values as (
+    select
+        resolved_values.raw_value,
+        resolved_values.resolution
+    from resolved_values
+    where
+        resolved_values.vocabulary = {{ trueup.literal(entry.vocabulary) }}
+        and resolved_values.resolution in ('ambiguous', 'out_of_scope', 'unknown')
+),
+
 values_before as (
     select
         counts.raw_value,
@@ -208,23 +233,33 @@ odd_values as {{ trueup.computed_once() }} (
         known_values.rows_now,
         known_values.rows_seen,
         values_before.rows_before,
-        run_values.match_type,
+        run_values.map_id,
+        coalesce(left_values.resolution, run_values.match_type, 'canonical') as reason,
         run_values.map_id is not null and known_values.rows_seen > 0 as is_planned
     from known_values
-    inner join places
-        on places.judges_values
-    left join run_values
+    full join run_values
         on known_values.raw_value = run_values.value_before
-    left join values_before
+    full join left_values
+        on known_values.raw_value = left_values.raw_value
+    full join values_before
         on known_values.raw_value = values_before.raw_value
     where
-        not known_values.is_canonical
-        and not known_values.is_blank
+        (select places.judges_values from places)
+        and coalesce(not known_values.is_canonical and not known_values.is_blank, false)
 ),
 
 -- Rows that still have a planned value. Those written after the plan, or changed by the run before,
 -- were edited by other users. All other rows are missed.
 {{ trueup.dirty_rows(entry, is_left, '(select places.run_id from places)') }},
+
+refused_rows as (
+    select quarantine.row_key
+    from quarantine
+    where
+        quarantine.run_id = (select places.run_id from places)
+        and quarantine.table_name = {{ table_text }}
+        and quarantine.column_name = {{ column_text }}
+),
 
 -- The run's audit entries of this column; read only if needed.
 own_changes as {{ trueup.read_in_place() }} (
@@ -261,30 +296,22 @@ own_rows as {{ trueup.read_in_place() }} (
 -- missed.
 accounted_rows as (
     select
-        run_values.value_before as raw_value,
+        odd_values.raw_value,
         own_rows.row_key
     from own_rows
-    inner join run_values
-        on own_rows.map_id = run_values.map_id
-    inner join odd_values
-        on
-            run_values.value_before = odd_values.raw_value
-            and odd_values.is_planned
-    where (select bool_or(any_values.is_planned) from odd_values as any_values)
+    full join odd_values
+        on own_rows.map_id = odd_values.map_id
+    where
+        (select bool_or(any_values.is_planned) from odd_values as any_values)
+        and coalesce(own_rows.row_key is not null and odd_values.is_planned, false)
     union
     select
         dirty_rows.raw_value,
         dirty_rows.row_key
     from dirty_rows
-    left join quarantine
-        on
-            dirty_rows.row_key = quarantine.row_key
-            and quarantine.run_id = (select places.run_id from places)
-            and quarantine.table_name = {{ table_text }}
-            and quarantine.column_name = {{ column_text }}
-    where
-        dirty_rows.is_missed
-        or quarantine.row_key is not null
+    full join refused_rows
+        on dirty_rows.row_key = refused_rows.row_key
+    where coalesce(dirty_rows.is_missed or refused_rows.row_key is not null, false)
 ),
 
 accounted_values as (
@@ -306,45 +333,56 @@ missed_values as (
 ),
 
 -- What rollbacks of the run have restored, by their audit; nothing is read if there are none.
-restored_rows as (
+restoring_changes as (
     select
-        restored_map.value_after as raw_value,
-        reverting.run_id,
-        count(*) as row_count
+        changes.run_id,
+        changes.tenants,
+        changes.map_ids
     from places
     cross join lateral unnest(places.taken_back_by) as reverting (run_id)
-    inner join {{ ref('stage_normalization_changes') }} as restoring
-        on restoring.run_id = cast(reverting.run_id as uuid)
-    cross join
-        lateral unnest(restoring.tenants, restoring.map_ids) as restored (tenant, map_id)
-    inner join {{ ref('stage_migration_batches') }} as restored_batches
-        on restoring.batch_id = restored_batches.batch_id
-    inner join {{ ref('migration_value_map') }} as restored_map
-        on
-            restoring.run_id = restored_map.run_id
-            and restored_batches.table_name = restored_map.table_name
-            and restored_batches.column_name = restored_map.column_name
-            and restored.map_id = restored_map.map_id
+    inner join changes
+        on changes.run_id = cast(reverting.run_id as uuid)
+    inner join batches
+        on changes.batch_id = batches.batch_id
     where
-        restored_map.table_name = {{ table_text }}
-        and restored_map.column_name = {{ column_text }}
-        and (
-            places.tenants is null
-            or array_position(places.tenants, restored.tenant) is not null
-        )
+        batches.table_name = {{ table_text }}
+        and batches.column_name = {{ column_text }}
+),
+
+restored_rows as (
+    select
+        restoring_changes.run_id,
+        restored.map_id,
+        count(*) as row_count
+    from restoring_changes
+    cross join
+        unnest(restoring_changes.tenants, restoring_changes.map_ids) as restored (tenant, map_id)
+    where
+        (select places.tenants from places) is null
+        or array_position(
+            (select places.tenants from places), restored.tenant
+        ) is not null
     group by
-        restored_map.value_after,
-        reverting.run_id
+        restoring_changes.run_id,
+        restored.map_id
 ),
 
 restored_values as (
     select
-        restored_rows.raw_value,
+        value_map.value_after as raw_value,
         sum(restored_rows.row_count) as row_count,
-        string_agg(left(restored_rows.run_id, 8), ', ' order by restored_rows.run_id)
-            as restored_by
+        string_agg(
+            distinct left(cast(restored_rows.run_id as text), 8), ', '
+        ) as restored_by
     from restored_rows
-    group by restored_rows.raw_value
+    inner join value_map
+        on
+            restored_rows.run_id = value_map.run_id
+            and restored_rows.map_id = value_map.map_id
+    where
+        value_map.table_name = {{ table_text }}
+        and value_map.column_name = {{ column_text }}
+    group by value_map.value_after
 ),
 
 judged_values as (
@@ -372,14 +410,16 @@ judged_values as (
                     )
             else 0
         end as rows_perhaps_missed,
-        coalesce(odd_values.match_type, 'canonical') as reason
+        odd_values.reason,
+        odd_values.reason in ('ambiguous', 'out_of_scope') as is_decided
     from odd_values
-    left join missed_values
+    full join missed_values
         on odd_values.raw_value = missed_values.raw_value
-    left join accounted_values
+    full join accounted_values
         on odd_values.raw_value = accounted_values.raw_value
-    left join restored_values
+    full join restored_values
         on odd_values.raw_value = restored_values.raw_value
+    where coalesce(odd_values.rows_now, 0) > 0
 ),
 
 value_lines as (
@@ -389,19 +429,22 @@ value_lines as (
         judged_values.rows_missed as row_count,
         0 as rows_perhaps_missed,
         'missed' as reason,
-        judged_values.row_key,
-        null as restored_by
+        'not changed' as words,
+        judged_values.row_key
     from judged_values
     where judged_values.rows_missed > 0
     union all
     select
-        'warn' as status,
+        case when judged_values.is_decided then 'info' else 'warn' end as status,
         judged_values.raw_value,
         judged_values.rows_left as row_count,
         0 as rows_perhaps_missed,
         judged_values.reason,
-        null as row_key,
-        null as restored_by
+        case judged_values.reason
+            when 'canonical' then 'canonical when it was planned'
+            else judged_values.reason
+        end as words,
+        null as row_key
     from judged_values
     where judged_values.rows_left > 0
     union all
@@ -414,22 +457,24 @@ value_lines as (
         ) as row_count,
         0 as rows_perhaps_missed,
         'restored' as reason,
-        null as row_key,
-        judged_values.restored_by
+        'restored by run ' || judged_values.restored_by as words,
+        null as row_key
     from judged_values
     where
         judged_values.rows_restored > 0
         and judged_values.rows_now > judged_values.rows_missed + judged_values.rows_left
     union all
     select
-        'warn' as status,
+        case when judged_values.is_decided then 'info' else 'warn' end as status,
         judged_values.raw_value,
         judged_values.rows_now - judged_values.rows_missed - judged_values.rows_left
         - judged_values.rows_restored as row_count,
         judged_values.rows_perhaps_missed,
         'written_since' as reason,
-        null as row_key,
-        null as restored_by
+        'written since the plan'
+        || case when judged_values.is_decided then ', ' || judged_values.reason else '' end
+            as words,
+        null as row_key
     from judged_values
     where
         judged_values.rows_now
@@ -441,7 +486,7 @@ placed_value_lines as (
         value_lines.*,
         row_number() over (
             order by
-                value_lines.status asc,
+                array_position(array['fail', 'warn', 'info'], value_lines.status) asc,
                 value_lines.row_count desc,
                 value_lines.raw_value asc,
                 value_lines.reason asc
@@ -454,10 +499,10 @@ value_result as (
         'canonical_values' as code,
         case
             when bool_or(found.status = 'fail') then 'fail'
-            when count(found.status) > 0 then 'warn'
+            when bool_or(found.status = 'warn') then 'warn'
             else 'ok'
         end as status,
-        {{ trueup.literal(cell ~ ': every value is canonical, or the plan listed it') }}
+        {{ trueup.literal(cell ~ ': every value is canonical, or was decided on') }}
             as expected,
         {{ trueup.literal(cell ~ ': ') }}
         || cast(
@@ -493,13 +538,7 @@ value_result as (
                     || {{ trueup.one_line('found.raw_value') }} || ''': '
                     || cast(found.row_count as text)
                     || case when found.row_count = 1 then ' row, ' else ' rows, ' end
-                    || case found.reason
-                        when 'missed' then 'not changed'
-                        when 'written_since' then 'written since the plan'
-                        when 'restored' then 'restored by run ' || found.restored_by
-                        when 'canonical' then 'canonical when it was planned'
-                        else found.reason
-                    end
+                    || found.words
                     || coalesce(
                         ', for example row '
                         || {{ trueup.one_line('found.row_key') }},
@@ -550,7 +589,7 @@ tenants_now as (
         count(known_values.raw_value) filter (where counted_values.rows_seen > 0)
             as distinct_values
     from counted_values
-    left join known_values
+    full join known_values
         on counted_values.raw_value = known_values.raw_value
     group by counted_values.tenant
 ),
@@ -580,28 +619,39 @@ judged_tenants as (
             || {{ trueup.one_line('compared_tenants.tenant') }},
             {{ trueup.literal('no ' ~ entry.tenant_label) }}
         ) as tenant_name,
-        compared_tenants.nulls > compared_tenants.nulls_before
-        or compared_tenants.blanks > compared_tenants.blanks_before as is_emptier,
-        -- rows that were added to the tenant since may have no value
         compared_tenants.nulls + compared_tenants.blanks
-        <= compared_tenants.nulls_before + compared_tenants.blanks_before
-        + greatest(compared_tenants.rows_seen - compared_tenants.rows_before, 0) as is_explained
+        > compared_tenants.nulls_before + compared_tenants.blanks_before as is_emptier,
+        case
+            when
+                compared_tenants.nulls + compared_tenants.blanks
+                <= compared_tenants.nulls_before + compared_tenants.blanks_before
+                + greatest(compared_tenants.rows_seen - compared_tenants.rows_before, 0)
+                then 'rows that came since may have come without a value'
+            when
+                sum(compared_tenants.nulls + compared_tenants.blanks) over ()
+                <= sum(compared_tenants.nulls_before + compared_tenants.blanks_before) over ()
+                then
+                    {{ trueup.literal(
+                        'the whole column has no more than before, so rows may have changed their '
+                        ~ entry.tenant_label
+                    ) }}
+        end as explanation
     from compared_tenants
 ),
 
--- Their keys: rows without a value that were written after the plan. The audit names the rows that
--- the run has changed.
-empty_rows as (
+-- read only if a tenant has more empty rows than that
+empty_rows as {{ trueup.computed_once() }} (
     select
         {{ trueup.key_text(entry.key, 'application') }}
         {{- '\n            ' if entry.key | length > 1 else ' ' }}as row_key,
         {{ tenant }} as tenant,
         {{ raw_value }} as raw_value,
+        {{ trueup.is_younger('application') | indent(8) }} as is_younger,
         row_number() over (order by {{ trueup.key_columns(entry.key, 'application') }}) as place
     from {{ trueup.application_table(entry) }} as application
     where
         (
-            select bool_or(tenants.is_emptier and not tenants.is_explained)
+            select bool_or(tenants.is_emptier and tenants.explanation is null)
             from judged_tenants as tenants
         )
         and (
@@ -616,40 +666,55 @@ empty_rows as (
                 )
             )
         )
+        and {{ is_seen | indent(8) }}
+        and {{ is_asked | indent(8) }}
+),
+
+-- Of some tenants nothing is certain: a row may have come from another one. The audit names the
+-- rows that the run has changed.
+emptied_rows as (
+    select
+        empty_rows.row_key,
+        empty_rows.tenant,
+        empty_rows.raw_value,
+        empty_rows.place
+    from empty_rows
+    full join own_rows
+        on empty_rows.row_key = own_rows.row_key
+    where
+        (select places.tenants from places) is null
+        and (
+            select count(*)
+            from empty_rows as old_rows
+            where not old_rows.is_younger
+        ) = (
+            select sum(tenants.nulls_before + tenants.blanks_before)
+            from judged_tenants as tenants
+        )
+        and coalesce(empty_rows.is_younger and own_rows.row_key is null, false)
         and array_position(
             (
                 select array_agg(tenants.tenant)
                 from judged_tenants as tenants
                 where
                     tenants.is_emptier
-                    and not tenants.is_explained
+                    and tenants.explanation is null
             ),
-            {{ tenant }}
+            empty_rows.tenant
         ) is not null
-        and {{ is_seen | indent(8) }}
-        and {{ trueup.is_younger('application') | indent(8) }}
-        and not exists (
-            select 1 as found
-            from own_rows
-            where
-                {{ trueup.key_text(entry.key, 'application') }}
-                = own_rows.row_key
-        )
 ),
 
 empty_lines as (
     select
-        case when tenants.is_explained then 'warn' else 'fail' end as status,
         1 as part,
         row_number() over (order by tenants.tenant) as place_in_part,
         {{ trueup.literal(cell ~ ', ') }} || tenants.tenant_name || ': '
         || cast(tenants.nulls as text) || ' NULL and ' || cast(tenants.blanks as text)
         || ' blank, before ' || cast(tenants.nulls_before as text) || ' and '
         || cast(tenants.blanks_before as text)
-        || case
-            when tenants.is_explained then '; rows that came since may have come without a value'
-            else ''
-        end as message,
+        || '; ' || coalesce(
+            tenants.explanation, 'since the plan, values were emptied or rows were moved here'
+        ) as message,
         jsonb_build_object(
             'tenant', tenants.tenant,
             'nulls', tenants.nulls,
@@ -661,31 +726,31 @@ empty_lines as (
     where tenants.is_emptier
     union all
     select
-        'fail' as status,
         2 as part,
-        empty_rows.place as place_in_part,
+        emptied_rows.place as place_in_part,
         {{ trueup.literal(cell ~ ', row ') }}
-        || {{ trueup.one_line('empty_rows.row_key') }} || ': '
-        || case when empty_rows.raw_value is null then 'NULL' else 'blank' end
+        || {{ trueup.one_line('emptied_rows.row_key') }} || ': '
+        || case when emptied_rows.raw_value is null then 'NULL' else 'blank' end
         || ', written since the plan' as message,
         jsonb_build_object(
-            'tenant', empty_rows.tenant,
-            'row_key', empty_rows.row_key,
-            'value', empty_rows.raw_value
+            'tenant', emptied_rows.tenant,
+            'row_key', emptied_rows.row_key,
+            'value', emptied_rows.raw_value
         ) as details
-    from empty_rows
+    from emptied_rows
 ),
 
 placed_empty_lines as (
     select
         empty_lines.*,
+        case when places.is_quiesced then 'fail' else 'warn' end as status,
         row_number() over (
             order by
-                empty_lines.status asc,
                 empty_lines.part asc,
                 empty_lines.place_in_part asc
         ) as place
-    from empty_lines
+    from places
+    cross join empty_lines
 ),
 
 tenant_totals as (
@@ -704,11 +769,7 @@ tenant_totals as (
 empty_result as (
     select
         'null_integrity' as code,
-        case
-            when bool_or(found.status = 'fail') then 'fail'
-            when count(found.status) > 0 then 'warn'
-            else 'ok'
-        end as status,
+        coalesce(max(found.status), 'ok') as status,
         {{ trueup.literal(cell ~ ': no tenant has more than before, ') }}
         || cast(tenant_totals.nulls_before as text) || ' NULL and '
         || cast(tenant_totals.blanks_before as text) || ' blank' as expected,
@@ -817,8 +878,9 @@ tenant_lines as (
                 tenants.tenant asc
         ) as place
     from judged_tenants as tenants
-    left join tenants_changed
+    full join tenants_changed
         on coalesce('=' || tenants.tenant, '') = coalesce('=' || tenants_changed.tenant, '')
+    where coalesce(tenants.rows_seen, -1) >= 0
 ),
 
 tenant_result as (

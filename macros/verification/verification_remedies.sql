@@ -56,10 +56,17 @@
         ['trueup plan'],
     ],
     [
-        'null_integrity', none, none,
-        'trueup writes neither NULL nor blank, so another program did. The audit shows the earlier'
-        ~ ' values, and whether the run changed these rows.',
+        'null_integrity', 'fail', none,
+        'trueup writes neither NULL nor blank, but nobody else wrote these rows: look for a trigger.'
+        ~ ' The audit shows the earlier values, and whether the run changed these rows.',
         ['select * from %6$s %4$s', reread],
+    ],
+    [
+        'null_integrity', 'warn', none,
+        'trueup writes neither NULL nor blank, so another program did. The audit shows the earlier'
+        ~ ' values, and whether the run changed these rows. If nothing else is running, verify with'
+        ~ ' --quiesced.',
+        ['select * from %6$s %4$s', 'trueup verify %1$s --quiesced --verbose'],
     ],
     [
         'row_counts', 'fail', none,

@@ -14,13 +14,13 @@
     ],
     [
         'canonical_values', 'Canonical Values',
-        'Every value is canonical (%2$s)',
+        'Every value is canonical or was decided on (%2$s)',
         'Values are not canonical',
     ],
     [
         'null_integrity', 'NULL Integrity',
         'No value became NULL or blank (%2$s)',
-        'Values became NULL or blank',
+        'More rows are NULL or blank than before',
     ],
     [
         'row_counts', 'Row Counts',

@@ -197,6 +197,7 @@ def make(
         "batch_size": pace.batch_size,
         "by_tenant": pace.by_tenant,
     }
+    options["other_columns"] = [fact["other_columns"] for fact in facts.values()]
     record = kind(connected, found, KIND)
     own = _own_statements(found, record, managed, facts)
     run_id = store_run(settings, connected, found, KIND, record, own, options, versions)
@@ -297,10 +298,15 @@ def check_fresh(settings: Settings, connected: Connection, run: runs.Run) -> Non
         if versions != run.vocabulary_version:
             reason = f"the vocabulary has changed since: {run.vocabulary_version} → {versions}"
     if reason:
-        raise TrueupError(
-            f"the plan of run {run.short_id} is stale: {reason}",
-            f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
-        )
+        raise stale(run, reason)
+
+
+def stale(run: runs.Run, reason: str) -> TrueupError:
+    """The error for a plan that cannot be carried out as it is."""
+    return TrueupError(
+        f"the plan of run {run.short_id} is stale: {reason}",
+        f"`trueup cancel {run.short_id}` closes it, `trueup plan` makes a new one.",
+    )
 
 
 def _rows(

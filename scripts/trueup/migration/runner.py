@@ -115,8 +115,8 @@ def set_pace(
     """Store the options of apply that override the plan; None keeps the plan's number.
 
     Raises TrueupError if a runner works (use `stage_migration_control` to change its pace), if the
-    run is no longer in one of the statuses, or if a cancel was requested. No other runner can take
-    the run until the transaction ends.
+    run is no longer in one of the statuses, if a cancel was requested, or if the columns to compare
+    have changed. No other runner can take the run until the transaction ends.
     """
     if compare_others and not run.record["statements"]["compare"]:
         noun = run.record["words"]["noun"]
@@ -135,6 +135,10 @@ def set_pace(
              "compare_others": compare_others or None}  # fmt: skip
     changed = {name: value for name, value in asked.items() if value is not None}
     run.options.update(changed)
+    compared = runs.named(own, run.record, "compared")
+    for name in compared if run.options.get("compare_others") else []:
+        for (reason,) in own[name].run(connected, run_id=run.run_id):
+            raise plan.stale(run, reason)
     own["run__note_options"].run(connected, run_id=run.run_id, options=Jsonb(changed))
 
 

@@ -365,9 +365,9 @@ class Worker:
             return None
         for name in self.order.named("left", batch.place):
             _, rows_changed, snapshot = answers[0] or ()
-            if rows_changed < piece.last_place - piece.first_place + 1:
-                if left := self.session.rows(name, **values, snapshot=snapshot):
-                    self._report_refused(batch, left)
+            is_less = rows_changed <= piece.last_place - piece.first_place
+            if is_less and (left := self.session.rows(name, **values, snapshot=snapshot)):
+                self._report_refused(batch, left)
         return State(*row)
 
     def _finish(self, batch: Batch, held: Sequence[Piece]) -> State | None:

@@ -70,9 +70,17 @@ def test_listed_values_are_a_warning_with_their_counts(deals: Run) -> None:
     )
     assert dict(lines(found, "value", "rows")) == counted and len(counted) > 10
     assert reasons({"canonical_values": found}) == LISTED and found.rows == len(counted)
-    rows = [offender["rows"] for offender in found.sample]
-    assert rows == sorted(rows, reverse=True)
-    assert f"{sum(rows)} left as they were" in found.found[0]
+    # the undecided ones first; what was decided on is no warning, even if that was after the run
+    shown = [(each["status"] == "info", -each["rows"]) for each in found.sample]
+    assert shown == sorted(shown)
+    for each in found.sample:
+        assert (each["status"] == "warn") == (each["reason"] == "unknown")
+    assert f"{-sum(rows for _, rows in shown)} left as they were" in found.found[0]
+    deals.query("update trueup_intermediate.int_values set resolution = 'out_of_scope'"
+                " where resolution = 'unknown'")  # fmt: skip
+    assert deals.differs() == {"canonical_values": "ok"}
+    write(deals, clean_row(deals), found.sample[0]["value"])  # by a user, after the run
+    assert deals.differs() == {"canonical_values": "ok"}
 
 
 def test_a_dirty_value_written_since_is_a_warning_of_its_own(deals: Run) -> None:
@@ -190,21 +198,20 @@ def test_new_rows_are_judged_by_their_values_only(deals: Run) -> None:
 # --------------------------------------------------------------------- NULLs, blanks, rows, tenants
 
 
-def test_a_value_that_became_empty_fails_with_tenant_and_row(deals: Run) -> None:
-    """Of the blanks that were there before, none is named."""
+def test_a_value_that_became_empty_warns_with_tenant_and_row(deals: Run) -> None:
+    """Of the blanks that were there before, none is named; if nobody else writes, it fails."""
     ((fund, blanks),) = deals.query(
         "select fund_id, count(*) from deal_opportunities where stage ~ '^\\s*$'"
         " and fund_id is not null group by 1 order by 2 desc, 1 limit 1"
     )
     assert blanks >= 1
-    emptied: dict[int, str | None] = {clean_row(deals, tenant=fund): None}
-    write(deals, next(iter(emptied)), None)
-    assert deals.differs() == {"null_integrity": "fail"}
-    for value in ("", " \u00a0"):
+    emptied: dict[int, str | None] = {}
+    for value in (None, "", " \u00a0"):
         key = clean_row(deals, tenant=fund)
         emptied[key] = value
         write(deals, key, value)
-    assert deals.differs() == {"null_integrity": "fail"}
+        assert deals.differs() == {"null_integrity": "warn"}
+        assert deals.differs(is_quiesced=True) == {"null_integrity": "fail"}
     found = deals.checks()
     assert reasons(found) == LISTED
     *rows, tenant = found["null_integrity"].sample
@@ -218,6 +225,22 @@ def test_a_value_that_became_empty_fails_with_tenant_and_row(deals: Run) -> None
             f"deal_opportunities.stage, row {row['row_key']}: {word}, written since the plan"
         )
     assert found["null_integrity"].rows == 4
+    # any of the younger rows may have been empty before if one of these was
+    deals.query("update deal_opportunities set amount = 1 where id = (select min(id) from"
+                " deal_opportunities where stage ~ '^\\s*$' and row_version = 1)")  # fmt: skip
+    assert lines(deals.checks()["null_integrity"], "row_key") == [(None,)]
+
+
+def test_empty_rows_that_change_their_tenant_are_no_failure(deals: Run) -> None:
+    """Two companies swap funds: their rows were empty before the plan, and none is named."""
+    deals.query("update deal_opportunities set fund_id = case when stage ~ '^\\s*$' then 4 else"
+                " fund_id end where fund_id = (select fund_id from deal_opportunities"
+                " where stage ~ '^\\s*$' and fund_id not in (4) limit 1)")  # fmt: skip
+    check = deals.checks()["null_integrity"]
+    assert lines(check, "status", "tenant", "row_key") == [("warn", "4", None)]
+    assert check.sample[0]["message"].endswith(
+        "; the whole column has no more than before, so rows may have changed their fund"
+    )
 
 
 def test_rows_of_no_tenant_are_a_tenant_of_their_own(deals: Run) -> None:
@@ -241,7 +264,8 @@ def test_rows_that_came_since_may_have_come_without_a_value(deals: Run) -> None:
     named = lines(deals.checks()["null_integrity"], "status", "tenant", "row_key")
     assert named == [("warn", "2", None)]
     write(deals, clean_row(deals), None)  # one more than came
-    assert deals.checks()["null_integrity"].status == "fail"
+    named = lines(deals.checks()["null_integrity"], "status", "tenant", "row_key")
+    assert len(named) == 3 and {status for status, *_ in named} == {"warn"}
 
 
 def test_the_breakdown_counts_what_is_there(deals: Run) -> None:
@@ -277,7 +301,7 @@ def test_only_the_tenants_that_are_asked_for_are_looked_at(deals: Run) -> None:
     numbers = [int(text.split(": ")[1].split()[0]) for text in [everyone, *parts]]
     assert numbers[0] == sum(numbers[1:]) > 100
 
-    faults = {"null_integrity": "fail", "row_counts": "warn", "audit_consistency": "warn"}
+    faults = {"null_integrity": "warn", "row_counts": "warn", "audit_consistency": "warn"}
     for fund in (2, None):
         which = "fund_id is null" if fund is None else f"fund_id = {fund}"
         untouched = f"select min(id) from deal_opportunities where {which} and row_version = 1"
