@@ -42,7 +42,8 @@ HOSTILE = {
     -4: LONG,
     -5: "Series A\u200b",  # decided: it is changed
 }
-REFUSED = "<b>frozen</b> & locked"
+RAISED = "<b>frozen</b> & locked"
+REFUSED = f"{RAISED} (PL/pgSQL function refuse() line 1 at RAISE)"
 
 
 Cells = dict[tuple[str, int], tuple[str | None, str | None]]
@@ -111,7 +112,7 @@ def seen(shared_built: App) -> Seen:
     ]  # fmt: skip
     refused, held = dirty[0], dirty[-1]
     app.query("create function refuse() returns trigger language plpgsql as"
-              f" $$ begin raise exception '{REFUSED}'; end $$")  # fmt: skip
+              f" $$ begin raise exception '{RAISED}'; end $$")  # fmt: skip
     app.query("create trigger refuse before update of stage on portfoliocompanies for each row"
               f" when (new.id = {refused}) execute function refuse()")  # fmt: skip
     with migration.connect(app) as other:
