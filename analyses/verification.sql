@@ -217,7 +217,18 @@ parts as (
         listed.part -> 'sample' as sample,
         weights.weight,
         cast(listed.part ->> 'rows' as bigint) as row_count,
-        cast(listed.part ->> 'duration_ms' as double precision) as duration_ms
+        cast(listed.part ->> 'duration_ms' as double precision) as duration_ms,
+        -- faults come before notes: if a note is listed, all faults are
+        case
+            when listed.part -> 'sample' @> '[{"status": "info"}]'
+                then
+                    jsonb_array_length(
+                        jsonb_path_query_array(
+                            listed.part -> 'sample', '$[*] ? (@.status != "info")'
+                        )
+                    )
+            else cast(listed.part ->> 'rows' as bigint)
+        end as fault_count
     from jsonb_array_elements(cast($2 as jsonb)) with ordinality as listed (part, place)
     inner join weights on listed.part ->> 'status' = weights.status
 ),
@@ -285,7 +296,6 @@ gathered as (
         offenders.code,
         jsonb_agg(offenders.offender order by offenders.place) as sample,
         count(*) as listed,
-        count(*) filter (where offenders.status = 'info') as notes,
         min(offenders.place) filter (where offenders.status <> 'info') as first_fault,
         min(offenders.place) filter (where offenders.status = 'info') as first_note,
         count(distinct offenders.tenant) as tenant_count,
@@ -302,6 +312,7 @@ grouped as (
         string_agg(parts.expected, e'\n' order by parts.place) as expected,
         string_agg(parts.found, e'\n' order by parts.place) as found,
         coalesce(sum(parts.row_count), 0) as row_count,
+        coalesce(sum(parts.fault_count), 0) as fault_count,
         cast(round(cast(sum(parts.duration_ms) as numeric), 1) as double precision)
             as duration_ms
     from parts
@@ -324,8 +335,8 @@ checks as (
         coalesce(grouped.duration_ms, 0) as duration_ms,
         coalesce(gathered.sample, '[]') as sample,
         coalesce(gathered.listed, 0) as listed,
-        coalesce(gathered.notes, 0) as note_count,
-        coalesce(grouped.row_count, 0) - coalesce(gathered.notes, 0) - 1 as more_faults,
+        coalesce(grouped.row_count, 0) - coalesce(grouped.fault_count, 0) as note_count,
+        coalesce(grouped.fault_count, 0) - 1 as more_faults,
         replace(coalesce(grouped.found, ''), e'\n', '; ') as found_line
     from words
     cross join targets

@@ -256,11 +256,16 @@ judged as (
         counted_rows.rows_moved,
         places.restores,
         compared.followed_by is not null
-        and (not compared.is_complete or (compared.missing is not null and compared.entry_total > 0))
+        and (
+            not compared.is_complete
+            or (compared.missing is not null and compared.entry_total > 0)
+        )
             as is_open,
         case
             when compared.entry_total = 0 then 'no row was changed'
-            when compared.followed_by is null and (not compared.is_complete or compared.missing <> '')
+            when
+                compared.followed_by is null
+                and (not compared.is_complete or compared.missing <> '')
                 then
                     'cannot move: the statement sets only this column, and no trigger, rule or'
                     || ' generated column follows it or did when the run was planned'

@@ -17,8 +17,8 @@
 
     The bound, the tenants and the conditions of the second passes are scalar subqueries: they are
     computed once, while a join would rule out a parallel pass over the table. Joins of values and
-    of row keys are full joins, which PostgreSQL can only hash or merge: without statistics it would expect one row,
-    and compare every row with every other.
+    of row keys are full joins, which PostgreSQL can only hash or merge: without statistics it would
+    expect one row, and compare every row with every other.
 -#}
 {%- macro check_values(entry) -%}
 {%- set table_text = trueup.literal(entry.table) -%}
@@ -623,11 +623,6 @@ judged_tenants as (
         > compared_tenants.nulls_before + compared_tenants.blanks_before as is_emptier,
         case
             when
-                compared_tenants.nulls + compared_tenants.blanks
-                <= compared_tenants.nulls_before + compared_tenants.blanks_before
-                + greatest(compared_tenants.rows_seen - compared_tenants.rows_before, 0)
-                then 'rows that came since may have come without a value'
-            when
                 sum(compared_tenants.nulls + compared_tenants.blanks) over ()
                 <= sum(compared_tenants.nulls_before + compared_tenants.blanks_before) over ()
                 then
@@ -635,6 +630,11 @@ judged_tenants as (
                         'the whole column has no more than before, so rows may have changed their '
                         ~ entry.tenant_label
                     ) }}
+            when
+                compared_tenants.nulls + compared_tenants.blanks
+                <= compared_tenants.nulls_before + compared_tenants.blanks_before
+                + greatest(compared_tenants.rows_seen - compared_tenants.rows_before, 0)
+                then 'rows that came since may have come without a value'
         end as explanation
     from compared_tenants
 ),

@@ -57,7 +57,7 @@
     ],
     [
         'null_integrity', 'fail', none,
-        'trueup writes neither NULL nor blank, but nobody else wrote these rows: look for a trigger.'
+        'trueup writes no empty value, but no other program wrote these rows: look for a trigger.'
         ~ ' The audit shows the earlier values, and whether the run changed these rows.',
         ['select * from %6$s %4$s', reread],
     ],

@@ -78,20 +78,22 @@ def test_those_that_fail_come_first_whatever_part_they_are_of(deals: Run) -> Non
     assert [each["message"] for each in check.sample] == ["three", "one", "four", "two"]
     assert check.rows == 702
     # information is no fault; what was not read is taken for one
-    assert check.message == "Values became NULL or blank: three; and 700 more"
+    assert check.message == "More rows are NULL or blank than before: three; and 700 more"
     assert (check.expected, check.found) == ("expected\nexpected", "actual\nactual")
 
 
 def test_sentences_of_checks_that_are_met(deals: Run) -> None:
     for code, sentence in (
         ("batch_tracking", "All batches completed successfully (15 total)"),
-        ("canonical_values", "Every value is canonical (2 columns, 1,000 cells)"),
+        ("canonical_values", "Every value is canonical or was decided on (2 columns, 1,000 cells)"),
         ("row_counts", "The number of rows is unchanged (2 tables, 1,000 rows)"),
         ("audit_consistency", "Audit, counters and rows agree (450 rows changed)"),
     ):
         assert concluded(deals, code, PASSED).message == sentence
     note = ("ok", [found("info", "one row behind")], 1)
     assert concluded(deals, "models_agree", note).message.endswith("; but one row behind")
+    listed = ("warn", [found("warn", "one"), found("info", "two")], 30)  # 28 more notes
+    assert concluded(deals, "canonical_values", listed).message == "Values are not canonical: one"
     for code in CHECKS:
         # of some tenants, nothing is said that counts them all
         some = concluded(deals, code, PASSED, of_all=False)
