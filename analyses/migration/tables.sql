@@ -882,14 +882,14 @@ compared as (
                 filter (where not other_columns.is_compared),
                 '[]'
             )
-        ) as names
+        ) as other_names
     from other_columns
 )
 
 select
     managed.qualified,
     compared.column_list as compared_columns,
-    compared.names as other_columns,
+    compared.other_names as other_columns,
     table_size.estimated_rows,
     table_size.bytes,
     cast(deadlock_timeout.setting as integer) as deadlock_timeout_ms,
@@ -931,7 +931,7 @@ planned as (
 changed as (
     select
         planned.table_name,
-        'column ' || quote_ident(pg_attribute.attname) || ' is new' as change
+        'column ' || quote_ident(pg_attribute.attname) || ' is new' as difference
     from planned
     inner join pg_catalog.pg_attribute on planned.relation = pg_attribute.attrelid
     where
@@ -943,7 +943,7 @@ changed as (
     union
     select
         planned.table_name,
-        'column ' || quote_ident(named.name) || ' is gone' as change
+        'column ' || quote_ident(named.name) || ' is gone' as difference
     from planned
     cross join unnest(planned.compared) as named (name)
     where
@@ -959,7 +959,7 @@ changed as (
 
 select
     changed.table_name || ' has changed since, so --hash-others cannot compare it: '
-    || string_agg(changed.change, ', ' order by changed.change) as reason
+    || string_agg(changed.difference, ', ' order by changed.difference) as reason
 from changed
 group by changed.table_name
 order by changed.table_name;

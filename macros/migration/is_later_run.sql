@@ -12,9 +12,9 @@
         where
             later.run_id = {{ runs }}.run_id
             and later.entry_id > (
-                select min(first.entry_id) as entry_id
-                from {{ ref('stage_normalization_changes') }} as first
-                where first.run_id = {{ run_id }}
+                select min(own.entry_id) as entry_id
+                from {{ ref('stage_normalization_changes') }} as own
+                where own.run_id = {{ run_id }}
             )
     )
 )

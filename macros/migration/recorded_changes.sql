@@ -4,7 +4,7 @@
 
     recorded_changes('update', ref('stage_normalization_changes')) expects the CTEs
     fence(batch_id, run_id) and changed(row_key, tenant, value_now, value_after, map_id), with
-    is_alike if other columns are compared. Returns one row (batch_id, rows_changed, snapshot); no
+    is_alike if other columns are compared. Returns one row (batch_id, rows_changed, seen_snapshot); no
     row if the fence is empty.
 -#}
 {%- macro recorded_changes(action, changes, compares=false) -%}
@@ -50,7 +50,7 @@ recorded as (
 select
     fence.batch_id,
     coalesce(recorded.rows_changed, 0) as rows_changed,
-    cast(pg_current_snapshot() as text) as snapshot
+    cast(pg_current_snapshot() as text) as seen_snapshot
 from fence
 left join recorded on true
 {%- endmacro -%}

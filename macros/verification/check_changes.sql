@@ -404,8 +404,12 @@ counted_faults as (
                 when not explained_rows.is_there then ''
                 else
                     ', now '
-                    || coalesce('''' || " ~ trueup.one_line('explained_rows.value_now')
-            ~ " || '''', 'NULL')
+                    || coalesce(
+                        ''''
+                        || " ~ trueup.one_line('explained_rows.value_now') ~ "
+                        || '''',
+                        'NULL'
+                    )
             end
             || ', ' || explained_rows.because",
     },
@@ -443,9 +447,19 @@ counted_faults as (
             'message',
             {{ trueup.literal(cell ~ ', row ') }}
             || coalesce({{ trueup.one_line('explained_rows.row_key') }}, '?') || ': '
-            || coalesce('''' || {{ trueup.one_line('explained_rows.value_before') }} || '''', '?')
+            || coalesce(
+                ''''
+                || {{ trueup.one_line('explained_rows.value_before') }}
+                || '''',
+                '?'
+            )
             || ' → '
-            || coalesce('''' || {{ trueup.one_line('explained_rows.value_after') }} || '''', '?')
+            || coalesce(
+                ''''
+                || {{ trueup.one_line('explained_rows.value_after') }}
+                || '''',
+                '?'
+            )
             {{ offender.message }},
             'table_name', {{ table_text }},
             'column_name', {{ column_text }},

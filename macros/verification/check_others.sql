@@ -92,7 +92,7 @@ counted_rows as (
 planned_columns as (
     select
         listed.compared || listed.left_out || listed.column_name as names,
-        ', but for ' || nullif(array_to_string(listed.left_out, ', '), '') as exception
+        ', but for ' || nullif(array_to_string(listed.left_out, ', '), '') as exception_words
     from places
     cross join
         lateral jsonb_to_recordset(places.options -> 'other_columns') as listed (
@@ -244,7 +244,7 @@ compared as (
         counted_entries.entries_compared = counted_entries.entry_total as is_complete,
         nullif(concat_ws('; ', added_columns.words, followed.later_words), '') as missing,
         followed.words as followed_by,
-        (select planned_columns.exception from planned_columns) as exception
+        (select planned_columns.exception from planned_columns) as exception_words
     from counted_entries
     cross join followed
     cross join added_columns
@@ -270,7 +270,7 @@ judged as (
                     'cannot move: the statement sets only this column, and no trigger, rule or'
                     || ' generated column follows it or did when the run was planned'
             when compared.is_complete
-                then 'compared in every batch' || coalesce(compared.exception, '')
+                then 'compared in every batch' || coalesce(compared.exception_words, '')
             when compared.entries_compared > 0
                 then
                     'compared in ' || cast(compared.entries_compared as text) || ' of '

@@ -627,7 +627,7 @@ judged_tenants as (
                 <= sum(compared_tenants.nulls_before + compared_tenants.blanks_before) over ()
                 then
                     {{ trueup.literal(
-                        'the whole column has no more than before, so rows may have changed their '
+                        'the column as a whole has no more, so rows may have changed their '
                         ~ entry.tenant_label
                     ) }}
             when

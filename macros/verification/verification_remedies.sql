@@ -25,8 +25,8 @@
     ],
     [
         'canonical_values', 'fail',
-        'targets.is_unfinished'
-        ~ ' or not (reasons.is_since or reasons.is_undecided or reasons.is_restored)',
+        'targets.is_unfinished\n                '
+        ~ 'or not (reasons.is_since or reasons.is_undecided or reasons.is_restored)',
         none,
         ['%3$s'],
     ],

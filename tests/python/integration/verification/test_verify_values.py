@@ -239,7 +239,7 @@ def test_empty_rows_that_change_their_tenant_are_no_failure(deals: Run) -> None:
     check = deals.checks()["null_integrity"]
     assert lines(check, "status", "tenant", "row_key") == [("warn", "4", None)]
     assert check.sample[0]["message"].endswith(
-        "; the whole column has no more than before, so rows may have changed their fund"
+        "; the column as a whole has no more, so rows may have changed their fund"
     )
 
 
