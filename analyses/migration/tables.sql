@@ -882,14 +882,14 @@ compared as (
                 filter (where not other_columns.is_compared),
                 '[]'
             )
-        ) as other_names
+        ) as name_lists
     from other_columns
 )
 
 select
     managed.qualified,
     compared.column_list as compared_columns,
-    compared.other_names as other_columns,
+    compared.name_lists as other_columns,
     table_size.estimated_rows,
     table_size.bytes,
     cast(deadlock_timeout.setting as integer) as deadlock_timeout_ms,
@@ -931,7 +931,7 @@ planned as (
 changed as (
     select
         planned.table_name,
-        'column ' || quote_ident(pg_attribute.attname) || ' is new' as difference
+        'column ' || quote_ident(pg_attribute.attname) || ' is new' as words
     from planned
     inner join pg_catalog.pg_attribute on planned.relation = pg_attribute.attrelid
     where
@@ -943,23 +943,23 @@ changed as (
     union
     select
         planned.table_name,
-        'column ' || quote_ident(named.name) || ' is gone' as difference
+        'column ' || quote_ident(named.compared_name) || ' is gone' as words
     from planned
-    cross join unnest(planned.compared) as named (name)
+    cross join unnest(planned.compared) as named (compared_name)
     where
         not exists (
             select 1 as found
             from pg_catalog.pg_attribute
             where
                 planned.relation = pg_attribute.attrelid
-                and named.name = pg_attribute.attname
+                and named.compared_name = pg_attribute.attname
                 and not pg_attribute.attisdropped
         )
 )
 
 select
     changed.table_name || ' has changed since, so --hash-others cannot compare it: '
-    || string_agg(changed.difference, ', ' order by changed.difference) as reason
+    || string_agg(changed.words, ', ' order by changed.words) as reason
 from changed
 group by changed.table_name
 order by changed.table_name;

@@ -4,8 +4,8 @@
 
     recorded_changes('update', ref('stage_normalization_changes')) expects the CTEs
     fence(batch_id, run_id) and changed(row_key, tenant, value_now, value_after, map_id), with
-    is_alike if other columns are compared. Returns one row (batch_id, rows_changed, seen_snapshot); no
-    row if the fence is empty.
+    is_alike if other columns are compared. Returns one row (batch_id, rows_changed,
+    seen_snapshot); no row if the fence is empty.
 -#}
 {%- macro recorded_changes(action, changes, compares=false) -%}
 entries as (

@@ -36,6 +36,6 @@ recorded as (
 select
     fence.batch_id,
     coalesce(recorded.rows_changed, 0) as rows_changed,
-    cast(pg_current_snapshot() as text) as snapshot
+    cast(pg_current_snapshot() as text) as seen_snapshot
 from fence
 left join recorded on true

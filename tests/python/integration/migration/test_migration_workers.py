@@ -296,6 +296,17 @@ def test_edits_of_other_columns_meanwhile_are_no_false_alarm(
     ) == [(0,)]
 
 
+def test_columns_that_have_changed_since_the_plan_cannot_be_compared(built: App) -> None:
+    migration.make_plan(built, COMPANIES)
+    built.query("alter table portfoliocompanies rename column website to site")
+    code, _, err = migration.done(built, "apply", "--yes", "--hash-others")
+    assert code == 2 and (
+        " is stale: portfoliocompanies has changed since, so --hash-others cannot compare it:"
+        " column site is new, column website is gone\n" in err
+    )
+    migration.printed(built, "apply", "--yes")  # without it nothing is wrong
+
+
 def test_the_command_takes_the_options(built: App) -> None:
     others = (
         "select distinct table_name = 'investments', others_changed is null"

@@ -28,8 +28,9 @@ NAMES = ["Batch Tracking", "Canonical Values", "NULL Integrity", "Row Counts", "
          "Models Agree"]  # fmt: skip
 PASSED = "[INFO] Verification PASSED"
 FAILED = "[ERROR] Verification FAILED: One or more checks failed"
-NULLED = (
-    "update deal_opportunities set stage = null where id = (select min(cast(row_id as bigint))"
+NULLED = (  # in the transaction that, by the audit, wrote the row
+    f"update {LEDGER}.stage_normalization_changes set action = action;"
+    " update deal_opportunities set stage = null where id = (select min(cast(row_id as bigint))"
     f" from {LEDGER}.stage_normalization_log where table_name = 'deal_opportunities')"
 )
 

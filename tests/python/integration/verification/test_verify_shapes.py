@@ -17,7 +17,7 @@ from trueup.migration import plan
 SHAPES = {shape.table: shape for shape in EMBEDDED}
 EMPTY_ONE = (
     "update {table} set {column} = '' where ctid ="
-    " (select ctid from {table} where {column} = 'seed' limit 1)"
+    " (select ctid from {table} where {column} = 'seed' limit 1) and {column} = 'seed'"
 )
 OTHERS = "other_columns_untouched"
 

@@ -7,6 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from integration.conftest import App
+from integration.migration.test_migration_shapes import (
+    EMBEDDED,
+    ROWS,
+    create,
+    nodes_of,
+    odd,  # noqa: F401  a fixture
+)
 from support import migration
 from support.migration import roll_back
 from support.verification import DEALS, LEDGER, OPTIONS, Check, Checks, Run, reading
@@ -454,6 +461,29 @@ def explained(app: App, run_id: Any) -> list[bool]:
             {**OPTIONS, "run_id": run_id},
         )  # fmt: skip
     return [is_counting for is_run, is_counting in scans(found, DEALS[0]) if is_run]
+
+
+def test_no_check_compares_every_row_with_every_other(odd: App) -> None:  # noqa: F811  the fixture
+    """Without statistics PostgreSQL expects one row in the audit, after a rollback two of each."""
+    shapes = [shape for shape in EMBEDDED if shape.table in ("odd_text", "odd_uuid")]
+    with odd.connect() as connected:
+        for shape in shapes:
+            create(connected, shape)
+    made = migration.make_plan(odd, plan.Scope(tuple(shape.table for shape in shapes)))
+    migration.apply(odd, made)
+    roll_back(odd, made.run_id)
+    with migration.connect(odd) as connected:
+        run = Run(odd, str(made.run_id), connected)
+        for shape in shapes:
+            for purpose in ("check_values", "check_changes"):
+                statement = run.statements[f"{purpose}__{shape.table}__stage"]
+                values = {**OPTIONS, "run_id": made.run_id}
+                found = migration.explained(connected, statement, values)
+                for node in nodes_of(found):
+                    if node["Node Type"] == "Nested Loop":
+                        below = [each["Actual Rows"] * each["Actual Loops"]
+                                 for each in node["Plans"]]  # fmt: skip
+                        assert max(below) < ROWS * 10, (statement.name, node)
 
 
 def test_the_table_is_read_once_and_in_parallel_if_nothing_is_wrong(migrated: App) -> None:
