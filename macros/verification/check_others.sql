@@ -91,7 +91,7 @@ counted_rows as (
 -- of the columns that the plan saw; none for a rollback, which compares nothing
 planned_columns as (
     select
-        listed.compared || listed.left_out || listed.column_name as names,
+        listed.compared || listed.left_out || listed.column_name as all_names,
         ', but for ' || nullif(array_to_string(listed.left_out, ', '), '') as exception_words
     from places
     cross join
@@ -114,7 +114,7 @@ added_columns as (
             pg_attribute.attrelid = {{ relation }}
             and pg_attribute.attnum > 0
             and not pg_attribute.attisdropped
-            and pg_attribute.attname <> all(planned_columns.names)
+            and pg_attribute.attname <> all(planned_columns.all_names)
 ),
 
 -- the table, and its partitions where it has some
@@ -244,7 +244,7 @@ compared as (
         counted_entries.entries_compared = counted_entries.entry_total as is_complete,
         nullif(concat_ws('; ', added_columns.words, followed.later_words), '') as missing,
         followed.words as followed_by,
-        (select planned_columns.exception from planned_columns) as exception_words
+        (select planned_columns.exception_words from planned_columns) as exception_words
     from counted_entries
     cross join followed
     cross join added_columns
