@@ -7,7 +7,9 @@
 planned_runs as (
     select
         cast(planned.options ->> 'planned_snapshot' as pg_snapshot) as seen_snapshot,
-        cast(cast(pg_snapshot_xmax(pg_current_snapshot()) as text) as bigint) as next_xid
+        -- A snapshot may end below transactions that are open, its own among them: these lie ahead.
+        cast(cast(pg_snapshot_xmax(pg_current_snapshot()) as text) as bigint)
+        + 10000 as next_xid
     from {{ ref('migration_runs') }} as planned
     where planned.run_id = {{ run_id }}
 )
