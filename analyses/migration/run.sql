@@ -701,58 +701,17 @@ where
     batches.run_id = $1
     and batches.status in ('pending', 'running', 'failed');
 
--- name: run__supersede(run_id, table_names, column_names, tenants)
--- A new plan takes the place of runs that want the same rows and have changed nothing: they are
--- cancelled. In the transaction of the plan, which fails if a runner has just begun one of them.
-with {{ rival_runs('$2', '$3', '$4') }},
+-- name: run__superseded(run_id, table_names, column_names, tenants)
+-- Runs whose place a new plan takes: they want the same rows and have changed nothing.
+with {{ rival_runs('$2', '$3', '$4') }}
 
-closed_runs as (
-    update {{ ref('migration_runs') }} as runs
-    set
-        status = 'cancelled',
-        finished_at = now(),
-        notes = 'superseded by run ' || left(cast($1 as text), 8)
-    from rival_runs
-    where
-        runs.run_id = rival_runs.run_id
-        and rival_runs.is_replaceable
-        and runs.run_id <> $1
-    returning runs.run_id
-),
-
-closed_batches as (
-    update {{ ref('stage_migration_batches') }} as batches
-    set
-        status = 'cancelled',
-        lease_token = null,
-        lease_until = null,
-        updated_at = now()
-    from closed_runs
-    where
-        batches.run_id = closed_runs.run_id
-        and batches.status <> 'completed'
-    returning batches.batch_id
-),
-
-closed_controls as (
-    update {{ ref('stage_migration_control') }} as control
-    set
-        status = 'cancelled',
-        lease_token = null,
-        lease_owner = null,
-        lease_until = null,
-        requested_status = null,
-        brake = null,
-        updated_at = now()
-    from closed_runs
-    where control.run_id = closed_runs.run_id
-    returning control.run_id
-)
-
-select distinct
-    closed_controls.run_id,
-    (select count(*) from closed_batches) as closed_batches
-from closed_controls;
+select
+    cast(rival_runs.run_id as text) as run_id,
+    'superseded by run ' || left(cast($1 as text), 8) as notes
+from rival_runs
+where
+    rival_runs.is_replaceable
+    and rival_runs.run_id <> $1;
 
 -- name: run__batch_totals(run_id)
 select

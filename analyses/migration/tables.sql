@@ -970,7 +970,7 @@ order by changed.table_name;
 
 -- name: tables__unfinished_runs(table_names, column_names, tenants)
 -- Runs that have not ended and want the same rows as a new plan. One that works, or that has
--- changed rows, forbids the plan; any other is closed by run__supersede.
+-- changed rows, forbids the plan; any other is closed, see run__superseded.
 with {{ rival_runs('$1', '$2', '$3') }},
 
 judged as (

@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 from trueup.core import config, connection, dbt, ledger, records, runs, statements
 from trueup.core.settings import Settings
 from trueup.local import sample
-from trueup.migration import runner
+from trueup.migration import plan, runner
 from trueup.show import page, terminal
 from trueup.vocabulary import value_page, value_tables, values
 
@@ -155,7 +155,7 @@ def _migrate(settings: Settings) -> int:
             if row["status"] not in runs.FINISHED:
                 old = runs.find(connected, schema, str(row["run_id"]), [row["status"]])
                 if {each.table_name for each in runner.columns(connected, old)} <= tables:
-                    runner.close(settings, connected, old, "cancelled")
+                    plan.close(settings, connected, old, "cancelled")
     verification, report = (os.path.relpath(settings.state / name) for name in (VERIFICATION, RUN))
     quiet = ("--sleep-ms", "0")  # no other session works on the sample
     planned = r" will change |, and rolled back|Estimated |^Plan "

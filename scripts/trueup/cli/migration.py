@@ -104,10 +104,9 @@ def plan(form: str, all_values: bool, rehearse: bool, **more: Any) -> None:
         click.echo(run_terminal.as_line(event))
     error = rehearsal_terminal.show(terminal.console(), rehearsed)
     short = str(made.run_id)[:8]
-    promised = made.rows_planned - sum(column["rows_refused"] for column in made.columns)
     if made.rows_planned:
         click.echo(
-            f"Plan {short}: {terminal.counted(promised, 'row')} in"
+            f"Plan {short}: {terminal.counted(made.rows_promised, 'row')} in"
             f" {terminal.counted(made.batches, 'batch')}."
             f" Nothing has been changed. `trueup apply {short}` carries it out."
         )
@@ -376,7 +375,7 @@ def refuse_on_dry_run(**given: Any) -> None:
 
 
 def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bool = True) -> None:
-    from trueup.migration import runner
+    from trueup.migration import plan as job
 
     settings = read_settings()
     with opened(settings) as (connected, schema):
@@ -387,7 +386,7 @@ def _request(wanted: str | None, status: str, statuses: tuple[str, ...], yes: bo
         _ask(yes, f"{verb} run {run.short_id}, which is {run.status}?")
         holder = ledger_runs.request(connected, schema, run, status, statuses)
         if holder is None:
-            runner.close(settings, connected, run, status, statuses)
+            job.close(settings, connected, run, status, statuses)
         connected.commit()
     if holder:
         click.echo(f"{holder} will stop after its current batch; `trueup status` shows it.")

@@ -124,7 +124,7 @@ def rollback(
     except TrueupError:
         # a later `apply` must not start a rollback that did not begin
         with suppress(TrueupError, psycopg.Error), connection.connect(settings) as connected:
-            runner.close(settings, connected, stored, "cancelled", module.PLANNED)
+            plan.close(settings, connected, stored, "cancelled", module.PLANNED)
             connected.commit()
         raise
 

@@ -146,19 +146,9 @@ class Runner:
         """Take the lease on the run; raises TrueupError that names its holder."""
         raise_if_held(self.rows("run__other_runners", run_id=self.order.run_id))
 
-        def take() -> list[tuple[Any, ...]]:
-            with self.session.connection.pipeline():
-                self.session.run("run__lock_columns", run_id=self.order.run_id)
-                taken = self.session.run(
-                    "run__take_lease",
-                    **self.shared.hold,
-                    lease_owner=owner(),
-                    statuses=list(self.order.statuses),
-                )
-                self.session.connection.commit()
-            return taken.fetchall()
-
-        if not self.session.again(take):
+        statuses = list(self.order.statuses)
+        if not self.rows("run__lock_columns", "run__take_lease", **self.shared.hold,
+                         lease_owner=owner(), statuses=statuses):  # fmt: skip
             raise_if_held(self.rows("run__other_runners", run_id=self.order.run_id))
             raise TrueupError(
                 f"run {str(self.order.run_id)[:8]} cannot start: another runner just released it,"

@@ -28,6 +28,7 @@ from trueup.core.settings import Settings
 from trueup.core.statements import Statement, column_statement
 from trueup.findings import FAILED, WARN, Finding, runner
 from trueup.migration import tables
+from trueup.migration.session import begin_scan
 
 KIND = "migrate"
 EXAMPLES = 5  # rows shown per column
@@ -90,6 +91,11 @@ class Plan:
     def rows_planned(self) -> int:
         """Rows that the run will try to change."""
         return sum(column["rows_planned"] for column in self.columns)
+
+    @property
+    def rows_promised(self) -> int:
+        """Those of them that no rule is known to refuse."""
+        return sum(column["rows_planned"] - column["rows_refused"] for column in self.columns)
 
     @property
     def batches(self) -> int:
@@ -196,8 +202,8 @@ def make(
         "tenants": tenants or None,
         "batch_size": pace.batch_size,
         "by_tenant": pace.by_tenant,
+        "other_columns": [fact["other_columns"] for fact in facts.values()],
     }
-    options["other_columns"] = [fact["other_columns"] for fact in facts.values()]
     record = kind(connected, found, KIND)
     own = _own_statements(found, record, managed, facts)
     run_id = store_run(settings, connected, found, KIND, record, own, options, versions)
@@ -235,8 +241,9 @@ def make(
             "Write tenants as in their column; none means the rows of no tenant.",
         )
     digest = seal(connected, found, run_id, findings)
-    for superseded in records.rows(connected, found["run__supersede"], run_id=run_id, **wanted):
-        found["run__note_audit_digest"].run(connected, run_id=superseded["run_id"])
+    for rival, notes in found["run__superseded"].run(connected, run_id=run_id, **wanted).fetchall():
+        old = runs.find(connected, schema, rival, (*runs.PLANNED, *runs.UNFINISHED))
+        close(settings, connected, old, "cancelled", notes=notes)
     to_try = records.rows(connected, found["rehearsal__batches"], run_id=run_id)
     if is_kept:
         connected.commit()
@@ -525,6 +532,38 @@ def seal(
     """Complete a stored run: its findings, and the SHA-256 of its decisions."""
     listed = Jsonb([dataclasses.asdict(each) for each in findings])
     return str(found["run__seal"].run(connected, run_id=run_id, findings=listed).fetchall()[0][0])
+
+
+def close(
+    settings: Settings,
+    connected: Connection,
+    run: runs.Run,
+    status: str,
+    statuses: Collection[str] = (*runs.PLANNED, *runs.UNFINISHED),
+    notes: str | None = None,
+) -> None:
+    """Pause, cancel or complete a run without a live lease; revokes the token of a hung runner.
+
+    Raises TrueupError if its status has changed, or if it was edited (it can still be cancelled).
+    """
+    runs.lock(connected, ledger.schema(settings), run, statuses)
+    try:
+        own = runs.statements(run)
+    except TrueupError:
+        if status != "cancelled":
+            raise
+        own = statements.statements(settings)
+    one: dict[str, Any] = {"run_id": run.run_id}
+    if status == "cancelled":
+        own["run__close_batches"].run(connected, **one)
+    own["run__release"].run(connected, **one, lease_token=None, status=status)
+    finished = status in runs.FINISHED
+    own["run__set_status"].run(connected, **one, lease_token=None, status=status, finished=finished,
+                              statuses=list(statuses), notes=notes)  # fmt: skip
+    if finished:
+        begin_scan(own, connected)
+        for name in runs.named(own, run.record, "digest"):
+            own[name].run(connected, **one)
 
 
 def _git_commit(project: Path) -> str | None:

@@ -53,10 +53,11 @@ def show_plan(out: Console, plan: Plan, limit: int | None = SHOWN) -> None:
     """
     for column in plan.columns:
         planned, rows, batches = (column[name] for name in ("rows_planned", "rows", "batches"))
+        promised = planned - column["rows_refused"]
         out.print(
             f"[bold]{escape(column['table_name'])}.{escape(column['column_name'])}[/]: "
-            f"{planned - column['rows_refused']:,} of {rows:,} rows will change"
-            f" ({percent(planned - column['rows_refused'], rows)}), in {counted(batches, 'batch')}"
+            f"{promised:,} of {rows:,} rows will change"
+            f" ({percent(promised, rows)}), in {counted(batches, 'batch')}"
         )
         if planned:
             _show_changes(out, column, limit)

@@ -14,12 +14,11 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from trueup.core import connection, ledger, records, runs, statements
+from trueup.core import connection, ledger, records, runs
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError
 from trueup.core.settings import Settings
 from trueup.migration import brakes, engine, plan
-from trueup.migration.session import begin_scan
 
 Report = Callable[[engine.Event], None]
 
@@ -142,42 +141,11 @@ def set_pace(
     own["run__note_options"].run(connected, run_id=run.run_id, options=Jsonb(changed))
 
 
-def close(
-    settings: Settings,
-    connected: Connection,
-    run: runs.Run,
-    status: str,
-    statuses: Collection[str] = (*runs.PLANNED, *runs.UNFINISHED),
-) -> None:
-    """Pause, cancel or complete a run without a live lease; revokes the token of a hung runner.
-
-    Raises TrueupError if its status has changed, or if it was edited (it can still be cancelled).
-    """
-    runs.lock(connected, ledger.schema(settings), run, statuses)
-    try:
-        own = runs.statements(run)
-    except TrueupError:
-        if status != "cancelled":
-            raise
-        own = statements.statements(settings)
-    one: dict[str, Any] = {"run_id": run.run_id}
-    if status == "cancelled":
-        own["run__close_batches"].run(connected, **one)
-    own["run__release"].run(connected, **one, lease_token=None, status=status)
-    finished = status in runs.FINISHED
-    own["run__set_status"].run(connected, **one, lease_token=None, status=status, finished=finished,
-                              statuses=list(statuses), notes=None)  # fmt: skip
-    if finished:
-        begin_scan(own, connected)
-        for name in runs.named(own, run.record, "digest"):
-            own[name].run(connected, **one)
-
-
 def close_empty(settings: Settings, connected: Connection, made: plan.Plan) -> None:
     """Complete a plan with nothing to change."""
     if not made.rows_planned:
         run = runs.find(connected, ledger.schema(settings), str(made.run_id), runs.PLANNED)
-        close(settings, connected, run, "completed")
+        plan.close(settings, connected, run, "completed")
         connected.commit()
 
 

@@ -150,16 +150,16 @@ class Session:
         """Run a statement in the open transaction; values without a parameter are ignored."""
         return self.order.statements[statement].run_with(self.connection, values)
 
-    def rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        """Run a statement in its own transaction, again if the connection is lost.
+    def rows(self, *statements: str, **values: object) -> list[tuple[Any, ...]]:
+        """Run statements in a transaction of their own, again if the connection is lost.
 
-        Only for statements that may run twice. One round trip: a runner that hangs leaves no
-        transaction open, for whose locks the next one would wait.
+        Returns the rows of the last one. Only for statements that may run twice. One round trip: a
+        runner that hangs leaves no transaction open, for whose locks the next one would wait.
         """
 
         def read() -> list[tuple[Any, ...]]:
             with self.connection.pipeline():
-                found = self.run(statement, **values)
+                *_, found = [self.run(statement, **values) for statement in statements]
                 self.connection.commit()
             return found.fetchall() if found.description else []
 

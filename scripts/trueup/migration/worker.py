@@ -360,11 +360,11 @@ class Worker:
             finished = self.session.run(finish, **values)
             self.session.connection.commit()
         row = finished.fetchone()
-        answers = [each.fetchone() for each in changed]
-        if row is None or None in answers:
+        answers = [answer for each in changed if (answer := each.fetchone())]
+        if row is None or len(answers) < len(changed):
             return None
         for name in self.order.named("left", batch.place):
-            _, rows_changed, snapshot = answers[0] or ()
+            _, rows_changed, snapshot = answers[0]
             is_less = rows_changed <= piece.last_place - piece.first_place
             if is_less and (left := self.session.rows(name, **values, snapshot=snapshot)):
                 self._report_refused(batch, left)

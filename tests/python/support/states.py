@@ -443,7 +443,7 @@ class World:
             run = runs.find(connected, LEDGER, str(run_id), OPEN)
             holder = runs.request(connected, LEDGER, run, status, OPEN)
             if holder is None:
-                jobs.close(self.app.settings, connected, run, status, OPEN)
+                plan.close(self.app.settings, connected, run, status, OPEN)
             connected.commit()
         return holder is None
 

@@ -19,7 +19,6 @@ from trueup.cli import migration as commands
 from trueup.core import dbt, runs, statements
 from trueup.core.errors import TrueupError
 from trueup.migration import engine, plan, session, worker
-from trueup.migration import runner as job
 from trueup.migration.keys import Piece
 
 DEALS = plan.Scope(("deal_opportunities",))
@@ -489,7 +488,7 @@ def test_a_run_that_has_ended_meanwhile_is_not_put_aside(built: App) -> None:
                 with pytest.raises(TrueupError, match=f"is {end} now"):
                     runs.request(connected, schema, run, status, statuses)
                 with pytest.raises(TrueupError, match=f"is {end} now"):
-                    job.close(built.settings, connected, run, status, statuses)
+                    plan.close(built.settings, connected, run, status, statuses)
                 refused = runs.statements(run)["run__set_status"].run(
                     connected, run_id=run.run_id, lease_token=None, status=status, finished=False,
                     statuses=list(statuses), notes=None,

@@ -12,7 +12,6 @@ from support import data, migration
 from support.verification import LEDGER, Check, Run, reading
 from trueup.core import ledger, runs, statements
 from trueup.migration import engine, plan, session
-from trueup.migration import runner as job
 
 SCOPE = plan.Scope(("deal_opportunities",))
 PACE = plan.Pace(100, 0, 1000)
@@ -245,7 +244,7 @@ def test_scans_of_a_run_take_as_long_as_they_take(
     schema = ledger.schema(built.settings)
     with migration.connect(built) as connected:
         planned = runs.find(connected, schema, str(made.run_id), runs.PLANNED)
-        job.close(built.settings, connected, planned, "cancelled")
+        plan.close(built.settings, connected, planned, "cancelled")
     assert seen["run__note_audit_digest"] == "0"
 
 
