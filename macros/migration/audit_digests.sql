@@ -5,7 +5,7 @@
     audit_digests('$1') expects the id of the run and CTEs batches, changes and value_map (all of
     the ledger's models). It defines batch_digests(batch_id, table_name, column_name, rows_updated,
     rows_audited, is_known, is_uneven, recorded_digest, audit_digest), one row per batch of the run
-    of its audit, and run_digests(audit_digest), one row: over the batches by their number, over
+    or of its audit, and run_digests(audit_digest), one row: over the batches by their number, over
     the value map, which gives the audit's numbers their meaning, and over the digests of the plan.
 
     The texts are the same on every server and in every session: arrays and JSON as PostgreSQL

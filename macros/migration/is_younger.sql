@@ -4,9 +4,9 @@
     with another moment (seen_snapshot, next_xid).
     is_younger('rows') → a condition on rows.xmin
 
-    xmin has 32 bits, so it is counted back from the next transaction. An xmin that would lie ahead
-    of that one belongs to a row frozen long ago; it counts as more than two billion transactions
-    old, which every plan has seen. Never true for a plan that recorded no snapshot.
+    xmin has 32 bits, so it is counted back from a number beyond all open transactions. An xmin that
+    would lie ahead of that one belongs to a row frozen long ago; it counts as more than two billion
+    transactions old, which every plan has seen. Never true for a plan that recorded no snapshot.
 -#}
 {%- macro is_younger(relation, snapshots='planned_runs') -%}
 coalesce(

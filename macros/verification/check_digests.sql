@@ -108,6 +108,12 @@ found_offenders as (
     where
         judged_batches.is_miscounted
         or judged_batches.is_altered
+    {%- for is_wrong, words, recorded, now in [
+        ('is_altered', 'audit, batches or value map are not those of its end', 'audit_digest',
+            'digest_now'),
+        ('is_replanned', 'decisions, counts or batches are not those of its plan', 'plan_sha256',
+            'plan_now'),
+    ] %}
     union all
     select
         cast(null as bigint) as batch_id,
@@ -115,27 +121,14 @@ found_offenders as (
             'status', 'fail',
             'message',
             'run ' || left(cast(judged_runs.run_id as text), 8)
-            || ': its audit, batches or value map are not those of its end, digest '
-            || coalesce(judged_runs.audit_digest, 'removed'),
-            'digest_recorded', judged_runs.audit_digest,
-            'digest_now', judged_runs.digest_now
+            || ': its {{ words }}, digest '
+            || coalesce(judged_runs.{{ recorded }}, 'removed'),
+            'digest_recorded', judged_runs.{{ recorded }},
+            'digest_now', judged_runs.{{ now }}
         ) as offender
     from judged_runs
-    where judged_runs.is_altered
-    union all
-    select
-        cast(null as bigint) as batch_id,
-        jsonb_build_object(
-            'status', 'fail',
-            'message',
-            'run ' || left(cast(judged_runs.run_id as text), 8)
-            || ': its decisions, counts or batches are not those of its plan, digest '
-            || judged_runs.plan_sha256,
-            'digest_recorded', judged_runs.plan_sha256,
-            'digest_now', judged_runs.plan_now
-        ) as offender
-    from judged_runs
-    where judged_runs.is_replanned
+    where judged_runs.{{ is_wrong }}
+    {%- endfor %}
 ),
 
 shown_offenders as (

@@ -259,8 +259,7 @@ judged as (
         and (
             not compared.is_complete
             or (compared.missing is not null and compared.entry_total > 0)
-        )
-            as is_open,
+        ) as is_open,
         case
             when compared.entry_total = 0 then 'no row was changed'
             when

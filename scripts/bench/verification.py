@@ -10,6 +10,7 @@ before and after a rollback, of tables without statistics. Nothing passes or fai
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import os
 import shutil
@@ -95,9 +96,8 @@ def managing_keys(bench: Bench) -> Bench:
     for table in KEYS:
         model = project / f"models/staging/app/stg_app__{table}.sql"
         model.write_text(f"select * from public.{table}\n", "utf-8")
-    settings = dataclasses.replace(bench.settings, project=project, state=project / ".trueup")
-    other = object.__new__(Bench)
-    vars(other).update(vars(bench), settings=settings)
+    other = copy.copy(bench)
+    other.settings = dataclasses.replace(bench.settings, project=project, state=project / ".trueup")
     return other
 
 
