@@ -38,10 +38,10 @@ select * from final
 """
 
 
-@pytest.fixture
-def toy(built: App) -> Statement:
-    (built.project / "analyses" / "toy.sql").write_text(TOY)
-    return statements.statements(built.settings)["toy__findings"]
+@pytest.fixture(scope="module")
+def toy(shared_built: App) -> Statement:
+    (shared_built.project / "analyses" / "toy.sql").write_text(TOY)
+    return statements.statements(shared_built.settings)["toy__findings"]
 
 
 def judged(app: App, *steps: runner.Step) -> list[Finding]:
@@ -51,17 +51,17 @@ def judged(app: App, *steps: runner.Step) -> list[Finding]:
 
 
 def test_a_toy_system_is_shown_kept_shown_again_and_decides_the_exit_code(
-    built: App, toy: Statement, capsys: pytest.CaptureFixture[str]
+    shared_built: App, toy: Statement, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = replace(built.settings, conninfo=built.url)
+    settings = replace(shared_built.settings, conninfo=shared_built.url)
     for least, code in ((1, 1), (0, 0)):
-        found = judged(built, runner.Step("toy", "toy", toy, (), {"least": least}))
+        found = judged(shared_built, runner.Step("toy", "toy", toy, (), {"least": least}))
         made = document.make(
             "toy", "a car", found, taken_at="2026-11-30T10:00:00+00:00", duration_ms=1.5,
             about={"Colour": "red"}, subject_sha256="ab" * 32,
         )  # fmt: skip
         jsonschema.validate(made, SCHEMA)
-        paths = tuple(built.project / f"toy.{ending}" for ending in ("html", "md", "json"))
+        paths = tuple(shared_built.project / f"toy.{ending}" for ending in ("html", "md", "json"))
         with pytest.raises(SystemExit) as ended:
             command.finish(settings, made, "text", paths, verbose=False)
         assert ended.value.code == code
@@ -78,11 +78,11 @@ def test_a_toy_system_is_shown_kept_shown_again_and_decides_the_exit_code(
     for path in paths:
         path.unlink()
     migration.printed(
-        built, "verifications", made["verification_id"],
+        shared_built, "verifications", made["verification_id"],
         *(each for path in paths for each in ("--output", str(path))),
     )  # fmt: skip
     assert [path.read_text(encoding="utf-8") for path in paths] == [page, markdown, text]
-    assert "a car" in migration.printed(built, "verifications")
+    assert "a car" in migration.printed(shared_built, "verifications")
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_a_toy_system_is_shown_kept_shown_again_and_decides_the_exit_code(
     ],
 )
 def test_what_cannot_be_judged_is_an_error_and_the_next_is_still_read(
-    built: App, toy: Statement, change: str, says: str
+    shared_built: App, toy: Statement, change: str, says: str
 ) -> None:
     broken = toy._replace(sql=change.replace("judged", "pg_class"), parameters=())
     found = judged(
-        built,
+        shared_built,
         runner.Step("the car", "toy", broken, (), {}),
         runner.Step("toy", "toy", toy, ("wheels",), {"least": 0}),
     )
@@ -108,7 +108,7 @@ def test_what_cannot_be_judged_is_an_error_and_the_next_is_still_read(
     assert found[1].duration_ms > 0
 
 
-def test_all_is_read_in_one_snapshot(built: App, toy: Statement) -> None:
+def test_all_is_read_in_one_snapshot(shared_built: App, toy: Statement) -> None:
     counted = (
         "select 'rows' as code, 'ok' as status, '' as subject, '' as name,"
         " cast(count(*) as text) as message from investments"
@@ -117,11 +117,11 @@ def test_all_is_read_in_one_snapshot(built: App, toy: Statement) -> None:
     seen = []
 
     def progress(what: str, done: int, total: int) -> None:
-        with psycopg.connect(built.url, autocommit=True) as other:
+        with psycopg.connect(shared_built.url, autocommit=True) as other:
             other.execute("delete from investments where id in (select min(id) from investments)")
         seen.append((what, done, total))
 
-    with migration.connect(built) as connected:
+    with migration.connect(shared_built) as connected:
         runner.begin(connected)
         step = runner.Step("rows", "toy", count, ("rows",), {})
         first, second = runner.read(connected, [step, step], progress)

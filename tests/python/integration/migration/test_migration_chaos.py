@@ -469,9 +469,9 @@ def test_a_connection_cut_at_any_commit(built: App) -> None:
                     f".migration_quarantine as q inner join {LEDGER}.stage_migration_control as c"
                     " using (run_id) where run_id = %s", made.run_id,
                 ) == [(str(key), "completed_with_failures", None)], what  # fmt: skip
-            number += 1
-    assert number > 12
-    print(f"{number - 1} places")
+            # 5 and 4 ways have no common divisor, so that every way is tried
+            number += 1 if PROOFS else 5
+    assert number > 12 and line.seen > 12
 
 
 def test_a_runner_that_freezes_in_a_transaction_holds_no_lock_for_long(
