@@ -20,6 +20,8 @@ test: static ## every promise once, on real servers: seven minutes
 
 proofs: static ## the long forms: kills by the hundred, full disks, other servers and versions, all SQL linted
 	TRUEUP_LINT=all TRUEUP_PROOFS=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal tests/python/integration tests/python/unit
+	TRUEUP_OLD_TRANSACTION=1 $(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not proofs" \
+	    tests/python/integration/migration tests/python/integration/verification
 
 check: static ## what needs no database: lint, types, YAML, manifest, macro texts
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not proofs" tests/python/unit

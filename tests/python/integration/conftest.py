@@ -169,8 +169,10 @@ def new_app(folder: Path, template: str, state: str = "state") -> Iterator[App]:
     project = copy_project(folder / "project")
     for place in {folder / state, project / ".trueup"}:
         copy_made(place)
+    app = _app(project, folder / state, name)
     try:
-        yield _app(project, folder / state, name)
+        with _old_transaction(app):
+            yield app
     finally:
         drop_database(name)
 
@@ -199,10 +201,27 @@ def cloned(app: App) -> Iterator[App]:
     """A copy of a template's database; the project is the template's."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     create_database(name, app.database)
+    clone = replace(app, database=name, environment={**app.environment, "PGDATABASE": name})
     try:
-        yield replace(app, database=name, environment={**app.environment, "PGDATABASE": name})
+        with _old_transaction(clone):
+            yield clone
     finally:
         drop_database(name)
+
+
+@contextmanager
+def _old_transaction(app: App) -> Iterator[None]:
+    """With TRUEUP_OLD_TRANSACTION: a session that began before all others and does nothing.
+
+    What a plan has seen and what was written after it is then told by snapshots, never by ids.
+    """
+    if not os.environ.get("TRUEUP_OLD_TRANSACTION"):
+        yield
+        return
+    with psycopg.connect(app.url, application_name="old transaction") as idle:
+        idle.execute("select pg_current_xact_id()")
+        yield
+        idle.rollback()
 
 
 def server_conninfo(dbname: str, user: str = server.SUPERUSER) -> str:
