@@ -251,7 +251,8 @@ left join pg_catalog.pg_trigger
         tables.relid = pg_trigger.tgrelid
         and not pg_trigger.tgisinternal
         and pg_trigger.tgenabled <> 'D'
-        and pg_trigger.tgtype & 18 = 16;
+        and pg_trigger.tgtype & 18 = 16
+        and not {{ is_guard_trigger() | indent(8) }};
 
 -- name: {{ statement_name('confirm_piece', entry) }}(batch_id, values_after, map_ids)
 -- If the table has such triggers, after apply_batch or revert_batch in the same transaction: reads

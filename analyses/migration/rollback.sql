@@ -109,6 +109,25 @@ misnamed as (
     from unnest(cast($3 as text[])) as asked (name)
 ),
 
+-- what the rollback writes would be refused or rewritten
+guarded as (
+    select distinct
+        scopes.scope,
+        recorded.mode
+    from chosen_places
+    inner join {{ ref('guard_scopes') }} as scopes
+        on
+            chosen_places.table_name = scopes.table_name
+            and chosen_places.column_name = scopes.column_name
+    inner join {{ ref('validation_mode_current') }} as recorded on scopes.scope = recorded.scope
+    cross join lateral {{ ref('validation_decision') }}(scopes.scope, 'write', null) as decided
+    where
+        recorded.mode = 'sealed'
+        or (recorded.mode = 'enforce' and not decided.is_dry_run)
+        or (recorded.mode = 'warn' and recorded.write_only and not decided.is_dry_run)
+        or (recorded.mode = 'normalize' and not decided.is_dry_run)
+),
+
 refusals as (
     select
         1 as place,
@@ -188,6 +207,13 @@ refusals as (
             select 1 as found
             from chosen_places
         )
+    union all
+    select
+        9 as place,
+        case when guarded.mode = 'sealed' then 'sealed' else 'guarded' end as code,
+        array[runs.short_id, guarded.scope, guarded.mode] as arguments
+    from runs
+    cross join guarded
 ),
 
 judged as (

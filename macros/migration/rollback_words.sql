@@ -24,5 +24,12 @@
          'The view stage_normalization_log has the batch of every changed row.'],
         ['batch_elsewhere', 'Batch out of scope',
          '--batch %2$s of %3$s is not in scope', none],
+        ['guarded', 'Guarded',
+         '%2$s is guarded in mode %3$s, so the old values could not be written',
+         'Lower its mode first:\ntrueup mode set %2$s warn --no-write-only'
+         ~ ' --reason "rollback of %1$s"'],
+        ['sealed', 'Sealed', '%2$s is sealed, so the old values could not be written',
+         'Let the owner of the table drop its guard first:\ntrueup guard drop %2$s'
+         ~ ' --reason "rollback of %1$s"'],
     ]) -}}
 {%- endmacro -%}

@@ -32,6 +32,7 @@ all_triggers as (
         not pg_trigger.tgisinternal
         and pg_trigger.tgenabled in ('O', 'A')
         and pg_trigger.tgtype & 16 > 0
+        and not {{ trueup.is_guard_trigger() | indent(8) }}
         and (
             cardinality(cast(pg_trigger.tgattr as int2[])) = 0
             or pg_attribute.attnum = any(cast(pg_trigger.tgattr as int2[]))

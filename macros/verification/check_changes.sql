@@ -288,6 +288,7 @@ judged_rows as (
                         and pg_trigger.tgtype & 18 = 18 -- before, update
                         and pg_trigger.tgenabled <> 'D'
                         and not pg_trigger.tgisinternal
+                        and not {{ trueup.is_guard_trigger() | indent(24) }}
                 )
             ),
             false

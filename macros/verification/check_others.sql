@@ -150,6 +150,7 @@ followers as (
         -- fires for this session, and on UPDATE: of this column, or of any
         and pg_trigger.tgenabled in ('O', 'A')
         and pg_trigger.tgtype & 16 <> 0
+        and not {{ trueup.is_guard_trigger() | indent(8) }}
         and (
             cardinality(cast(pg_trigger.tgattr as int2[])) = 0
             or managed_attributes.attnum = any(cast(pg_trigger.tgattr as int2[]))

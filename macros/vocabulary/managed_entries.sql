@@ -7,7 +7,7 @@
 {%- macro managed_entries(kind) -%}
     {%- set known = [
         'table', 'column', 'key', 'tenant', 'vocabulary', 'updated_at', 'kept_by_triggers', 'mart',
-        'mart_key', 'model', 'tenant_label'
+        'mart_key', 'model', 'tenant_label', 'guard'
     ] -%}
     {%- set key_types = [
         'smallint', 'integer', 'bigint', 'numeric', 'uuid', 'text', 'varchar', 'date', 'timestamptz'
@@ -44,6 +44,19 @@
                 where, 'kept_by_triggers', kept, ['a list of columns, for example [row_version]']
             ) -}}
         {%- endif -%}
+        {#- YAML reads a plain null as none -#}
+        {%- set guard = {'null': 'allow', 'blank': 'refuse'} -%}
+        {%- for option, policy in (entry.get('guard') or {}).items() -%}
+            {%- set option = 'null' if option is none else option -%}
+            {%- if option not in guard -%}
+                {{- trueup.raise_wrong_input(where, 'guard', option, ['null', 'blank']) -}}
+            {%- elif policy not in ['allow', 'refuse'] -%}
+                {{- trueup.raise_wrong_input(
+                    where, 'guard.' ~ option, policy, ['allow', 'refuse']
+                ) -}}
+            {%- endif -%}
+            {%- do guard.update({option: policy}) -%}
+        {%- endfor -%}
         {%- if entry.vocabulary not in vocabulary_names -%}
             {{- trueup.raise_wrong_input(
                 where, 'vocabulary', entry.vocabulary, vocabulary_names
@@ -95,6 +108,7 @@
             'mart': entry.get('mart'),
             'mart_key': entry.get('mart_key'),
             'model': model_name,
+            'guard': guard,
             'tenant_label': entry.get('tenant_label') or trueup.tenant_label(entry.get('tenant')),
         }) -%}
     {%- endfor -%}

@@ -44,6 +44,7 @@ def relations(settings: Settings) -> dict[str, list[str]]:
         model["name"]: [column["name"] for column in model["columns"]]
         for path in sorted((settings.project / "models" / "ledger").rglob("*.yml"))
         for model in yaml.load(path.read_text("utf-8"), config.LOADER)["models"]
+        if "columns" in model  # a function has none
     }
 
 

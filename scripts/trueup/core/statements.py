@@ -28,7 +28,7 @@ MARK = "sources.sha256"  # digests of the sources and of the compiled files
 # decides the names of the relations.
 VARIABLES = (
     "sample", "managed_columns", "managed_documents", "sample_columns", "sample_documents",
-    "vocabularies", "app_schema", "ledger_schema", "verification",
+    "vocabularies", "app_schema", "ledger_schema", "verification", "rollout",
 )  # fmt: skip
 SETTINGS = ("name", "profile", "models", "seeds", "quoting")  # of dbt_project.yml
 PROFILE = "profiles.yml.example"
@@ -121,7 +121,7 @@ def digest(settings: Settings) -> str:
     used = [{name: project["vars"].get(name) for name in VARIABLES},
             {name: project.get(name) for name in SETTINGS}]  # fmt: skip
     parts = [
-        json.dumps(used, sort_keys=True, default=str),
+        json.dumps(used, default=str),
         (settings.project / PROFILE).read_text("utf-8"),
     ]
     for source in ("analyses", "macros"):

@@ -39,7 +39,7 @@ def store(connected: Connection, schema: str, document: dict[str, Any]) -> None:
         "checks_passed": summary["passed"],
         "checks_failed": summary["failed"],
         "checks_warned": summary["warnings"],
-        "verified_by": f"{_user()} as {connected.info.user}",
+        "verified_by": f"{user()} as {connected.info.user}",
         "verified_at": document["timestamp"],
         "duration_ms": document["metadata"]["duration_ms"],
         "details": Json({**document, "checks": []}),
@@ -127,7 +127,7 @@ def _names(columns: Any) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
-def _user() -> str:
+def user() -> str:
     """The user; a container may know its user by a number only."""
     try:
         return getpass.getuser()

@@ -1,0 +1,2 @@
+-- Values that the guard let pass, or rewrote, although they are not canonical.
+{{ trueup.ledger_shape() }}
