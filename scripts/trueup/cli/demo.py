@@ -13,11 +13,13 @@ from typing import Any
 from uuid import UUID
 
 import click
+import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from trueup.core import config, connection, dbt, ledger, records, runs, statements
 from trueup.core.settings import Settings
+from trueup.guard import guard
 from trueup.local import sample
 from trueup.migration import plan, runner
 from trueup.show import page, terminal
@@ -172,9 +174,49 @@ def _migrate(settings: Settings) -> int:
     ):
         if code := _call(settings, shown, *arguments):
             return code
+    _guard(settings)
     _edit(settings, made["run_id"])
     restored = " will get |conflicts?:|edited$|^row |^Roll|^Run "
     return _call(settings, restored, "rollback", str(made["run_id"])[:8], "--yes", *quiet)
+
+
+def _guard(settings: Settings) -> None:
+    """What a guard does with a write that is not canonical; each write is rolled back."""
+    with connection.connect(settings) as connected:
+        entry = config.managed_columns(settings)[0]
+        scope = guard.scopes(settings, connected, [f"{entry['table']}.{entry['column']}"])[0]
+        click.echo(f"\n$ trueup guard install {scope}")
+        guard.install(settings, connected, scope, click.echo, "staging")
+        names = {name: sql.Identifier(entry[name]) for name in ("column", "tenant")}
+        names["table"] = sql.Identifier(config.app_schema(settings), entry["table"])
+        spelling = statements.statement(settings, "guard__spelling")
+        ((value,),) = spelling.run(connected, scope=scope).fetchall()
+        outside = sql.SQL(  # of a share of 10 percent
+            "select id, {tenant} from {table} where {bucket}(%s, cast({tenant} as text)) >= 1000"
+            " order by id limit 1"
+        ).format(**names, bucket=sql.Identifier(ledger.schema(settings), "validation_bucket"))
+        ((key, tenant),) = connected.execute(outside, [scope]).fetchall()
+        write = sql.SQL("update {table} set {column} = %s where id = %s returning {column}")
+        told: list[Any] = []
+        connected.add_notice_handler(told.append)
+        label = config.tenant_label([entry])
+        for mode, percent in (("warn", None), ("enforce", 100), ("enforce", 10),
+                              ("normalize", None)):  # fmt: skip
+            guard.set_mode(settings, connected, scope, mode, percent, reason="demo",
+                           is_override=True)  # fmt: skip
+            connected.commit()
+            guard.fit(settings, connected, scope, click.echo)
+            told.clear()
+            try:
+                ((stored,),) = connected.execute(write.format(**names), [value, key]).fetchall()
+                became = f"is written as {terminal.visible(stored)}{', with a warning' * len(told)}"
+            except psycopg.errors.CheckViolation as error:
+                became = f"is refused: {error.diag.message_primary}"
+            connected.rollback()
+            of = f" for {percent} % of the {label}s" if percent else ""
+            of += f" ({label} {tenant} is not among them)" if percent == 10 else ""
+            click.echo(f"{mode}{of}: {terminal.visible(value)} {became}")
+        guard.drop(settings, connected, scope, "the demo is over", click.echo)
 
 
 def _edit(settings: Settings, run_id: UUID) -> None:

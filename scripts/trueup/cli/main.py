@@ -7,6 +7,7 @@ import click
 from trueup import __version__
 from trueup.cli import (
     findings,
+    guard,
     ledger,
     local,
     migration,
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 for system in (
-    local, project, vocabulary, migration, verification, findings, rollback, report, ledger,
+    local, project, vocabulary, migration, verification, findings, rollback, report, guard, ledger,
 ):  # fmt: skip
     for command in system.COMMANDS:
         main.add_command(command)

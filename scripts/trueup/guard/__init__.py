@@ -1,0 +1,1 @@
+"""The guard: triggers that keep a cleaned column clean. Rules, decisions and words are SQL."""
