@@ -38,10 +38,11 @@ static: $(INSTALLED) # what reads Python only
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## what models, an in-place migration and its verification cost, at a million rows
+bench: $(INSTALLED) ## what models, an in-place migration, its verification and the guard cost
 	@$(BIN)/python scripts/bench/models.py
 	@$(BIN)/python scripts/bench/apply.py
 	@$(BIN)/python scripts/bench/verification.py
+	@$(BIN)/python scripts/bench/guard.py
 
 compiled: $(INSTALLED) ## write the compiled SQL into compiled/, or with COMPILED=folder elsewhere
 	@$(BIN)/trueup compiled $(COMPILED)
