@@ -33,7 +33,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 ADDRESS = "TRUEUP_TEST_SERVER"
 PARSED = "partial_parse.msgpack"
 PROJECT_PARTS = ("dbt_project.yml", "profiles.yml.example", "analyses", "macros", "models", "seeds",
-                 "snapshots", "tests/generic", "tests/verification")  # fmt: skip
+                 "snapshots", "tests/generic", "tests/guard", "tests/verification")  # fmt: skip
 SAMPLE: dict[str, Any] = {
     "companies": 3000, "deals": 600, "investments": 300, "strategies": 60, "baselines": 40,
     "funds": 12,

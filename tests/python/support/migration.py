@@ -80,13 +80,13 @@ def command(app: App, *arguments: str, **environ: str) -> subprocess.Popen[str]:
 
 def done(app: App, *arguments: str, **environ: str) -> tuple[int, str, str]:
     """Run the command to its end, in this process: exit code, output, errors."""
-    ended = trueup(app.project, *arguments, **app.environment, **environ)
+    ended = trueup(app.project, *arguments, **{**app.environment, **environ})
     return ended.returncode, ended.stdout, ended.stderr
 
 
-def printed(app: App, *arguments: str, code: int = 0) -> str:
+def printed(app: App, *arguments: str, code: int = 0, **environ: str) -> str:
     """The output of a command that must end with this exit code."""
-    ended, out, err = done(app, *arguments)
+    ended, out, err = done(app, *arguments, **environ)
     assert ended == code, out + err
     return out
 

@@ -35,7 +35,7 @@ VARS: dict[str, Any] = {
     "managed_columns": [
         {"table": "deals", "column": "stage", "key": {"id": "bigint"}, "tenant": "fund_id",
          "vocabulary": "stage", "updated_at": "changed_at", "mart": "fct_deals",
-         "mart_key": "deal_id", "kept_by_triggers": ["version"]},
+         "mart_key": "deal_id", "kept_by_triggers": ["version"], "guard": {None: "refuse"}},
         {"table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier"},
     ],
     "managed_documents": [],
@@ -267,11 +267,13 @@ def test_entries_are_completed() -> None:
     whole, partial = render("managed_columns")
     assert whole == {
         **VARS["managed_columns"][0], "model": "stg_app__deals", "tenant_label": "fund",
+        "guard": {"null": "refuse", "blank": "refuse"},
     }  # fmt: skip
     assert partial == {
         "table": "deals", "column": "tier", "key": {"id": "bigint"}, "vocabulary": "tier",
         "tenant": None, "updated_at": None, "mart": None, "mart_key": None,
         "model": "stg_app__deals", "kept_by_triggers": [], "tenant_label": "tenant",
+        "guard": {"null": "allow", "blank": "refuse"},
     }  # fmt: skip
     assert render("managed_columns", "fct_deals") == [whole]
     assert render("managed_columns", "fct_others") == []

@@ -15,7 +15,7 @@ from unit.conftest import PROJECT
 
 PROJECT_FILE = PROJECT / "dbt_project.yml"
 FOLDERS = ("models", "seeds", "snapshots", "analyses", "macros", "tests/generic",
-           "tests/verification")  # fmt: skip
+           "tests/guard", "tests/verification")  # fmt: skip
 RESOURCE_FILES = sorted(path for f in FOLDERS for path in (PROJECT / f).rglob("*.yml"))
 STRATEGIES = [
     path.stem

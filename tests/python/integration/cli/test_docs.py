@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ PAGES = [
 REVIEWING = PROJECT / "docs" / "reviewing.md"
 PACKAGE = PROJECT / "docs" / "package.md"
 RUNBOOK = PROJECT / "docs" / "runbook.md"
+GUARD = PROJECT / "docs" / "guard.md"
 CONSUMER = PROJECT / "tests" / "python" / "consumer"
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -77,6 +79,7 @@ def commands(page: Path) -> list[str]:
 OTHERS = sorted(
     {command for page in PAGES if page != REVIEWING for command in commands(page)}
     - set(commands(RUNBOOK))
+    - set(commands(GUARD))
     - set(NOT_RUN)
 )
 
@@ -223,6 +226,7 @@ def test_the_review_of_a_seed_change(built: App) -> None:
         "first/analyses/verification.sql",
         "first/models/audit/audit_pending_changes.sql",
         "first/models/intermediate/int_values.sql",
+        "first/models/ledger/guard/functions/guard_resolution.sql",
         "first/tests/verification/verification_sample_inspection.sql",
     ]
     lines = re.findall(r"^([-+]) +(.*)", difference, re.MULTILINE)
@@ -232,6 +236,26 @@ def test_the_review_of_a_seed_change(built: App) -> None:
     ]
     for path in re.findall(r"`(compiled/\S+?)`", REVIEWING.read_text()):
         assert (project / path).exists(), path
+
+
+def test_the_guard_from_install_to_seal(built: App) -> None:
+    """docs/guard.md from top to bottom; what is left undecided is corrected before the seal."""
+    app = replace(built, environment={**built.environment, "TRUEUP_ENV": "staging"})
+    checkout(app)
+    for _, script in blocks(GUARD, "sh"):
+        if "guard seal" in script:
+            built.query(
+                "update deal_opportunities set stage = 'seed' where stage <> all"
+                " (array(select canonical_value from trueup_vocabulary.stages))"
+            )
+        said = shell(app, script)
+    assert "the guard is dropped" in said
+    ((changes, sealed),) = built.query(
+        "select count(*), count(*) filter (where new_mode = 'sealed' and refused is null)"
+        " from trueup_ledger.validation_mode_events"
+    )
+    assert (changes, sealed) == (13, 2)
+    assert built.query("select tgname from pg_trigger where tgname like 'zz_trueup%'") == []
 
 
 def test_the_runbook(built: App) -> None:

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from integration.conftest import PROJECT, SAMPLE, App, copy_project
+from support import migration
 from support.system_server import missing, system_server  # noqa: F401  a fixture
 from trueup.core.settings import Settings
 from trueup.local import sample
@@ -89,3 +90,14 @@ def test_the_systems_postgresql_builds_the_same_as_an_ordinary_owner(
         assert app.query(f"{digest} from trueup.{mart} m") == shared_built.query(
             f"{digest} from trueup.{mart} m"
         ), mart
+    # the guard, by an owner who is no superuser
+    column = "investments.round"
+    migration.printed(app, "guard", "install", column, TRUEUP_ENV="staging")
+    migration.printed(app, "mode", "set", column, "enforce", "--override", "--reason", "x")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        app.query("update investments set round = 'Seed Round' where id = 1")
+    migration.printed(app, "mode", "set", column, "normalize", "--override", "--reason", "x")
+    app.query("update investments set round = 'Seed'")
+    migration.printed(app, "guard", "seal", column, "--override", "--reason", "x")
+    migration.printed(app, "guard", "tick")
+    assert app.dbt("test", "--select", "guard_drift").failures == []
