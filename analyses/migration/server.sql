@@ -261,7 +261,13 @@ refused as (
     inner join (values ('select'), ('insert'), ('update')) as rights (name)
         on
             rights.name = 'select'
-            or (rights.name = 'insert' and wanted.relkind = 'r')
+            or (
+                rights.name = 'insert'
+                and wanted.relkind = 'r'
+                -- the guard's tables are written by its functions
+                and not starts_with(wanted.relation_name, 'guard_')
+                and not starts_with(wanted.relation_name, 'validation_')
+            )
             or (rights.name = 'update' and wanted.relation_name = any(cast($8 as text[])))
     where
         wanted.oid is not null

@@ -8,7 +8,19 @@
 configured (
     place, table_name, column_name, tenant_column, vocabulary, refuses_null, refuses_blank
 ) as (
+    {%- if not trueup.managed_columns() %}
+    select
+        0 as place,
+        '' as table_name,
+        '' as column_name,
+        '' as tenant_column,
+        '' as vocabulary,
+        false as refuses_null,
+        false as refuses_blank
+    where false
+    {%- else %}
     values
+    {%- endif %}
     {%- for entry in trueup.managed_columns() %}
     (
         {{ loop.index }},

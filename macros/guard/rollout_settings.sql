@@ -1,6 +1,8 @@
 {#-
-    The var rollout, checked: {'environments': {name: {mode, shadow}}, 'endpoints': [{scope,
-    operation, methods}]}. Called while parsing, so a wrong entry stops `dbt parse`.
+    The var rollout and, with sample: true, sample_endpoints, checked. Called while parsing, so a
+    wrong entry stops `dbt parse`.
+    rollout_settings() → {'environments': {name: {mode, shadow}},
+                          'endpoints': [{scope, operation, methods}]}
 -#}
 {%- macro rollout_settings() -%}
     {%- set known = var('rollout') -%}
@@ -29,8 +31,10 @@
             ) -}}
         {%- endif -%}
     {%- endfor -%}
-    {%- for endpoint in known.get('endpoints') or [] -%}
-        {%- set where = 'rollout.endpoints entry ' ~ loop.index -%}
+    {%- set endpoints = (known.get('endpoints') or [])
+        + (var('sample_endpoints') if var('sample') else []) -%}
+    {%- for endpoint in endpoints -%}
+        {%- set where = 'endpoint ' ~ loop.index -%}
         {%- if endpoint.get('operation') not in ['read', 'write'] -%}
             {{- trueup.raise_wrong_input(
                 where, 'operation', endpoint.get('operation'), ['read', 'write']
@@ -42,5 +46,5 @@
             ) -}}
         {%- endif -%}
     {%- endfor -%}
-    {{- return({'environments': environments, 'endpoints': known.get('endpoints') or []}) -}}
+    {{- return({'environments': environments, 'endpoints': endpoints}) -}}
 {%- endmacro -%}

@@ -21,6 +21,11 @@ OVERRIDE = click.option("--override", is_flag=True,
 
 
 @click.group()
+@examples("""
+trueup guard install companies.status
+trueup guard status
+trueup guard seal companies.status --override --reason "enforced for two weeks"
+""")
 def guard() -> None:
     """Keep a column clean: triggers that count, warn, rewrite or refuse, and a CHECK at last.
 
@@ -33,7 +38,7 @@ def guard() -> None:
 @FORMAT
 @examples("""
 trueup guard status
-trueup guard status portfoliocompanies.stage
+trueup guard status companies.status
 trueup guard status --format json
 """)
 def status(column: str | None, form: str) -> None:
@@ -70,7 +75,7 @@ def status(column: str | None, form: str) -> None:
 @COLUMNS
 @examples("""
 trueup guard install
-trueup guard install portfoliocompanies.stage deal_opportunities.stage
+trueup guard install companies.status deals.status
 """)
 def install(columns: tuple[str, ...]) -> None:
     """Install the triggers, or bring them up to the seeds; without COLUMN for all managed columns.
@@ -94,7 +99,7 @@ def install(columns: tuple[str, ...]) -> None:
 @REASON
 @OVERRIDE
 @examples("""
-trueup guard seal portfoliocompanies.stage --override --reason "enforced for two weeks"
+trueup guard seal companies.status --override --reason "enforced for two weeks"
 """)
 def seal(column: str, reason: str | None, override: bool) -> None:
     """Replace the triggers of a column by a validated CHECK, which no mode switches off.
@@ -117,7 +122,7 @@ def seal(column: str, reason: str | None, override: bool) -> None:
 @REASON
 @YES
 @examples("""
-trueup guard drop portfoliocompanies.stage --reason "the import is repaired first"
+trueup guard drop companies.status --reason "the import is repaired first"
 trueup guard drop --all --yes
 """)
 def drop(columns: tuple[str, ...], of_all: bool, reason: str | None, yes: bool) -> None:
@@ -167,6 +172,10 @@ def tick(every: int | None, form: str) -> None:
 
 
 @click.group()
+@examples("""
+trueup mode get
+trueup mode set companies.status warn --override --reason "first look"
+""")
 def mode() -> None:
     """The modes of columns and endpoints, and their history."""
 
@@ -177,7 +186,7 @@ def mode() -> None:
 @FORMAT
 @examples("""
 trueup mode get
-trueup mode get portfoliocompanies.stage --history
+trueup mode get companies.status --history
 """)
 def mode_get(scope: str | None, history: bool, form: str) -> None:
     """Show where each scope stands, or the history of its mode."""
@@ -213,9 +222,9 @@ def mode_get(scope: str | None, history: bool, form: str) -> None:
 @REASON
 @OVERRIDE
 @examples("""
-trueup mode set portfoliocompanies.stage off --reason "noise"
-trueup mode set portfoliocompanies.stage enforce --percent 10 --override --reason "canary"
-trueup mode set deal_opportunities.stage normalize --override --reason "while it migrates"
+trueup mode set companies.status off --reason "noise"
+trueup mode set companies.status enforce --percent 10 --override --reason "canary"
+trueup mode set deals.status normalize --override --reason "while it migrates"
 """)
 def mode_set(
     scope: str, new_mode: str, percent: float | None, shadow: bool | None,

@@ -164,7 +164,7 @@ def test_the_demo_its_pages_and_then_dbt_by_itself(
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("trueup · embedded PostgreSQL ")
     commands = re.findall(r"^\$ (?:trueup )?(\w+)", done.stdout, re.MULTILINE)
-    assert commands == ["dbt", "unmapped", "plan", "apply", "verify", "report", "rollback"]
+    assert commands == ["dbt", "unmapped", "plan", "apply", "verify", "report", "guard", "rollback"]
     (key,) = re.findall(r"^update .* where id = (\d+)", done.stdout, re.MULTILINE)
 
     before, after = found

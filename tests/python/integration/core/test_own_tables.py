@@ -21,7 +21,7 @@ from trueup.cli.main import main
 
 # The classic names of the ledger's relations and columns, and ids that the specifications fix.
 CLASSIC = re.compile(
-    r"stage_(migration|normalization)_\w+|stage_(before|after)|normalized_stage|fct_stage_coverage"
+    r"(?i:stage_(migration|normalization|validation)_\w+)|stage_(before|after)|normalized_stage|fct_stage_coverage"
     r"|fund_id|--fund-id|per_fund_breakdown|is_cut_by_fund"
 )
 SAMPLE = re.compile(r"\w*(portfoliocomp|deal_opportunit|fund|stage)\w*", re.IGNORECASE)
@@ -69,6 +69,7 @@ def test_a_project_without_the_sample_has_only_its_own_words(empty: App) -> None
         f"verify --tenant 3 --tenant none --output {output}/v.html --output {output}/v.md",
         f"verify --verbose --output {output}/v.json",
         f"report --output {output}/r.html --output {output}/r.json",
+        "guard install", "guard tick", "guard status", "guard status grade",
         f"compiled {output}/compiled", "docs",
     ):  # fmt: skip
         done = trueup(app.project, *command.split(), DATABASE_URL=app.url)

@@ -31,6 +31,7 @@ FAILED, WARNED, BROKEN = "fail", "warn", "error"  # statuses of dbt
 VALUES_TEST = "audit_null_integrity_values_are_the_sources"
 WEIGHTS_TEST = "fct_stage_allocations_weights_sum_to_one"
 TRY_TEST = "stg_try__rows_one_row_per_record"
+GUARD_TEST = "guard_drift"  # integration/guard plants its faults
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_every_data_test_has_a_planted_fault(built: App) -> None:
     assert stored(built, TRY_TEST, ("row_number", "row_count")) == {("2", "2")}
 
     found = {test for group in GROUPS.values() for each in group.values() for test in each["found"]}
-    assert tests == found | VERIFICATION_TESTS | {WEIGHTS_TEST, TRY_TEST}
+    assert tests == found | VERIFICATION_TESTS | {WEIGHTS_TEST, TRY_TEST, GUARD_TEST}
 
 
 def known_tests(app: App, *arguments: str, variables: dict[str, Any] | None = None) -> set[str]:
