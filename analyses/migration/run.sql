@@ -97,13 +97,15 @@ select
 
 -- name: run__begin_images()
 -- First in transactions that compare rows with what a run has left: what a row looks like as a text
--- depends on these settings.
+-- depends on these settings. The last one is read by triggers that set updated_at: a run writes
+-- what its source says, an undo what was there before.
 select
     set_config('TimeZone', 'UTC', true) as time_zone,
     set_config('DateStyle', 'ISO, YMD', true) as date_style,
     set_config('IntervalStyle', 'postgres', true) as interval_style,
     set_config('bytea_output', 'hex', true) as bytea_output,
-    set_config('extra_float_digits', '1', true) as extra_float_digits;
+    set_config('extra_float_digits', '1', true) as extra_float_digits,
+    set_config('trueup.keeps_times', 'on', true) as keeps_times;
 
 -- name: run__begin_list()
 -- First in transactions that list the keys of batches. Rows are read in the order of the table or

@@ -91,7 +91,7 @@ plan_digests as (
             'runs.kind',
             'runs.record',
             "runs.options - array['max_quarantined', 'compare_others', 'durability']"
-            ~ "\n        - 'planned_snapshot'",
+            ~ "\n        - array['planned_snapshot', 'export']",
             'runs.vocabulary_version',
             'runs.sql_sha256',
             'decided_values.value_list',

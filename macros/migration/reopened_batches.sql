@@ -1,9 +1,9 @@
 {#-
-    The statement that opens batches of a run that takes another one back, $1, again. Expects the
-    CTE open_batches (batch_id): those of the other run that have rows left.
+    The statement that opens batches of run $1 again. Expects the CTE open_batches (batch_id): those
+    of the other run that have rows left, if $1 takes one back; with own=true its own batches.
     reopened_batches('$3'): the number of the parameter with the lease token
 -#}
-{%- macro reopened_batches(lease_token) -%}
+{%- macro reopened_batches(lease_token, own=false) -%}
 update {{ ref('stage_migration_batches') }} as reopened
 set
     status = 'pending',
@@ -15,7 +15,7 @@ set
 from open_batches
 where
     reopened.run_id = $1
-    and reopened.reverts_batch_id = open_batches.batch_id
+    and reopened.{{ 'batch_id' if own else 'reverts_batch_id' }} = open_batches.batch_id
     and reopened.status in ('completed', 'failed')
     and {{ trueup.holds_run(ref('stage_migration_control'), '$1', lease_token) | indent(4) }}
 returning reopened.batch_id

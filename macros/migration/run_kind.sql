@@ -12,7 +12,8 @@
                 audit: the ledger's table that has the changes of its rows;
                 restores: it takes another run back; undone_by: the kind of run that takes it back;
                 by_keys: rows are found by a list of keys;
-                by_unit: each key of a batch is a transaction of its own;
+                by_unit: how many keys of a batch share a transaction (true: each has its own); if
+                the database refuses one of them, it gets its own;
                 reopens_by_key: `reopen` uses the index of the key, so it runs without the planner
                 settings of a join;
                 lock_timeout_ms, statement_timeout_ms: none are those of a migration, which stay
@@ -22,7 +23,7 @@
                 `brakes__*` for all that begin so:
                 claim, keys (lists the keys of batches), keys_by_tenant (the same if batches are cut
                 by tenant), begin (of each transaction), change (a piece of a batch), compare (in
-                place of change, with --hash-others), compared (before that: why its list of columns
+                place of change, with --hash-others), tell (after a batch: lines for people), compared (before that: why its list of columns
                 is not up to date), left (rows that change has left as they were),
                 table (has_later_triggers, is_partitioned), confirm (after change, if it has such
                 triggers), finish (a piece), refuse (a key), values (the map),
@@ -30,7 +31,8 @@
                 (rows), digest (of the audit), skip_to, versions (of the vocabularies), facts (about
                 tables), pending_index, books
     planning    statements of the project that make the plan: plan, baselines, undo (what changes
-                rows in a run that takes this one back)
+                rows in a run that takes this one back); check: for `trueup verify`, each of the
+                code behind `__` in its name
 
     What is left out has the default below. Trap: a name that no statement has is found when a plan
     is made.
@@ -60,6 +62,7 @@
             'compare': [],
             'compared': [],
             'left': [],
+            'tell': [],
             'table': [],
             'confirm': [],
             'finish': ['run__finish_piece'],
@@ -88,7 +91,7 @@
                 'run__take_lease',
             ],
         },
-        'planning': {'plan': [], 'baselines': [], 'undo': []},
+        'planning': {'plan': [], 'baselines': [], 'undo': [], 'check': []},
     } -%}
     {%- for part, entries in record.items() -%}
         {%- if part not in whole -%}

@@ -57,5 +57,25 @@
         'The marts show the values of the tables (%1$s)',
         'Marts and tables disagree',
     ],
+    [
+        'array_lengths', 'Array Lengths',
+        'Every item is a row, or is kept as refused (%6$s)',
+        'Arrays and tables disagree',
+    ],
+    [
+        'round_trip', 'Round Trip',
+        'The tables give every document back as it was (%6$s)',
+        'Documents and tables disagree',
+    ],
+    [
+        'dangling_parents', 'Dangling Parents',
+        'Every reference has its parent (%6$s)',
+        'References have no parent',
+    ],
+    [
+        'images_agree', 'Images Agree',
+        'Images, counters and rows agree (%6$s)',
+        'Images, counters and rows disagree',
+    ],
 ]) }}
 {%- endmacro -%}

@@ -6,6 +6,7 @@ import click
 
 from trueup import __version__
 from trueup.cli import (
+    app_state,
     findings,
     guard,
     ledger,
@@ -39,7 +40,8 @@ def main() -> None:
 
 
 for system in (
-    local, project, vocabulary, migration, verification, findings, rollback, report, guard, ledger,
+    local, project, vocabulary, migration, verification, findings, rollback, report, guard,
+    app_state, ledger,
 ):  # fmt: skip
     for command in system.COMMANDS:
         main.add_command(command)

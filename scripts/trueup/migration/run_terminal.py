@@ -120,11 +120,19 @@ def show_outcome(out: Console, outcome: Outcome, run: str) -> None:
     done = words["done"]
     _show_lefts(out, f"were not {done} although the plan promised it", outcome.missed)
     _show_lefts(out, "were written since the plan and are not canonical", outcome.late)
+    totals = outcome.totals
+    whole = totals["rows_updated"] >= totals["rows_planned"] and not totals["failed_batches"]
+    over = (
+        f"all {totals['rows_planned']:,} {words['promised']} rows are {done};"
+        f" {totals['rows_failed']:,} others were refused"
+        if whole and not outcome.missed
+        else f"promised rows were not {done}"
+    )
     sentences = {
         "completed": f"Run {run} is completed: {counted(outcome.totals['rows_updated'], 'row')}"
         f" {done} of {outcome.totals['rows_planned']:,} {words['promised']}; none is left as the"
         " plan saw it.",
-        "completed_with_failures": f"Run {run} is over, and promised rows were not {done}.\n"
+        "completed_with_failures": f"Run {run} is over, and {over}.\n"
         "`stage_migration_failures` and `migration_quarantine` have the reasons. "
         f"`trueup resume {run}` tries failed batches again; quarantined rows are for"
         f" {words['again']}.",

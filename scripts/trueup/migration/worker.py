@@ -201,11 +201,13 @@ class Worker:
         """Change the rows of a batch in one transaction or, if that fails, in several."""
         number = self._begin_batch()
         self.begun = self.pieces
-        by_unit = self.order.rules["by_unit"]
+        units = self.order.rules["by_unit"]
         pieces = deque(
             piece
             for each in lists
-            for piece in Piece(each, 1, each.total).cut(each.total if by_unit else self.pieces)
+            for piece in Piece(each, 1, each.total).cut(
+                -(-each.total // units) if units else self.pieces
+            )
         )
         slowest = 0.0
         held: list[Piece] = []
@@ -238,7 +240,7 @@ class Worker:
         if not finished:
             state = self._finish(batch, held)
         if state is not None:
-            if slowest and self.pieces == self.begun and not by_unit:
+            if slowest and self.pieces == self.begun and not units:
                 self._adapt(slowest, state.target_ms)
             self._report_batch(batch, number, state, held)
             self._obey(state)
@@ -420,6 +422,9 @@ class Worker:
             words = f"failed: {len(held)} rows were locked by other sessions"
             kind, level = "batch_failed", "error"
         self.report(Event(kind, f"Batch {number} {words}", level, data, ".".join(batch.place)))
+        for name in self.order.named("tell", batch.place):
+            for (message,) in self.session.rows(name, batch_id=batch.batch_id):
+                self.report(Event("batch_told", message))
 
     # ------------------------------------------------------------------------- pace and control
 

@@ -105,8 +105,9 @@ def run(
     taken_at, details = _details(settings, connected, found, target, asked)
     details["tenant_label"] = config.tenant_label(config.managed_columns(settings), places)
     values = _parameters(settings, target, asked)
-    judged = target.record["rules"]["checks"]
-    steps = list(_steps(found, places, values, judged, of_all=not asked.tenants))
+    for name in runs.named(found, target.record, "begin"):
+        found[name].run(connected)
+    steps = list(_steps(found, places, values, target.record, of_all=not asked.tenants))
     parts = runner.read(connected, steps, progress)
     checks = _conclude(connected, found["verification__conclude"], parts, {
         "run_id": target.run_id, "columns": Jsonb(details["columns"]),
@@ -273,24 +274,26 @@ def _steps(
     found: Mapping[str, Statement],
     places: list[Place],
     values: dict[str, Any],
-    judged: list[str],
+    record: Mapping[str, Any],
     of_all: bool,
 ) -> Iterator[Step]:
     """The statements to read: first for the run, then for each of its columns.
 
-    judged: checks of this kind of run
+    record: of the kind of run: its checks, and statements of its own for some of them
     of_all: all tenants are read; otherwise a table without tenants is skipped
     """
 
     def step(
         statement: Statement | None, codes: tuple[str, ...], speaks: bool, of: str = ""
     ) -> Iterator[Step]:
-        if codes := tuple(code for code in codes if code in judged):
+        if codes := tuple(code for code in codes if code in record["rules"]["checks"]):
             what = codes[0].replace("_", " ") + of
             yield Step(what, AREA, statement, codes, values, speaks)
 
     for name, (codes, speaks) in OF_RUN.items():
         yield from step(found[name], codes, speaks)
+    for name in record["planning"].get("check", []):
+        yield from step(found.get(name), (name.partition("__")[2],), True)
     for table, column in places:
         is_managed = column_statement("check_values", table, column) in found
         for purpose, (codes, speaks) in OF_COLUMN.items():

@@ -25,6 +25,7 @@ TABLES = (
     "investments",
     "fund_strategy_models",
     "fund_baselines",
+    "user_app_state",
 )
 SCHEMA = "trueup_sample"
 TRUTH_TABLES = ("parameters", "base_spellings", "spellings", "stage_names", "owner_weights")

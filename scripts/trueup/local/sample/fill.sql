@@ -720,6 +720,267 @@ select
     + make_interval(secs => floor(94608000 * draws.updated_draw)) as updated_at
 from draws;
 
+-- step: user_app_state
+-- Documents of a content application: 180 users as most are, and one or more of each oddity that
+-- has been seen. The shape of a document depends on the user's number only.
+with users as (
+    select
+        users.n,
+        'user-' || to_char(users.n, 'FM0000') as user_id,
+        '2025-' || to_char(1 + users.n % 12, 'FM00') || '-' || to_char(1 + users.n % 28, 'FM00')
+        || 'T08:' || to_char(users.n % 60, 'FM00') || ':15.123Z' as at
+    from generate_series(1, 180) as users (n)
+),
+
+orgs as (
+    select
+        users.user_id,
+        jsonb_agg(
+            jsonb_build_object(
+                'id', 'org-' || orgs.n,
+                'name', 'Organisation ' || orgs.n || ' of ' || users.user_id,
+                'industry', (array['Beauty', 'Food', 'Education'])[1 + (users.n + orgs.n) % 3],
+                'city', (array['Köln', '上海', 'Lagos'])[1 + users.n % 3],
+                'isSensitive', users.n % 7 = 0,
+                'logo', case when orgs.n = 1 then 'logo.png' end,
+                'createdAt', users.at
+            )
+            order by orgs.n
+        ) as items
+    from users
+    cross join lateral generate_series(1, 1 + users.n % 2) as orgs (n)
+    group by users.user_id
+),
+
+personas as (
+    select
+        users.user_id,
+        jsonb_agg(
+            jsonb_build_object(
+                'id', 'ip-' || personas.n,
+                'orgId', 'org-' || 1 + personas.n % (1 + users.n % 2),
+                'name', 'Persona ' || personas.n,
+                'avatar', 'https://example.org/' || personas.n || '.png',
+                'bio', 'Sells "soap"' || chr(10) || 'since 2019 ✨',
+                'type', 'founder',
+                'status', (array['active', 'Active', 'paused'])[1 + (users.n + personas.n) % 3],
+                'brandBook', jsonb_build_object(
+                    'voice', jsonb_build_array('warm', 'plain'), 'colors', jsonb_build_object('main', '#0a0')
+                ),
+                'offers', jsonb_build_array(jsonb_build_object('name', 'Starter', 'price', 49.50)),
+                'avgTicketSize', 120.50,
+                'createdAt', users.at,
+                'updatedAt', users.at
+            )
+            order by personas.n
+        ) as items
+    from users
+    cross join lateral generate_series(1, users.n % 4) as personas (n)
+    group by users.user_id
+),
+
+accounts as (
+    select
+        users.user_id,
+        jsonb_agg(
+            jsonb_build_object(
+                'id', 'acc-' || accounts.n,
+                'personaId', 'ip-' || accounts.n,
+                'platform', (array['wechat', 'tiktok'])[1 + accounts.n % 2],
+                'accountId', 'p' || users.n || '-' || accounts.n,
+                'accountName', 'name ' || accounts.n,
+                'followers', users.n * 100 + accounts.n,
+                'isVerified', accounts.n = 1,
+                'status', 'connected',
+                'createdAt', users.at
+            )
+            order by accounts.n
+        ) as items
+    from users
+    cross join lateral generate_series(1, users.n % 4) as accounts (n)
+    group by users.user_id
+),
+
+contents as (
+    select
+        users.user_id,
+        jsonb_agg(
+            jsonb_build_object(
+                'id', 'c-' || contents.n,
+                'personaId', 'ip-' || 1 + contents.n % (users.n % 4),
+                'accountId', 'acc-' || 1 + contents.n % (users.n % 4),
+                'platform', 'wechat',
+                'title', 'Title ' || contents.n,
+                'topicCluster', 'skin care',
+                'format', 'video',
+                'epochId', 'epoch-1',
+                'script', jsonb_build_object('hook', 'Did you know?', 'scenes', jsonb_build_array(1, 2.50, null)),
+                'evidenceIds', jsonb_build_array(),
+                'referenceIds', jsonb_build_array('r-1'),
+                'status', (array['draft', 'published'])[1 + contents.n % 2],
+                'metrics', case when contents.n % 2 = 1 then jsonb_build_object('views', 1e6, 'rate', 0.10) end,
+                'publishedAt', case when contents.n % 2 = 1 then users.at end,
+                'weekNumber', contents.n,
+                'createdAt', users.at,
+                'updatedAt', users.at
+            )
+            order by contents.n
+        ) as items
+    from users
+    cross join lateral generate_series(1, 3 * (users.n % 4)) as contents (n)
+    group by users.user_id
+),
+
+leads as (
+    select
+        users.user_id,
+        jsonb_agg(
+            jsonb_build_object(
+                'id', 'l-' || leads.n,
+                'personaId', 'ip-1',
+                'name', 'Lead ' || leads.n,
+                'contact', 'lead' || leads.n || '@example.org',
+                'platform', 'wechat',
+                'source', 'comment',
+                'sourceContentId', 'c-' || leads.n,
+                'status', 'new',
+                'leadLevel', 'A',
+                'tags', jsonb_build_array('hot', ''),
+                'notes', '',
+                'createdAt', users.at,
+                'updatedAt', users.at
+            )
+            order by leads.n
+        ) as items
+    from users
+    cross join lateral generate_series(1, 2 * (users.n % 4)) as leads (n)
+    group by users.user_id
+),
+
+usual as (
+    select
+        users.n,
+        users.user_id,
+        jsonb_build_object(
+            'orgs', orgs.items,
+            'personas', coalesce(personas.items, '[]'),
+            'accounts', coalesce(accounts.items, '[]'),
+            'contents', coalesce(contents.items, '[]'),
+            'leads', coalesce(leads.items, '[]'),
+            'references', case
+                when personas.items is null then '[]'
+                else jsonb_build_array(
+                    jsonb_build_object(
+                        'id', 'r-1', 'personaId', 'ip-1', 'type', 'article', 'title', 'A "source"',
+                        'url', 'https://example.org/r', 'tags', jsonb_build_array('x'),
+                        'isInspiration', true, 'collectedAt', users.at
+                    )
+                )
+            end,
+            'inboxItems', jsonb_build_array(
+                jsonb_build_object(
+                    'id', 'in-1', 'personaId', case when personas.items is not null then 'ip-1' end,
+                    'type', 'voice', 'title', 'Memo', 'transcript', 'Hello', 'duration', 12.5,
+                    'status', 'new', 'createdAt', users.at
+                )
+            ),
+            'users', jsonb_build_array(jsonb_build_object('id', users.user_id)),
+            'epochs', jsonb_build_array(jsonb_build_object('id', 'epoch-1')),
+            'settings', jsonb_build_object('language', 'zh', 'nested', jsonb_build_object('a', null)),
+            'currentOrgId', 'org-1',
+            'isAuthenticated', true,
+            'assistantStage', 'idle'
+        ) as state
+    from users
+    left join orgs on users.user_id = orgs.user_id
+    left join personas on users.user_id = personas.user_id
+    left join accounts on users.user_id = accounts.user_id
+    left join contents on users.user_id = contents.user_id
+    left join leads on users.user_id = leads.user_id
+),
+
+odd (user_id, version, state) as (
+    values
+    -- as other clients write them
+    ('odd-snake', '1.0', cast('{"orgs": [{"id": "org-1", "name": "Snake", "is_sensitive": true,
+        "created_at": "2025-02-03T04:05:06.789Z"}], "personas": [{"id": "ip-1", "org_id": "org-1",
+        "avg_ticket_size": 7, "main_offer": "tea"}], "inbox_items": [{"id": "in-1", "persona_id":
+        "ip-1", "duration": 3}], "current_org_id": "org-1"}' as jsonb)),
+    ('odd-both-spellings', '1.0', '{"inboxItems": [{"id": "a", "createdAt":
+        "2025-01-01T00:00:00.000Z", "created_at": "2024-01-01T00:00:00.000Z"}],
+        "inbox_items": [{"id": "b"}]}'),
+    ('odd-empty', '1.0', '{}'),
+    ('odd-empty-arrays', '1.0', '{"orgs": [], "leads": [], "references": null}'),
+    ('odd-numbers-as-ids', '1.0', '{"orgs": [{"id": 7, "name": "Seven"}], "personas": [{"id": 1,
+        "orgId": 7}, {"id": "2", "orgId": "7"}]}'),
+    ('odd-no-ids', '1.0', '{"leads": [{"name": "Ann"}, {"name": "Ann"}, {"id": "", "name": "Bob"},
+        {"id": null}]}'),
+    ('odd-dates', '2.0', '{"contents": [{"id": "c1", "createdAt": "yesterday", "updatedAt":
+        "2025-02-30T00:00:00Z"}, {"id": "c2", "createdAt": "2024-02-29", "updatedAt":
+        "2025-01-01T00:00:00+02:00"}, {"id": "c3", "createdAt": 1735689600000, "updatedAt":
+        "2025-01-01 00:00:00"}]}'),
+    ('odd-dangling', '1.0', '{"personas": [{"id": "ip-1", "orgId": "org-gone"}], "contents": [{"id":
+        "c1", "personaId": "ip-1", "accountId": "acc-gone"}]}'),
+    ('odd-types', '1.0', '{"accounts": [{"id": "a", "followers": "12k", "isVerified": "yes",
+        "status": 3, "platform": {"name": "x"}}], "orgs": [{"id": "o", "name": null,
+        "_trueup": {"own": 1}, "nested": [[[{"a": [null]}]]]}]}'),
+    ('odd-unknown-status', '1.0', '{"leads": [{"id": "l", "status": "never heard of"}]}'),
+    ('odd-twin-1', '1.0', '{"orgs": [{"id": "org-1", "name": "Twin"}]}'),
+    ('odd-twin-2', '1.0', '{"orgs": [{"id": "org-1", "name": "Twin"}]}'),
+    -- parts of these are refused
+    ('odd-duplicate', '1.0', '{"orgs": [{"id": "o", "name": "first"}, {"id": "o", "name":
+        "second"}, {"id": "p"}]}'),
+    ('odd-items', '1.0', '{"leads": [{"id": "l"}, "a text", 4, null, ["x"]]}'),
+    ('odd-array', '1.0', '{"orgs": {"id": "o"}, "leads": [{"id": "l"}], "contents": "none"}'),
+    -- and these are refused as a whole
+    ('odd-text', '1.0', '"{\"orgs\": []}"'),
+    ('odd-scalar', '1.0', '17'),
+    ('odd-list', '1.0', '[{"orgs": []}]'),
+    ('odd-no-state', '1.0', null),
+    ('odd-version', '9.9', '{"orgs": [{"id": "o"}]}'),
+    ('odd-deep', '1.0', cast(repeat('{"a": ', 200) || '1' || repeat('}', 200) as jsonb)),
+    (null, '1.0', '{"orgs": [{"id": "of nobody"}]}'),
+    ('', '1.0', '{"orgs": [{"id": "of nobody else"}]}')
+),
+
+documents as (
+    select
+        'user-' || usual.n as name,
+        usual.user_id,
+        '1.1' as version,
+        usual.state,
+        timestamptz '2025-11-01 00:00:00+00' + make_interval(mins => usual.n) as updated_at
+    from usual
+    union all
+    select
+        coalesce(odd.user_id, 'nobody') as name,
+        odd.user_id,
+        odd.version,
+        odd.state,
+        timestamptz '2025-11-01 00:00:00+00' as updated_at
+    from odd
+    union all
+    -- an older document of a user, and one that nobody dated
+    select
+        'older of user-' || usual.n as name,
+        usual.user_id,
+        '1.0' as version,
+        usual.state - 'leads' as state,
+        case when usual.n = 3 then timestamptz '2025-10-01 00:00:00+00' end as updated_at
+    from usual
+    where usual.n in (3, 5)
+)
+
+insert into public.user_app_state (id, user_id, state, version, created_at, updated_at)
+select
+    cast(md5('user_app_state:' || documents.name) as uuid) as id,
+    documents.user_id,
+    documents.state,
+    documents.version,
+    timestamptz '2025-10-01 00:00:00+00' as created_at,
+    documents.updated_at
+from documents;
+
 -- step: identities
 -- The application's next insert gets the next free number.
 select
@@ -739,4 +1000,5 @@ analyze public.deal_opportunities;
 analyze public.investments;
 analyze public.fund_strategy_models;
 analyze public.fund_baselines;
+analyze public.user_app_state;
 analyze trueup_sample.owner_weights;

@@ -58,6 +58,15 @@ create table public.fund_strategy_models (
     updated_at timestamptz not null default now()
 );
 
+create table public.user_app_state (
+    id uuid primary key,
+    user_id text null,
+    state jsonb null,
+    version text null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz null
+);
+
 create table public.fund_baselines (
     id uuid primary key,
     fund_id int not null references public.funds (id),
@@ -80,6 +89,7 @@ create index on public.fund_strategy_models (fund_id);
 create index on public.fund_strategy_models (updated_at);
 create index on public.fund_baselines (fund_id);
 create index on public.fund_baselines (updated_at);
+create index on public.user_app_state (user_id);
 
 -- step: application triggers
 create function public.touch_row_version() returns trigger
@@ -154,6 +164,11 @@ comment on table public.fund_baselines is
 'Distribution of a fund over stages at a reporting date [trueup sample]';
 comment on column public.fund_baselines.stage_distribution is
 'Object of stage name to weight; the weights sum to 1';
+
+comment on table public.user_app_state is
+'Everything that the content application knows of a user, one document each [trueup sample]';
+comment on column public.user_app_state.state is
+'The document: arrays of organisations, personas, contents and so on, and what is not normalized';
 
 -- step: truth tables
 create schema trueup_sample;

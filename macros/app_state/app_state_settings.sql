@@ -1,0 +1,35 @@
+{#-
+    The var app_state with its defaults: {enabled, user_type, user_expression, versions, most_bytes,
+    most_levels}. With `sample: true` it is the var sample_app_state if app_state is not enabled.
+    app_state_settings().user_type → text
+
+    user_type        of the column user_app_state.user_id: text or uuid
+    user_expression  SQL by which a policy knows the application's user, as a text
+    versions         versions of documents that may be moved; [] are all
+    most_bytes, most_levels: of a document, as text, and of its nesting
+-#}
+{%- macro app_state_settings() -%}
+    {%- set known = {
+        'enabled': false,
+        'user_type': 'text',
+        'user_expression': "current_setting('app.user_id', true)",
+        'versions': [],
+        'most_bytes': 33554432,
+        'most_levels': 100,
+    } -%}
+    {%- set own = var('app_state', {}) -%}
+    {%- set is_sample = var('sample', false) and not own.get('enabled') -%}
+    {%- set name = 'sample_app_state' if is_sample else 'app_state' -%}
+    {%- for option, value in var(name, {}).items() -%}
+        {%- if option not in known -%}
+            {{- trueup.raise_wrong_input('var ' ~ name, 'option', option, known.keys()) -}}
+        {%- endif -%}
+        {%- do known.update({option: value}) -%}
+    {%- endfor -%}
+    {%- if known.user_type not in ['text', 'uuid'] -%}
+        {{- trueup.raise_wrong_input(
+            'var ' ~ name, 'user_type', known.user_type, ['text', 'uuid']
+        ) -}}
+    {%- endif -%}
+    {{- return(known) -}}
+{%- endmacro -%}

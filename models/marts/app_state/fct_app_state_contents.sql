@@ -1,0 +1,18 @@
+-- One row per content of a user, as the newest documents have it.
+with items as (
+    select * from {{ ref('int_app_state_items') }}
+),
+
+{{ app_state_item_ids() }},
+
+{{ app_state_rows('contents') }},
+
+final as (
+    select
+{%- for column in app_state_columns('contents') %}
+        contents_rows.{{ quoted(column) }}{{ ',' if not loop.last }}
+{%- endfor %}
+    from contents_rows
+)
+
+select * from final

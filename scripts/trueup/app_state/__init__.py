@@ -1,0 +1,1 @@
+"""JSON documents to tables: the plan of a run, its export, and what is needed before it."""
