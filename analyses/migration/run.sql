@@ -352,6 +352,9 @@ with open_batches as (
         and {{ holds_run(ref('stage_migration_control'), '$1', '$2') | indent(8) }}
     order by batches.batch_id
     limit cast($5 as bigint) * 64 -- as many stripes as a range can have
+    -- A dead runner's last transaction may end now: then its batch is done, and the next one is
+    -- taken instead. Without a lock there would be none, as if all were done.
+    for no key update of batches
 ),
 
 next_ranges as (

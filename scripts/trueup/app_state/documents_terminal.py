@@ -21,8 +21,7 @@ def show(out: Console, made: Plan, listed: Sequence[Mapping[str, Any]], limit: i
     listed: rows of app_state__ids. limit: users and ids to show; None = all
     """
     rows = [
-        [_name(user["user_id"]), *(user[name] for name in COLUMNS)]
-        for user in made.users[:limit]
+        [_name(user["user_id"]), *(user[name] for name in COLUMNS)] for user in made.users[:limit]
     ]
     if made.users:
         terminal.show_table(out, ("user", "insert", "update", "delete", "unchanged", "refused"),
