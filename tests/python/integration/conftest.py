@@ -210,6 +210,14 @@ def cloned(app: App) -> Iterator[App]:
 
 
 @contextmanager
+def roles_of_the_server() -> Iterator[None]:
+    """Roles belong to the whole server: one test at a time makes those of docs/grants.md."""
+    with (Path(json.loads(os.environ[ADDRESS])["state"]) / "roles.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def _old_transaction(app: App) -> Iterator[None]:
     """With TRUEUP_OLD_TRANSACTION: a session that began before all others and does nothing.
 

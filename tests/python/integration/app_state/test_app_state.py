@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 from collections import Counter
@@ -24,12 +25,13 @@ from integration.app_state.conftest import (
     move,
     put,
 )
-from integration.conftest import App
+from integration.conftest import PROJECT, App, roles_of_the_server
 from support import fire, migration
 from support.fire import LEDGER
 from trueup.app_state import documents
 from trueup.core.errors import TrueupError
 
+GRANTS = PROJECT / "docs/grants.md"
 PROOFS = bool(os.environ.get("TRUEUP_PROOFS"))
 # what is refused of the sample's odd users, by reason
 REFUSED = {
@@ -279,6 +281,9 @@ def test_what_others_have_changed_since_is_theirs(store: App) -> None:
     store.query(
         "update personas set name = 'edited' where user_id = 'user-0002' and source_id = 'ip-1'"
     )
+    # a document without an array says nothing about its rows
+    store.query("update user_app_state set state = state - 'leads' where user_id = 'user-0003'")
+    assert [row["deletes"] for row in make_plan(store, users=("user-0003",)).users] == [0]
     made, outcome = migration.roll_back(store, first.run_id)
     assert outcome.status == "completed"
     assert made.reasons == {"edited": 1, "still referenced": 1}
@@ -341,6 +346,26 @@ def test_a_plan_needs_tables_and_every_row(store: App) -> None:
     store.query(f"update {LEDGER}.migration_runs set status = 'interrupted'")
     code, _, said = migration.done(store, "app-state", "plan")
     assert code == 2 and str(made.run_id)[:8] in said
+
+
+def test_a_role_of_its_own_is_enough(store: App) -> None:
+    """With the rights of docs/grants.md, from the plan to the rollback."""
+    operators, _, own = re.findall(r"```sql\n(.*?)```", GRANTS.read_text(), re.DOTALL)
+    role: dict[str, Any] = {"PGUSER": "trueup_documents", "PGPASSWORD": "secret"}
+    with roles_of_the_server(), fire.superuser(store) as root:
+        try:
+            root.execute((operators + own).encode())
+            root.execute("alter role trueup_documents password 'secret'")
+            migration.printed(store, "app-state", "apply", "--user", "user-0003", "--yes",
+                              "--no-export", "a test", **role)  # fmt: skip
+            assert "user-0003" not in differing(store)
+            run = fire.one(root, f"select cast(run_id as text) from {LEDGER}.migration_runs")
+            migration.printed(store, "verify", run, **role)
+            migration.printed(store, "rollback", run, "--yes", **role)
+            assert store.query("select count(*) from orgs") == [(0,)]
+        finally:
+            root.execute("drop owned by trueup_documents, trueup_operator")
+            root.execute("drop role trueup_documents, trueup_operator")
 
 
 def test_verify_finds_what_is_not_as_it_was_moved(store: App) -> None:

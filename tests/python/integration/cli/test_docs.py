@@ -38,6 +38,7 @@ REVIEWING = PROJECT / "docs" / "reviewing.md"
 PACKAGE = PROJECT / "docs" / "package.md"
 RUNBOOK = PROJECT / "docs" / "runbook.md"
 GUARD = PROJECT / "docs" / "guard.md"
+DOCUMENTS = PROJECT / "docs" / "app_state.md"
 CONSUMER = PROJECT / "tests" / "python" / "consumer"
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -80,6 +81,7 @@ OTHERS = sorted(
     {command for page in PAGES if page != REVIEWING for command in commands(page)}
     - set(commands(RUNBOOK))
     - set(commands(GUARD))
+    - set(commands(DOCUMENTS))
     - set(NOT_RUN)
 )
 
@@ -256,6 +258,18 @@ def test_the_guard_from_install_to_seal(built: App) -> None:
     )
     assert (changes, sealed) == (13, 2)
     assert built.query("select tgname from pg_trigger where tgname like 'zz_trueup%'") == []
+
+
+def test_the_page_of_documents(built: App) -> None:
+    """docs/app_state.md from top to bottom, with its queries; parts of the sample are refused."""
+    checkout(built)
+    for language, script in blocks(DOCUMENTS, "sh", "sql"):
+        if language == "sh":
+            shell(built, script, (0, 1))
+        else:
+            for query in script.split(";\n"):
+                built.query(query)
+    assert built.query("select count(*) from app_state_documents") == [(195,)]
 
 
 def test_the_runbook(built: App) -> None:

@@ -336,6 +336,40 @@ def test_a_killed_runner_s_lease_ends_by_itself(quick: App) -> None:
     fire.prove(quick, made)
 
 
+def test_a_dead_runner_s_last_batch_is_not_the_end_of_its_run(quick: App) -> None:
+    """Its transaction commits while the next runner claims the batch: then it gets the next one."""
+    made = migration.make_plan(quick, STAGE, plan.Pace(500, 0, 1000, stripes=1))
+    order = migration.order(quick, made)
+    hold = {"run_id": made.run_id, "lease_token": UUID(int=7), "lease_seconds": 60}
+    first = "batch_id = (select min(batch_id) from stage_migration_batches)"
+    claimed: list[Any] = []
+    with migration.connect(quick) as dead, migration.connect(quick) as runner:
+        order.statements["run__take_lease"].run(
+            runner, **hold, lease_owner="the next one", statuses=["planned"]
+        )
+        runner.commit()
+        dead.execute(f"set search_path = {LEDGER}".encode())
+        dead.execute(
+            f"update stage_migration_batches set status = 'running' where {first}".encode()
+        )
+        dead.commit()
+        dead.execute(
+            f"update stage_migration_batches set status = 'completed' where {first}".encode()
+        )
+
+        def claim() -> None:
+            claims = order.statements["run__claim_ranges"]
+            claimed.extend(claims.run(runner, **hold, held_batches=[], ranges=1))
+
+        waiting = threading.Thread(target=claim)
+        waiting.start()
+        fire.until(lambda: fire.somebody_waits(quick))
+        dead.commit()
+        waiting.join()
+        runner.rollback()
+    assert [row[4] for row in claimed], "nothing is left to do, it seems"
+
+
 # ---------------------------------------------------------------- fences, seen from the lost side
 
 

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import yaml
 
-from integration.conftest import ADDRESS, PROJECT, App, new_app
+from integration.conftest import ADDRESS, PROJECT, App, new_app, roles_of_the_server
 from support import data, fire, migration, proxies, standby
 from support.system_server import system_server  # noqa: F401  a fixture
 from trueup.core import connection, dbt, runs, statements
@@ -617,7 +617,7 @@ def operator(built: App) -> Iterator[App]:
     text = (PROJECT / "docs/grants.md").read_text()
     block = text.partition("```sql\n")[2].partition("```")[0]
     assert OPERATOR in block
-    with fire.superuser(built) as connected:
+    with roles_of_the_server(), fire.superuser(built) as connected:
         try:
             connected.execute(block.encode())
             connected.execute(f"alter role {OPERATOR} password 'secret'")
