@@ -38,11 +38,12 @@ static: $(INSTALLED) # what reads Python only
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## what models, an in-place migration, its verification and the guard cost
+bench: $(INSTALLED) ## what models, an in-place migration, its verification, the guard and documents cost
 	@$(BIN)/python scripts/bench/models.py
 	@$(BIN)/python scripts/bench/apply.py
 	@$(BIN)/python scripts/bench/verification.py
 	@$(BIN)/python scripts/bench/guard.py
+	@$(BIN)/python scripts/bench/app_state.py
 
 compiled: $(INSTALLED) ## write the compiled SQL into compiled/, or with COMPILED=folder elsewhere
 	@$(BIN)/trueup compiled $(COMPILED)

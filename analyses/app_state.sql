@@ -115,6 +115,7 @@ touched_users as (
             'batch_tracking', 'array_lengths', 'round_trip', 'dangling_parents', 'images_agree',
         ],
         'by_unit': 20,
+        'by_keys': true,
         'lock_timeout_ms': 1000,
         'statement_timeout_ms': 60000,
     },
@@ -478,8 +479,9 @@ written as (
 samples as (
     select
         'contents ' || contents.id || ' of ' || contents.user_id || ' (' || contents.source_id
-        || ') belongs to personas ' || coalesce(personas.id || ' (' || personas.source_id || ')', 'none')
-        || ' of orgs ' || coalesce(orgs.id || ' (' || orgs.source_id || ')', 'none') as message
+        || ') belongs to personas '
+        || coalesce(personas.id || ' (' || personas.source_id || ')', 'none') || ' of orgs '
+        || coalesce(orgs.id || ' (' || orgs.source_id || ')', 'none') as message
     from batch_users
     inner join {{ target_table({'table': 'contents'}) }} as contents
         on batch_users.user_id = contents.user_id
@@ -590,7 +592,8 @@ create table {{ documents }} (
 );
 
 -- name: app_state__load(document)
--- Rows of a file, into an empty table of documents: an array of {user_id, state, ...}, or an export.
+-- Rows of a file, into an empty table of documents: an array of {user_id, state, ...}, or what
+-- app_state__export has written.
 insert into {{ source_table }} (id, user_id, state, version, updated_at)
 select
     coalesce(

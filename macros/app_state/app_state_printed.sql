@@ -12,7 +12,8 @@ jsonb_strip_nulls(
     jsonb_build_object(
         'id', {{ rows }}.source_id
         {%- for column, key in known.parent_keys.items() %},
-        '{{ key }}', case when {{ rows }}.{{ column }} is not null then {{ rows }}.{{ column }}_source end
+        '{{ key }}',
+        case when {{ rows }}.{{ column }} is not null then {{ rows }}.{{ column }}_source end
         {%- endfor %}
         {%- for column, each in known.columns.items() if column not in known.parents %},
         {%- if each.type == 'timestamptz' %}

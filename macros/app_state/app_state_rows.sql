@@ -45,15 +45,17 @@
         {%- endfor %}
         {%- for column, parent in known.parents.items() %},
         cast(
-            item_ids.target_ids ->> ('{{ parent }} ' || ({{ entity }}_given.given_{{ column }} #>> '{}'))
-            as uuid
+            item_ids.target_ids
+            ->> ('{{ parent }} ' || ({{ entity }}_given.given_{{ column }} #>> '{}')) as uuid
         ) as {{ column }},
         {{ entity }}_given.given_{{ column }} not in ('null', '""') as has_{{ column }},
         {{ entity }}_given.given_{{ column }} #>> '{}' as {{ column }}_source
         {%- endfor %}
     from {{ entity }}_given
     {%- if known.parents %}
-    left join item_ids on {{ entity }}_given.user_id = item_ids.user_id
+    -- hashed or merged, never looked through for each item; users without such items are left out
+    full join item_ids on {{ entity }}_given.user_id = item_ids.user_id
+    where case when {{ entity }}_given.id is null then false else true end
     {%- endif %}
 ),
 
@@ -69,7 +71,9 @@
                 array[
                     {%- for column, key in known.parent_keys.items() %}
                     case
-                        when {{ entity }}_typed.{{ column }} is null and {{ entity }}_typed.has_{{ column }}
+                        when
+                            {{ entity }}_typed.{{ column }} is null
+                            and {{ entity }}_typed.has_{{ column }}
                             then '{{ key }}'
                     end{{ ',' if not loop.last }}
                     {%- endfor %}

@@ -18,14 +18,15 @@
     ['app_state__no_index', 'documents', 'no index begins with user_id: each batch reads the table',
      'Create one:\ncreate index concurrently on %1$s (user_id);'],
     ['app_state__several_rows', 'documents',
-     '%1$s users have older rows, which are not moved; %2$s rows have no user',
+     'users with older rows, which are not moved: %1$s; rows without a user: %2$s',
      'Look at them, and keep the newest of each user:\ntrueup app-state dedupe'],
-    ['app_state__no_ids', 'items', '%1$s items have no id and get one made of their content, such as %2$s', none],
+    ['app_state__no_ids', 'items',
+     '%1$s items have no id and get one made of their content, such as %2$s', none],
     ['app_state__dangling', 'items',
      '%1$s references to a parent that the document does not have become NULL, such as %2$s',
      none],
     ['app_state__other_types', 'items',
-     '%1$s values are not of the type of their column; it is NULL, and `extra` has them as they are,'
-     ~ ' such as %2$s', none],
+     '%1$s values are not of the type of their column; it is NULL, and `extra` has them as they'
+     ~ ' are, such as %2$s', none],
 ]) }}
 {%- endmacro -%}

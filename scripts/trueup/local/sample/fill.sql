@@ -765,7 +765,8 @@ personas as (
                 'type', 'founder',
                 'status', (array['active', 'Active', 'paused'])[1 + (users.n + personas.n) % 3],
                 'brandBook', jsonb_build_object(
-                    'voice', jsonb_build_array('warm', 'plain'), 'colors', jsonb_build_object('main', '#0a0')
+                    'voice', jsonb_build_array('warm', 'plain'),
+                    'colors', jsonb_build_object('main', '#0a0')
                 ),
                 'offers', jsonb_build_array(jsonb_build_object('name', 'Starter', 'price', 49.50)),
                 'avgTicketSize', 120.50,
@@ -814,11 +815,15 @@ contents as (
                 'topicCluster', 'skin care',
                 'format', 'video',
                 'epochId', 'epoch-1',
-                'script', jsonb_build_object('hook', 'Did you know?', 'scenes', jsonb_build_array(1, 2.50, null)),
+                'script', jsonb_build_object(
+                    'hook', 'Did you know?', 'scenes', jsonb_build_array(1, 2.50, null)
+                ),
                 'evidenceIds', jsonb_build_array(),
                 'referenceIds', jsonb_build_array('r-1'),
                 'status', (array['draft', 'published'])[1 + contents.n % 2],
-                'metrics', case when contents.n % 2 = 1 then jsonb_build_object('views', 1e6, 'rate', 0.10) end,
+                'metrics', case
+                    when contents.n % 2 = 1 then jsonb_build_object('views', 1e6, 'rate', 0.10)
+                end,
                 'publishedAt', case when contents.n % 2 = 1 then users.at end,
                 'weekNumber', contents.n,
                 'createdAt', users.at,
@@ -886,7 +891,9 @@ usual as (
             ),
             'users', jsonb_build_array(jsonb_build_object('id', users.user_id)),
             'epochs', jsonb_build_array(jsonb_build_object('id', 'epoch-1')),
-            'settings', jsonb_build_object('language', 'zh', 'nested', jsonb_build_object('a', null)),
+            'settings', jsonb_build_object(
+                'language', 'zh', 'nested', jsonb_build_object('a', null)
+            ),
             'currentOrgId', 'org-1',
             'isAuthenticated', true,
             'assistantStage', 'idle'

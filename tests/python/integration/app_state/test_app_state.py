@@ -419,6 +419,8 @@ def test_export_and_dedupe(store: App, tmp_path: Path) -> None:
     assert migration.printed(store, "app-state", "dedupe").count("is older") == 2
     out = migration.printed(store, "app-state", "dedupe", "--yes")
     assert "2 rows removed" in out
+    older = "updated_at is null or updated_at < '2025-11-01'"
+    assert store.query(f"select count(*) from user_app_state where {older}") == [(0,)]
     store.query("delete from user_app_state where user_id = ''")
     for command in [line for line in out.splitlines() if line.endswith(";")]:
         store.query(command.rstrip(";"))
