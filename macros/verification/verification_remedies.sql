@@ -125,6 +125,31 @@
         ['dbt build', 'trueup verify %1$s'],
     ],
     [
+        'array_lengths', 'fail', none,
+        'Nobody has changed these rows, so items are missing. Take the run back, then plan again.',
+        ['trueup rollback %1$s --dry-run', 'trueup app-state plan'],
+    ],
+    [
+        'round_trip', 'fail', none,
+        'Compare the document with what the tables give back.',
+        ['select * from app_state_documents where user_id = ...'],
+    ],
+    [
+        'round_trip', 'warn', none,
+        'Documents or rows were changed since. A new run writes what is new in the documents.',
+        ['trueup app-state plan'],
+    ],
+    [
+        'dangling_parents', 'fail', none,
+        'Rows refer to parents that are gone: a foreign key was dropped or switched off.',
+        ['trueup app-state init'],
+    ],
+    [
+        'images_agree', 'fail', none,
+        'The audit lacks images, so the run cannot be taken back whole. Compare with the backup.',
+        [],
+    ],
+    [
         none, 'error', none,
         'It could not be read, so it did not pass. Fix what the message names, then verify again.',
         ['trueup doctor', 'trueup verify %1$s'],

@@ -102,3 +102,14 @@ def test_the_systems_postgresql_builds_the_same_as_an_ordinary_owner(
     migration.printed(app, "guard", "seal", column, "--override", "--reason", "x")
     migration.printed(app, "guard", "tick")
     assert app.dbt("test", "--select", "guard_drift").failures == []
+    # documents to tables, and back
+    migration.printed(app, "app-state", "init")
+    user = ("--user", "user-0003", "--yes", "--no-export", "x")
+    migration.printed(app, "app-state", "apply", *user)
+    migration.printed(app, "verify")
+    again = "select count(*) from app_state_documents as a inner join user_app_state as u"
+    assert app.query(f"{again} on a.user_id = u.user_id and a.state = u.state") == [(1,)]
+    query = "select cast(run_id as text) from trueup_ledger.migration_runs where kind = 'app_state'"
+    ((run,),) = app.query(query)
+    migration.printed(app, "rollback", run, "--yes")
+    assert app.query("select count(*) from orgs") == [(0,)]
