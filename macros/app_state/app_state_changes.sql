@@ -94,22 +94,23 @@ documents_rest_rows as (
 {{ table }}_changes as {{ trueup.computed_once() }} (
     select
         {{ table }}_rows.*,
-        {{ table }}_now.image_row,
-        coalesce({{ table }}_rows.user_id, {{ table }}_now.user_id) as owner_id,
-        cast(coalesce({{ table }}_rows.{{ key }}, {{ table }}_now.row_id) as text) as row_key,
+        present.image_row,
+        coalesce({{ table }}_rows.user_id, present.user_id) as owner_id,
+        cast(coalesce({{ table }}_rows.{{ key }}, present.row_id) as text) as row_key,
         case
-            when {{ table }}_now.row_id is null then 'insert'
+            when present.row_id is null then 'insert'
             when
-                (
-                    {%- for column in target.columns %}
-                    {{ table }}_rows.{{ trueup.quoted(column) }}{{ ',' if not loop.last }}
-                    {%- endfor %}
-                )
-                is not distinct from (
-                    {%- for column in target.columns %}
-                    ({{ table }}_now.image_row).{{ trueup.quoted(column) }}
-                    {{- ',' if not loop.last }}
-                    {%- endfor %}
+                exists (
+                    select
+                        {%- for column in target.columns %}
+                        {{ table }}_rows.{{ trueup.quoted(column) }}{{ ',' if not loop.last }}
+                        {%- endfor %}
+                    intersect
+                    select
+                        {%- for column in target.columns %}
+                        (present.image_row).{{ trueup.quoted(column) }}
+                            as {{ trueup.quoted(column) }}{{ ',' if not loop.last }}
+                        {%- endfor %}
                 )
                 then 'noop'
             when
@@ -118,18 +119,18 @@ documents_rest_rows as (
                     from {{ ref('migration_audit') }} as images
                     where
                         {{ trueup.of_target(target, 'images') | indent(24) }}
-                        and images.row_key = cast({{ table }}_now.row_id as text)
+                        and images.row_key = cast(present.row_id as text)
                         and images.after_hash
-                        = {{ trueup.row_hash(table ~ '_now.image_row') | indent(24) }}
+                        = {{ trueup.row_hash('present.image_row') | indent(24) }}
                 )
                 then case when {{ table }}_rows.user_id is null then 'delete' else 'update' end
             when {{ table }}_rows.user_id is not null then 'edited'
         end as action
     from {{ table }}_rows
-    full join {{ table }}_now on {{ table }}_rows.{{ key }} = {{ table }}_now.row_id
+    full join {{ table }}_now as present on {{ table }}_rows.{{ key }} = present.row_id
     {%- if table != 'documents_rest' %}
     -- a document without the array says nothing about its rows
-    where {{ table }}_rows.user_id is not null or {{ table }}_now.has_array
+    where {{ table }}_rows.user_id is not null or present.has_array
     {%- endif %}
 ),
 

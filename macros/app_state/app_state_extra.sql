@@ -18,7 +18,8 @@
 || case
     when
         {{ rows }}.dangling = '[]'
-        and {{ rows }}.rest || {{ rows }}.printed = {{ rows }}.item
+        and {{ rows }}.item
+        = {{ rows }}.rest || {{ rows }}.printed
         then '{}'
     else jsonb_build_object(
         '_trueup', jsonb_build_object(

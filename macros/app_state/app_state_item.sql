@@ -11,7 +11,9 @@ case
     else (
         {{ rows }}.printed - array(
             select omitted.key
-            from jsonb_array_elements_text({{ rows }}.extra #> '{_trueup,omit}') as omitted (key)
+            from
+                jsonb_array_elements_text({{ rows }}.extra #> '{_trueup,omit}')
+                    as omitted (key)
         )
     )
     || ({{ rows }}.extra - '_trueup')

@@ -1,77 +1,60 @@
 {#-
-    What `trueup app-state init` creates, parents first: [{name, check, command}]. An object is
-    created if its check finds no row, so that a second init changes nothing.
+    What `trueup app-state init` creates, parents first: [{kind, name, table, command}]. kind:
+    function, relation (a table, an index or a view), trigger, security (of a table) or policy.
 
-    app_state_objects()[0].command → create table public.orgs (id uuid primary key, ...)
+    app_state_objects()[1] → {kind: relation, name: orgs, table: orgs, command: create table ...}
 -#}
 {%- macro app_state_objects() -%}
 {%- set objects = [] -%}
-{%- set schema = trueup.app_schema() -%}
 {%- set function = trueup.target_table({'table': 'app_state_touch'}) -%}
-{%- set user = trueup.app_state_settings().user_expression -%}
+{%- set own = '(user_id = ' ~ trueup.app_state_settings().user_expression ~ ')' -%}
 {%- set entities = trueup.app_state_entities() -%}
 {%- do objects.append({
-    'name': 'function app_state_touch',
-    'check': "select 1 as found from pg_catalog.pg_proc where pg_proc.oid = to_regproc("
-        ~ trueup.literal(function) ~ ")",
+    'kind': 'function', 'name': 'app_state_touch', 'table': '',
     'command': trueup._touch_function(function),
 }) -%}
 {%- for target in trueup.app_state_targets() -%}
+    {%- set name = target.table -%}
     {%- set table = trueup.target_table(target) -%}
-    {%- set regclass = 'to_regclass(' ~ trueup.literal(table) ~ ')' -%}
-    {%- set known = entities.get(target.table, {}) -%}
+    {%- set known = entities.get(name, {}) -%}
     {%- do objects.append({
-        'name': 'table ' ~ target.table,
-        'check': 'select 1 as found from pg_catalog.pg_class where pg_class.oid = ' ~ regclass,
+        'kind': 'relation', 'name': name, 'table': name,
         'command': trueup._create_table(target, known),
     }) -%}
-    {%- for columns in (['user_id'] if known else []) + known.get('parents', {}).keys() | list -%}
-        {%- set index = target.table ~ '_' ~ columns -%}
+    {%- for column in (['user_id'] if known else []) + known.get('parents', {}).keys() | list -%}
         {%- do objects.append({
-            'name': 'index ' ~ index,
-            'check': 'select 1 as found from pg_catalog.pg_class where pg_class.oid = to_regclass('
-                ~ trueup.literal(trueup.target_table({'table': index})) ~ ')',
-            'command': 'create index ' ~ index ~ ' on ' ~ table ~ ' (' ~ columns ~ ')',
+            'kind': 'relation', 'name': name ~ '_' ~ column, 'table': name,
+            'command': 'create index ' ~ name ~ '_' ~ column ~ ' on ' ~ table ~ ' (' ~ column ~ ')',
         }) -%}
     {%- endfor -%}
     {%- if 'updated_at' in known.get('columns', {}) -%}
         {%- do objects.append({
-            'name': 'trigger on ' ~ target.table,
-            'check': 'select 1 as found from pg_catalog.pg_trigger where pg_trigger.tgrelid = '
-                ~ regclass ~ " and pg_trigger.tgname = 'touch'",
+            'kind': 'trigger', 'name': 'touch', 'table': name,
             'command': 'create trigger touch before update on ' ~ table
-                ~ ' for each row execute function ' ~ function ~ '()',
+                ~ '\nfor each row execute function ' ~ function ~ '()',
         }) -%}
     {%- endif -%}
     {%- do objects.append({
-        'name': 'row-level security of ' ~ target.table,
-        'check': 'select 1 as found from pg_catalog.pg_class where pg_class.oid = ' ~ regclass
-            ~ ' and pg_class.relrowsecurity',
+        'kind': 'security', 'name': 'row-level security', 'table': name,
         'command': 'alter table ' ~ table ~ ' enable row level security',
     }) -%}
-    {%- set own = 'user_id = ' ~ user -%}
     {%- for verb, condition in {
-        'select': 'using (' ~ own ~ ')',
-        'insert': 'with check (' ~ own ~ ')',
-        'update': 'using (' ~ own ~ ') with check (' ~ own ~ ')',
-        'delete': 'using (' ~ own ~ ')',
+        'select': 'using ' ~ own,
+        'insert': 'with check ' ~ own,
+        'update': 'using ' ~ own ~ '\nwith check ' ~ own,
+        'delete': 'using ' ~ own,
     }.items() -%}
         {%- do objects.append({
-            'name': 'policy own_' ~ verb ~ ' on ' ~ target.table,
-            'check': 'select 1 as found from pg_catalog.pg_policy where pg_policy.polrelid = '
-                ~ regclass ~ " and pg_policy.polname = 'own_" ~ verb ~ "'",
-            'command': 'create policy own_' ~ verb ~ ' on ' ~ table ~ ' for ' ~ verb ~ ' '
+            'kind': 'policy', 'name': 'own_' ~ verb, 'table': name,
+            'command': 'create policy own_' ~ verb ~ ' on ' ~ table ~ ' for ' ~ verb ~ '\n'
                 ~ condition,
         }) -%}
     {%- endfor -%}
 {%- endfor -%}
-{%- set view = trueup.target_table({'table': 'app_state_documents'}) -%}
 {%- do objects.append({
-    'name': 'view app_state_documents',
-    'check': 'select 1 as found from pg_catalog.pg_class where pg_class.oid = to_regclass('
-        ~ trueup.literal(view) ~ ')',
-    'command': 'create view ' ~ view ~ ' with (security_invoker = true) as\n'
-        ~ trueup.app_state_reassembled(),
+    'kind': 'relation', 'name': 'app_state_documents', 'table': 'app_state_documents',
+    'command': 'create view ' ~ trueup.target_table({'table': 'app_state_documents'})
+        ~ ' with (security_invoker = true) as\n' ~ trueup.app_state_reassembled(),
 }) -%}
 {{- return(objects) -}}
 {%- endmacro -%}

@@ -13,7 +13,10 @@ jsonb_strip_nulls(
         'id', {{ rows }}.source_id
         {%- for column, key in known.parent_keys.items() %},
         '{{ key }}',
-        case when {{ rows }}.{{ column }} is not null then {{ rows }}.{{ column }}_source end
+        case
+            when {{ rows }}.{{ column }} is not null
+                then {{ rows }}.{{ column }}_source
+        end
         {%- endfor %}
         {%- for column, each in known.columns.items() if column not in known.parents %},
         {%- if each.type == 'timestamptz' %}

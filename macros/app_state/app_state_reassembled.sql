@@ -50,12 +50,12 @@ with entities (entity, array_key) as (
 all_items as (
     {%- for name in entities %}
     select
-        {{ name }}_printed.user_id,
+        shown.user_id,
         '{{ name }}' as entity,
-        {{ name }}_printed.source_position,
-        {{ name }}_printed.id,
-        {{ trueup.app_state_item(name ~ '_printed') | indent(8) }} as item
-    from {{ name }}_printed
+        shown.source_position,
+        shown.id,
+        {{ trueup.app_state_item('shown') | indent(8) }} as item
+    from {{ name }}_printed as shown
     union all
     {%- endfor %}
     select

@@ -23,7 +23,8 @@
         {%- endif %}
         {%- endfor %}
         {%- for column, key in known.parent_keys.items() %},
-        coalesce(items.item -> '{{ key }}', items.item -> '{{ column }}') as given_{{ column }}
+        coalesce(items.item -> '{{ key }}', items.item -> '{{ column }}')
+            as given_{{ column }}
         {%- endfor %}
     from items
     where
@@ -45,8 +46,9 @@
         {%- endfor %}
         {%- for column, parent in known.parents.items() %},
         cast(
-            item_ids.target_ids
-            ->> ('{{ parent }} ' || ({{ entity }}_given.given_{{ column }} #>> '{}')) as uuid
+            item_ids.target_ids ->> (
+                '{{ parent }} ' || ({{ entity }}_given.given_{{ column }} #>> '{}')
+            ) as uuid
         ) as {{ column }},
         {{ entity }}_given.given_{{ column }} not in ('null', '""') as has_{{ column }},
         {{ entity }}_given.given_{{ column }} #>> '{}' as {{ column }}_source
@@ -55,7 +57,7 @@
     {%- if known.parents %}
     -- hashed or merged, never looked through for each item; users without such items are left out
     full join item_ids on {{ entity }}_given.user_id = item_ids.user_id
-    where case when {{ entity }}_given.id is null then false else true end
+    where coalesce({{ entity }}_given.id is not null, false)
     {%- endif %}
 ),
 
@@ -63,8 +65,10 @@
     select
         {{ entity }}_typed.*,
         {{ trueup.app_state_printed(entity, entity ~ '_typed') | indent(8) }} as printed,
-        {{ entity }}_typed.item
-        - cast('{{ '{' ~ known.own_keys.keys() | join(',') ~ '}' }}' as text[]) as rest,
+        {{ entity }}_typed.item - cast(
+            '{{ '{' ~ known.own_keys.keys() | join(', ') | wordwrap(72, wrapstring="'\n            '")
+                ~ '}' }}' as text[]
+        ) as rest,
         {%- if known.parents %}
         to_jsonb(
             array_remove(

@@ -11,7 +11,10 @@
 -#}
 {%- macro app_state_value(value, type) -%}
 {%- if type == 'text' -%}
-case when jsonb_typeof({{ value }}) = 'string' then {{ value }} #>> '{}' end
+case
+    when jsonb_typeof({{ value }}) = 'string'
+        then {{ value }} #>> '{}'
+end
 {%- elif type == 'timestamptz' -%}
 case
     when

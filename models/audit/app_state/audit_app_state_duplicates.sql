@@ -3,7 +3,7 @@ with source_rows as (
     select * from {{ source('app_state', 'user_app_state') }}
 ),
 
-{{ app_state_documents() }},
+{{ app_state_ranked_rows() }},
 
 final as (
     select

@@ -11,13 +11,13 @@ final as (
     select
         images.run_id,
         images.batch_id,
-        images.unit[1] as user_id,
-        'user_app_state' as source_table,
         images.source_id,
         images.table_name as target_table,
         images.row_key as target_id,
         images.action,
-        images.created_at
+        images.created_at,
+        'user_app_state' as source_table,
+        images.unit[1] as user_id
     from images
     inner join runs on images.run_id = runs.run_id
     where

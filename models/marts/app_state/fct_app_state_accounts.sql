@@ -8,11 +8,7 @@ with items as (
 {{ app_state_rows('accounts') }},
 
 final as (
-    select
-{%- for column in app_state_columns('accounts') %}
-        accounts_rows.{{ quoted(column) }}{{ ',' if not loop.last }}
-{%- endfor %}
-    from accounts_rows
+    select * from accounts_rows
 )
 
 select * from final

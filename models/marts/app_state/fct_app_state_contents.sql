@@ -8,11 +8,7 @@ with items as (
 {{ app_state_rows('contents') }},
 
 final as (
-    select
-{%- for column in app_state_columns('contents') %}
-        contents_rows.{{ quoted(column) }}{{ ',' if not loop.last }}
-{%- endfor %}
-    from contents_rows
+    select * from contents_rows
 )
 
 select * from final

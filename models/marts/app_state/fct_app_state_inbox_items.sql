@@ -8,11 +8,7 @@ with items as (
 {{ app_state_rows('inbox_items') }},
 
 final as (
-    select
-{%- for column in app_state_columns('inbox_items') %}
-        inbox_items_rows.{{ quoted(column) }}{{ ',' if not loop.last }}
-{%- endfor %}
-    from inbox_items_rows
+    select * from inbox_items_rows
 )
 
 select * from final

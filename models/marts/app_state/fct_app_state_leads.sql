@@ -8,11 +8,7 @@ with items as (
 {{ app_state_rows('leads') }},
 
 final as (
-    select
-{%- for column in app_state_columns('leads') %}
-        leads_rows.{{ quoted(column) }}{{ ',' if not loop.last }}
-{%- endfor %}
-    from leads_rows
+    select * from leads_rows
 )
 
 select * from final

@@ -8,11 +8,7 @@ with items as (
 {{ app_state_rows('personas') }},
 
 final as (
-    select
-{%- for column in app_state_columns('personas') %}
-        personas_rows.{{ quoted(column) }}{{ ',' if not loop.last }}
-{%- endfor %}
-    from personas_rows
+    select * from personas_rows
 )
 
 select * from final

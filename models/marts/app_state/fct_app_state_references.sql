@@ -8,11 +8,7 @@ with items as (
 {{ app_state_rows('references') }},
 
 final as (
-    select
-{%- for column in app_state_columns('references') %}
-        references_rows.{{ quoted(column) }}{{ ',' if not loop.last }}
-{%- endfor %}
-    from references_rows
+    select * from references_rows
 )
 
 select * from final

@@ -1,6 +1,6 @@
 """Plan, rehearse and prepare runs that move the documents of user_app_state into tables.
 
-What becomes of a document is decided by analyses/app_state.sql. The batches of a run are worked on
+What becomes of a document is decided by analyses/app_state/. The batches of a run are worked on
 by the engine of trueup.migration, as those of any kind of run.
 """
 

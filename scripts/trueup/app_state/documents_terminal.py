@@ -1,4 +1,4 @@
-"""A plan about documents on the terminal. Sentences and sums come from analyses/app_state.sql."""
+"""A plan about documents on the terminal. Sentences and sums come from analyses/app_state/."""
 
 from __future__ import annotations
 
