@@ -3,7 +3,7 @@
     become. The only place that knows it: tables, models, statements and the way back are made of
     this list.
 
-    app_state_entities() → {'orgs': {'key': 'orgs', 'parents': {}, 'columns': {'name': {...}}}, ...}
+    app_state_entities() → {'orgs': {'key': 'orgs', 'parents': {}, 'columns': {...}}, ...}
 
     Each entity is named as its table; parents come before their children.
     key       of the array in the document

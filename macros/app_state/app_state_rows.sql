@@ -6,6 +6,8 @@
 -#}
 {%- macro app_state_rows(entity) -%}
 {%- set known = trueup.app_state_entities()[entity] -%}
+{%- set between = "'\n            '" -%}
+{%- set own_keys = known.own_keys.keys() | join(', ') | wordwrap(72, wrapstring=between) -%}
 {{ entity }}_given as (
     select
         items.user_id,
@@ -66,8 +68,7 @@
         {{ entity }}_typed.*,
         {{ trueup.app_state_printed(entity, entity ~ '_typed') | indent(8) }} as printed,
         {{ entity }}_typed.item - cast(
-            '{{ '{' ~ known.own_keys.keys() | join(', ') | wordwrap(72, wrapstring="'\n            '")
-                ~ '}' }}' as text[]
+            '{{ '{' ~ own_keys ~ '}' }}' as text[]
         ) as rest,
         {%- if known.parents %}
         to_jsonb(

@@ -16,7 +16,9 @@ run_images as {{ trueup.computed_once() }} (
         images.action,
         case
             when application.{{ key }} is null then images.action = 'delete'
-            else coalesce({{ trueup.row_hash('application') | indent(12) }} = images.after_hash, false)
+            else coalesce(
+                {{ trueup.row_hash('application') | indent(16) }} = images.after_hash, false
+            )
         end as is_as_written
     from {{ ref('migration_audit') }} as images
     left join {{ trueup.target_table(target) }} as application

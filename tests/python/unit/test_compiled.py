@@ -75,11 +75,11 @@ def test_wrong_parameters(
 def test_every_analysis_is_a_named_statement(compiled: Path) -> None:
     """The parameters of the header are $1, $2, ... of the text, each used outside of literals.
 
-    A name begins with a file of analyses/, or ends with the table and the column it is about.
+    A name begins with a file or a folder of analyses/, or ends with the table and the column it is about.
     """
     seen: dict[str, str] = {}
     paths = list((compiled / "first" / "analyses").rglob("*.sql"))
-    places = {"run_kind", *(path.stem for path in paths)}
+    places = {"run_kind", *(each for path in paths for each in (path.stem, path.parent.name))}
     for path in paths:
         for name, statement in named.read(path).items():
             assert name not in seen, f"{name} is in {path.name} and {seen[name]}"
