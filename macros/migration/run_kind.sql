@@ -23,8 +23,9 @@
                 `brakes__*` for all that begin so:
                 claim, keys (lists the keys of batches), keys_by_tenant (the same if batches are cut
                 by tenant), begin (of each transaction), change (a piece of a batch), compare (in
-                place of change, with --hash-others), tell (after a batch: lines for people), compared (before that: why its list of columns
-                is not up to date), left (rows that change has left as they were),
+                place of change, with --hash-others), compared (before that: why its list of columns
+                is not up to date), left (rows that change has left as they were), tell
+                (after a batch: lines for people),
                 table (has_later_triggers, is_partitioned), confirm (after change, if it has such
                 triggers), finish (a piece), refuse (a key), values (the map),
                 remaining (values at the end), reopen (batches), conflicts (stores them), missed

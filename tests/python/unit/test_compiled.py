@@ -75,7 +75,8 @@ def test_wrong_parameters(
 def test_every_analysis_is_a_named_statement(compiled: Path) -> None:
     """The parameters of the header are $1, $2, ... of the text, each used outside of literals.
 
-    A name begins with a file or a folder of analyses/, or ends with the table and the column it is about.
+    A name begins with a file or a folder of analyses/, or ends with the table and the column it is
+    about.
     """
     seen: dict[str, str] = {}
     paths = list((compiled / "first" / "analyses").rglob("*.sql"))
