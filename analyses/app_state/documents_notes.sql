@@ -1,6 +1,6 @@
 -- Named statements that tell people about documents before they are moved.
 {%- if app_state_settings().enabled %}
-{%- set source_table = source('app_state', 'user_app_state') %}
+{%- set source_table = target_table({'table': 'user_app_state'}) %}
 {%- set place = {'table': 'user_app_state', 'column': 'state'} %}
 
 -- name: app_state__notes(user_ids)

@@ -1,6 +1,6 @@
 -- The named statement that plans a run; the macro app_state_changes decides about each row.
 {%- if app_state_settings().enabled %}
-{%- set source_table = source('app_state', 'user_app_state') %}
+{%- set source_table = target_table({'table': 'user_app_state'}) %}
 {%- set place = {'table': 'user_app_state', 'column': 'state'} %}
 
 -- name: app_state__plan(run_id, user_ids, most_users, batch_users)

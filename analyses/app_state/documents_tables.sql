@@ -1,7 +1,7 @@
 -- Named statements about the table of documents and the tables that they become.
 {%- if app_state_settings().enabled %}
 {%- set settings = app_state_settings() %}
-{%- set source_table = source('app_state', 'user_app_state') %}
+{%- set source_table = target_table({'table': 'user_app_state'}) %}
 {%- set documents = target_table({'table': 'user_app_state'}) %}
 {%- set targets = app_state_targets() %}
 

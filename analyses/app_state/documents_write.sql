@@ -2,7 +2,7 @@
 {%- if app_state_settings().enabled %}
 {%- set own_user = 'wanted_users.user_id' if app_state_settings().user_type == 'text'
     else "cast(nullif(wanted_users.user_id, '') as uuid)" %}
-{%- set source_table = source('app_state', 'user_app_state') %}
+{%- set source_table = target_table({'table': 'user_app_state'}) %}
 
 -- name: app_state__write(batch_id, lease_token, first_place, last_place, key_1)
 -- Some users: their newest documents become rows. Rows, images, refusals and progress are one

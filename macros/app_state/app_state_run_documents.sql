@@ -4,7 +4,7 @@
 -#}
 {%- macro app_state_run_documents() -%}
 {%- set settings = trueup.app_state_settings() -%}
-{%- set source_table = source('app_state', 'user_app_state') -%}
+{%- set source_table = trueup.target_table({'table': 'user_app_state'}) -%}
 run_users as (
     select baselines.tenant as user_id
     from {{ ref('migration_baselines') }} as baselines
