@@ -5,13 +5,7 @@
 -- Each element of an array is a row or is kept as refused, per user and table.
 with {{ app_state_verified_users() }},
 
-{{ app_state_run_images() }},
-
-touched_users as (
-    select distinct run_images.user_id
-    from run_images
-    where not run_images.is_as_written
-),
+{{ app_state_touched_users() }},
 
 lengths as (
     select
@@ -95,13 +89,7 @@ offenders as (
 -- The document that the tables give back is the original, key by key.
 with {{ app_state_verified_users() }},
 
-{{ app_state_run_images() }},
-
-touched_users as (
-    select distinct run_images.user_id
-    from run_images
-    where not run_images.is_as_written
-),
+{{ app_state_touched_users() }},
 
 compared as (
     select

@@ -1,18 +1,11 @@
 -- Named statements that tell people about documents before they are moved.
 {%- if app_state_settings().enabled %}
-{%- set source_table = target_table({'table': 'user_app_state'}) %}
 {%- set place = {'table': 'user_app_state', 'column': 'state'} %}
 
 -- name: app_state__notes(user_ids)
 -- What a person should know of the documents before they are moved; nothing of it is lost.
 -- user_ids: NULL for all.
-with source_rows as (
-    select source_table.*
-    from {{ source_table }} as source_table
-    where
-        cast($1 as text[]) is null
-        or cast(source_table.user_id as text) = any(cast($1 as text[]))
-),
+with {{ app_state_source_rows('$1') }},
 
 {{ app_state_documents() }},
 
@@ -115,11 +108,7 @@ select * from final;
 
 -- name: app_state__ids(user_ids)
 -- The id of each item, old and new.
-with source_rows as (
-    select source_table.*
-    from {{ source_table }} as source_table
-    where cast(source_table.user_id as text) = any(cast($1 as text[]))
-),
+with {{ app_state_source_rows('$1') }},
 
 {{ app_state_documents() }},
 

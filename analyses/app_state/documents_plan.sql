@@ -1,19 +1,12 @@
 -- The named statement that plans a run; the macro app_state_changes decides about each row.
 {%- if app_state_settings().enabled %}
-{%- set source_table = target_table({'table': 'user_app_state'}) %}
 {%- set place = {'table': 'user_app_state', 'column': 'state'} %}
 
 -- name: app_state__plan(run_id, user_ids, most_users, batch_users)
 -- What becomes of each user's document, in one snapshot; one row per user who has work. Stores the
 -- batches, and the length of each user's arrays.
 -- user_ids: NULL for all. most_users: users with rows to write, the first by user_id; NULL for all.
-with source_rows as (
-    select source_table.*
-    from {{ source_table }} as source_table
-    where
-        cast($2 as text[]) is null
-        or cast(source_table.user_id as text) = any(cast($2 as text[]))
-),
+with {{ app_state_source_rows('$2') }},
 
 {{ app_state_changes() }},
 

@@ -51,11 +51,7 @@ inner join {{ ref('migration_baselines') }} as baselines
         batches.run_id = baselines.run_id
         and batches.table_name = baselines.table_name
         and batches.column_name = baselines.column_name
-        and baselines.tenant collate "C" <= batches.range_end[1]
-        and (
-            batches.range_start[1] is null
-            or baselines.tenant collate "C" > batches.range_start[1]
-        )
+        and {{ app_state_in_batch('baselines.tenant', 'batches') | indent(8) }}
 where batches.batch_id = any(cast($1 as bigint[]))
 group by batches.batch_id;
 
@@ -69,11 +65,7 @@ open_batches as (
     inner join {{ ref('stage_migration_batches') }} as batches
         on
             batches.run_id = $1
-            and behind_users.user_id collate "C" <= batches.range_end[1]
-            and (
-                batches.range_start[1] is null
-                or behind_users.user_id collate "C" > batches.range_start[1]
-            )
+            and {{ app_state_in_batch('behind_users.user_id', 'batches') | indent(12) }}
     where not behind_users.is_refused
 )
 
@@ -103,11 +95,7 @@ with batch_users as (
     inner join {{ ref('migration_baselines') }} as baselines
         on
             batches.run_id = baselines.run_id
-            and baselines.tenant collate "C" <= batches.range_end[1]
-            and (
-                batches.range_start[1] is null
-                or baselines.tenant collate "C" > batches.range_start[1]
-            )
+            and {{ app_state_in_batch('baselines.tenant', 'batches') | indent(12) }}
     where batches.batch_id = $1
 ),
 

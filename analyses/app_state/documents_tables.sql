@@ -1,7 +1,6 @@
 -- Named statements about the table of documents and the tables that they become.
 {%- if app_state_settings().enabled %}
 {%- set settings = app_state_settings() %}
-{%- set source_table = target_table({'table': 'user_app_state'}) %}
 {%- set documents = target_table({'table': 'user_app_state'}) %}
 {%- set targets = app_state_targets() %}
 
@@ -214,7 +213,7 @@ select * from final;
 -- Rows that are not the only one of their user, and rows without a user.
 with source_rows as (
     select source_table.*
-    from {{ source_table }} as source_table
+    from {{ documents }} as source_table
 ),
 
 {{ app_state_ranked_rows() }}
@@ -278,7 +277,7 @@ select
             'state', source_table.state
         ) as text
     ) as row_text
-from {{ source_table }} as source_table
+from {{ documents }} as source_table
 order by source_table.id;
 
 -- name: app_state__empty_source()
@@ -295,7 +294,7 @@ create table {{ documents }} (
 -- name: app_state__load(document)
 -- Rows of a file, into an empty table of documents: an array of {user_id, state, ...}, or what
 -- app_state__export has written.
-insert into {{ source_table }} (id, user_id, state, version, updated_at)
+insert into {{ documents }} (id, user_id, state, version, updated_at)
 select
     coalesce(
         cast(listed.document ->> 'id' as uuid), cast(md5(cast(listed.place as text)) as uuid)

@@ -6,7 +6,6 @@
 {%- macro app_state_behind_users() -%}
 {{ trueup.app_state_run_documents() }},
 
--- whose present document is not the one that was written last, and is not refused
 behind_users as (
     select
         documents.user_id,

@@ -1,7 +1,6 @@
 {#-
     What becomes of every row of the tables when documents are moved, as CTEs; no comma at the end.
-    The one place that decides it, for the plan, for the write and for what looks for work that is
-    left.
+    The one place that decides it, for the plan and for the write.
 
     app_state_changes(locks=true) expects the CTE source_rows: rows of user_app_state.
     Defines the CTEs of app_state_documents() and app_state_items(), for each table <table>_rows and

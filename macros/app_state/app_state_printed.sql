@@ -18,7 +18,7 @@ jsonb_strip_nulls(
                 then {{ rows }}.{{ column }}_source
         end
         {%- endfor %}
-        {%- for column, each in known.columns.items() if column not in known.parents %},
+        {%- for column, each in known.columns.items() %},
         {%- if each.type == 'timestamptz' %}
         '{{ each.key }}', to_char(
             {{ rows }}.{{ trueup.quoted(column) }} at time zone 'UTC',

@@ -20,7 +20,7 @@ with entities (entity, array_key) as (
         application.source_position,
         application.id,
         application.extra
-        {%- for column, each in known.columns.items() if column not in known.parents %},
+        {%- for column, each in known.columns.items() %},
         application.{{ trueup.quoted(column) }}
         {%- endfor %},
         coalesce(application.source_id, cast(application.id as text)) as source_id

@@ -41,7 +41,7 @@
         {{ entity }}_given.source_id,
         {{ entity }}_given.source_position,
         {{ entity }}_given.item
-        {%- for column, each in known.columns.items() if column not in known.parents %},
+        {%- for column, each in known.columns.items() %},
         {{ trueup.app_state_value(
             entity ~ '_given.' ~ trueup.quoted(column), each.type
         ) | indent(8) }} as {{ trueup.quoted(column) }}

@@ -3,8 +3,6 @@
     app_state_run_documents() → run_users as (...), source_rows as (...), ... documents as (...)
 -#}
 {%- macro app_state_run_documents() -%}
-{%- set settings = trueup.app_state_settings() -%}
-{%- set source_table = trueup.target_table({'table': 'user_app_state'}) -%}
 run_users as (
     select baselines.tenant as user_id
     from {{ ref('migration_baselines') }} as baselines
@@ -13,10 +11,8 @@ run_users as (
 
 source_rows as (
     select source_table.*
-    from {{ source_table }} as source_table
-    inner join run_users
-        on {{ 'cast(source_table.user_id as text)' if settings.user_type != 'text'
-            else 'source_table.user_id' }} = run_users.user_id
+    from {{ trueup.target_table({'table': 'user_app_state'}) }} as source_table
+    inner join run_users on cast(source_table.user_id as text) = run_users.user_id
 ),
 
 {{ trueup.app_state_documents() }}

@@ -32,8 +32,8 @@
                 (rows), digest (of the audit), skip_to, versions (of the vocabularies), facts (about
                 tables), pending_index, books
     planning    statements of the project that make the plan: plan, baselines, undo (what changes
-                rows in a run that takes this one back); check: for `trueup verify`, each of the
-                code behind `__` in its name
+                rows in a run that takes this one back), check (statements of `trueup verify`; the
+                code of each follows `__` in its name)
 
     What is left out has the default below. Trap: a name that no statement has is found when a plan
     is made.

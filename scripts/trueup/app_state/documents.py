@@ -7,9 +7,6 @@ by the engine of trueup.migration, as those of any kind of run.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +19,7 @@ import psycopg
 from psycopg import IsolationLevel
 from psycopg.types.json import Jsonb
 
-from trueup.core import ledger, records, runs, statements
+from trueup.core import files, records, runs, statements
 from trueup.core.connection import Connection
 from trueup.core.errors import TrueupError, first_line
 from trueup.core.settings import Settings
@@ -32,9 +29,9 @@ from trueup.migration import engine, plan
 
 KIND = "app_state"
 PLACE = ("user_app_state", "state")
+WANTED = {"table_names": [PLACE[0]], "column_names": [PLACE[1]], "tenants": None}
 AREA = "app_state"
 USERS_REHEARSED = 100  # if nothing is said
-USERS_OF_PIECE = 20  # that are rehearsed together; if one is refused, each by itself
 
 Progress = Callable[[str, int, int], None]
 
@@ -88,12 +85,11 @@ def init(settings: Settings, connected: Connection) -> list[str]:
 def check(connected: Connection, found: Mapping[str, Statement]) -> list[Finding]:
     """Findings about tables and rights; TrueupError if one of them forbids a run."""
     connected.execute("select")
-    wanted = {"table_names": [PLACE[0]], "column_names": [PLACE[1]], "tenants": None}
     listed = runner.read(
         connected,
         [
             runner.Step("tables and rights", AREA, found["app_state__findings"], (), {}, False),
-            runner.Step("runs", "table", found["tables__unfinished_runs"], (), wanted, False),
+            runner.Step("runs", "table", found["tables__unfinished_runs"], (), WANTED, False),
         ],
     )
     if failed := [each for each in listed if each.status in FAILED]:
@@ -140,15 +136,11 @@ def make(
         target_ms=plan.defaults(settings)["target_ms"],
     )  # fmt: skip
     plan.seal(connected, found, run_id, findings)
-    replaced = found["run__superseded"].run(
-        connected, run_id=run_id, table_names=[PLACE[0]], column_names=[PLACE[1]], tenants=None
-    )
-    for rival, notes in replaced.fetchall():
-        old = runs.find(connected, ledger.schema(settings), rival, runs.PLANNED + runs.UNFINISHED)
-        plan.close(settings, connected, old, "cancelled", notes=notes)
+    plan.supersede(settings, connected, found, run_id, WANTED)
     refused = None
     if rehearse or (rehearse is None and len(listed) <= USERS_REHEARSED):
-        refused = _rehearsed(connected, own, run_id, listed, progress)
+        together = record["rules"]["by_unit"]
+        refused = _rehearsed(connected, own, run_id, listed, together, progress)
     return Plan(run_id, listed, findings, len({row["range_no"] for row in listed}), refused)
 
 
@@ -169,25 +161,26 @@ def _rehearsed(
     own: Mapping[str, Statement],
     run_id: uuid.UUID,
     users: Sequence[Mapping[str, Any]],
+    together: int,
     progress: Progress,
 ) -> dict[str, str]:
     """Write every document of the plan and roll it back; what the database refused, by user.
 
+    together: users of one transaction; if one of them is refused, each gets its own
     TrueupError if it would write other rows than planned: a fault of trueup.
     """
     refused: dict[str, str] = {}
-    written: dict[int, int] = {}
-    planned = {row["user_id"]: row["rows_planned"] for row in users}
+    written = done = 0
     hold = {"run_id": run_id, "lease_token": uuid.uuid4(), "lease_seconds": 60}
 
-    def write(batch: int, units: list[str], first: int, last: int) -> None:
+    def write(batch: int, units: list[str], first: int, last: int) -> int:
         with connected.transaction():
             answer = own["app_state__write"].run(
                 connected, batch_id=batch, lease_token=hold["lease_token"], first_place=first,
                 last_place=last, key_1=units,
             )  # fmt: skip
             connected.execute("set constraints all immediate")
-        written[batch] = written.get(batch, 0) + sum(rows for (rows,) in answer)
+        return sum(rows for (rows,) in answer)
 
     with connected.transaction(force_rollback=True):
         own["run__take_lease"].run(
@@ -196,26 +189,25 @@ def _rehearsed(
         claimed = own["run__claim_ranges"].run(connected, **hold, held_batches=[],
                                                ranges=len(users) + 1)  # fmt: skip
         batches = [row[0] for row in claimed]
-        done = 0
         for batch, _, units in own["app_state__keys"].run(connected, batch_ids=batches).fetchall():
-            for first in range(1, len(units) + 1, USERS_OF_PIECE):
+            for first in range(1, len(units) + 1, together):
                 progress("rehearsal", done, len(users))
-                last = min(first + USERS_OF_PIECE - 1, len(units))
+                last = min(first + together - 1, len(units))
                 try:
-                    write(batch, units, first, last)
+                    written += write(batch, units, first, last)
                 except psycopg.Error:
                     for place in range(first, last + 1):
                         try:
-                            write(batch, units, place, place)
+                            written += write(batch, units, place, place)
                         except psycopg.Error as error:
                             ((user,),) = connected.execute("select (%s::text[])[1]",
                                                            [units[place - 1]])  # fmt: skip
                             refused[user] = first_line(error)
                 done += last - first + 1
-    wanted = sum(rows for user, rows in planned.items() if user not in refused)
-    if sum(written.values()) != wanted:
+    planned = sum(row["rows_planned"] for row in users if row["user_id"] not in refused)
+    if written != planned:
         raise TrueupError(
-            f"the rehearsal wrote {sum(written.values()):,} rows and the plan promises {wanted:,}",
+            f"the rehearsal wrote {written:,} rows and the plan promises {planned:,}",
             "A trigger may change what is written. `trueup app-state plan --no-rehearse` skips it.",
         )
     return refused
@@ -229,21 +221,15 @@ def export(connected: Connection, found: Mapping[str, Statement], path: Path) ->
     if path.exists():
         raise TrueupError(f"{path} exists; an export is never replaced", "Name another file.")
     digest, count = hashlib.sha256(), 0
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.resolve().parent)  # 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file, connected.transaction():
-            taken = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            file.write(f'{{"exported_at": "{taken}", "rows": [')
-            with connected.cursor(name="export") as cursor:
-                for (text,) in cursor.execute(found["app_state__export"].sql):
-                    digest.update(f"{text}\n".encode())
-                    file.write(f"{',' if count else ''}\n{text}")
-                    count += 1
-            file.write(f'\n], "count": {count}, "sha256": "{digest.hexdigest()}"}}\n')
-        Path(name).rename(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with files.whole(path, 0o600) as file, connected.transaction():
+        taken = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        file.write(f'{{"exported_at": "{taken}", "rows": [')
+        with connected.cursor(name="export") as cursor:
+            for (text,) in cursor.execute(found["app_state__export"].sql):
+                digest.update(f"{text}\n".encode())
+                file.write(f"{',' if count else ''}\n{text}")
+                count += 1
+        file.write(f'\n], "count": {count}, "sha256": "{digest.hexdigest()}"}}\n')
     return count, digest.hexdigest()
 
 
@@ -280,10 +266,12 @@ def from_file(connected: Connection, found: Mapping[str, Statement], path: Path)
         yield
 
 
-def ids(connected: Connection, found: Mapping[str, Statement], made: Plan) -> list[dict[str, Any]]:
-    """The old and the new id of every item of a plan's users."""
-    users = [user["user_id"] for user in made.users]
-    return records.rows(connected, found["app_state__ids"], user_ids=users)
+def ids(
+    connected: Connection, found: Mapping[str, Statement], users: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The old and the new id of every item of some users of a plan."""
+    named_users = [user["user_id"] for user in users]
+    return records.rows(connected, found["app_state__ids"], user_ids=named_users)
 
 
 def dedupe(connected: Connection, found: Mapping[str, Statement]) -> tuple[list[str], int]:
@@ -296,8 +284,7 @@ def dedupe(connected: Connection, found: Mapping[str, Statement]) -> tuple[list[
     removed = 0
     for each in listed:
         if each["is_run"]:
-            done = connected.execute(each["command"])
-            removed = done.rowcount if each["command"].startswith("delete") else removed
+            removed = connected.execute(each["command"]).rowcount  # the last one deletes
     connected.commit()
     return [each["command"] for each in listed], removed
 
@@ -307,4 +294,4 @@ def as_json(made: Plan, listed: Sequence[Mapping[str, Any]]) -> str:
     found = {"run_id": str(made.run_id), "batches": made.batches, "users": made.users,
              "rehearsal": made.refused, "ids": listed,
              "findings": [vars(each) for each in made.findings]}  # fmt: skip
-    return records.as_json(json.loads(json.dumps(found, default=str)))
+    return records.as_json(found)

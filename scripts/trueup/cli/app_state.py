@@ -249,7 +249,9 @@ def _planned(
         with terminal.progress("plan") as progress:
             made = job.make(settings, connected, job.Scope(users, limit), batch_size, rehearse,
                             progress)  # fmt: skip
-        listed = job.ids(connected, found, made)
+        # those that are shown; of many users it takes as long as the plan
+        shown = None if form == "json" or shows_all else 20 if form == "text" else 0
+        listed = job.ids(connected, found, made.users[:shown])
         if is_kept:
             connected.commit()
     if form == "json":

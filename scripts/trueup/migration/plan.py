@@ -241,9 +241,7 @@ def make(
             "Write tenants as in their column; none means the rows of no tenant.",
         )
     digest = seal(connected, found, run_id, findings)
-    for rival, notes in found["run__superseded"].run(connected, run_id=run_id, **wanted).fetchall():
-        old = runs.find(connected, schema, rival, (*runs.PLANNED, *runs.UNFINISHED))
-        close(settings, connected, old, "cancelled", notes=notes)
+    supersede(settings, connected, found, run_id, wanted)
     to_try = records.rows(connected, found["rehearsal__batches"], run_id=run_id)
     if is_kept:
         connected.commit()
@@ -532,6 +530,20 @@ def seal(
     """Complete a stored run: its findings, and the SHA-256 of its decisions."""
     listed = Jsonb([dataclasses.asdict(each) for each in findings])
     return str(found["run__seal"].run(connected, run_id=run_id, findings=listed).fetchall()[0][0])
+
+
+def supersede(
+    settings: Settings,
+    connected: Connection,
+    found: Mapping[str, Statement],
+    run_id: uuid.UUID,
+    wanted: Mapping[str, Any],
+) -> None:
+    """Close the plans whose place a new plan takes. wanted: the rows that it is about."""
+    for rival, notes in found["run__superseded"].run(connected, run_id=run_id, **wanted).fetchall():
+        statuses = (*runs.PLANNED, *runs.UNFINISHED)
+        old = runs.find(connected, ledger.schema(settings), rival, statuses)
+        close(settings, connected, old, "cancelled", notes=notes)
 
 
 def close(

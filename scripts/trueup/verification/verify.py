@@ -292,7 +292,7 @@ def _steps(
 
     for name, (codes, speaks) in OF_RUN.items():
         yield from step(found[name], codes, speaks)
-    for name in record["planning"].get("check", []):
+    for name in record["planning"]["check"]:
         yield from step(found.get(name), (name.partition("__")[2],), True)
     for table, column in places:
         is_managed = column_statement("check_values", table, column) in found
