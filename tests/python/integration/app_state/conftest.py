@@ -11,6 +11,7 @@ import pytest
 from integration.conftest import App, cloned, template
 from support import migration
 from trueup.app_state import documents
+from trueup.core.connection import snapshot
 from trueup.migration import engine
 
 TABLES = ("orgs", "personas", "accounts", "contents", "leads", '"references"', "inbox_items",
@@ -43,7 +44,7 @@ def store(documents_template: App) -> Iterator[App]:
 
 def make_plan(app: App, **scope: Any) -> documents.Plan:
     """A stored plan; it is rehearsed."""
-    with migration.connect(app) as connected, documents.snapshot(connected):
+    with migration.connect(app) as connected, snapshot(connected):
         made = documents.make(app.settings, connected, documents.Scope(**scope), 20, rehearse=True)
         connected.commit()
     return made

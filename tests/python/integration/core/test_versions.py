@@ -16,6 +16,7 @@ from support import migration
 from support.system_server import missing, system_server  # noqa: F401  a fixture
 from trueup.core.settings import Settings
 from trueup.local import sample
+from trueup.local.sample import membership
 
 OTHER_DBT = PROJECT / "requirements-dbt-1.11.lock"
 
@@ -104,12 +105,25 @@ def test_the_systems_postgresql_builds_the_same_as_an_ordinary_owner(
     assert app.dbt("test", "--select", "guard_drift").failures == []
     # documents to tables, and back
     migration.printed(app, "app-state", "init")
-    user = ("--user", "user-0003", "--yes", "--no-export", "x")
+    user = ("--user", "user-0003", "--yes", "--no-export", "x", "--allow-blind-brakes")
     migration.printed(app, "app-state", "apply", *user)
     migration.printed(app, "verify")
     again = "select count(*) from app_state_documents as a inner join user_app_state as u"
     assert app.query(f"{again} on a.user_id = u.user_id and a.state = u.state") == [(1,)]
     query = "select cast(run_id as text) from trueup_ledger.migration_runs where kind = 'app_state'"
     ((run,),) = app.query(query)
-    migration.printed(app, "rollback", run, "--yes")
+    migration.printed(app, "rollback", run, "--yes", "--allow-blind-brakes")
     assert app.query("select count(*) from orgs") == [(0,)]
+    # members, and back
+    club = tmp_path / "club"
+    with migration.connect(app) as connected:
+        membership.make_tables(connected, "public", 40)
+        membership.write_files(connected, club, 40)
+    config = ("--config", str(club / "migration-config.json"), "--yes")
+    bundle = str(club / "bundle")
+    migration.printed(app, "bundle", "apply", str(club / "csv"), *config, "--bundle-out", bundle)
+    migration.printed(app, "bundle", "verify", "-b", bundle, "-o", str(club / "report.md"))
+    query = "select cast(run_id as text) from trueup_ledger.migration_runs where kind = 'import'"
+    ((run,),) = app.query(query)
+    migration.printed(app, "rollback", run, "--yes", "--allow-blind-brakes")
+    assert app.query('select count(*) from "Member"') == [(3,)]
