@@ -1,5 +1,6 @@
 -- Named statements that `trueup verify` reads for a run about documents.
 {%- if app_state_settings().enabled %}
+{%- set place = {'table': 'user_app_state', 'column': 'state'} %}
 
 -- name: app_state__array_lengths(run_id, most)
 -- Each element of an array is a row or is kept as refused, per user and table.
@@ -74,7 +75,7 @@ totals as (
 
 offenders as (
     select
-        compared.user_id,
+        compared.user_id as row_key,
         case when compared.is_touched then 'warn' else 'fail' end as status,
         compared.user_id || ', ' || compared.entity || ': ' || compared.item_total || ' items, '
         || compared.row_total || ' rows, ' || compared.refused_total || ' refused'
@@ -83,7 +84,7 @@ offenders as (
     where compared.item_total <> compared.row_total + compared.refused_total
 ),
 
-{{ app_state_answer('array_lengths', 'items') }};
+{{ check_answer('array_lengths', 'items', place) }};
 
 -- name: app_state__round_trip(run_id, most)
 -- The document that the tables give back is the original, key by key.
@@ -111,7 +112,7 @@ totals as (
 
 offenders as (
     select
-        compared.user_id,
+        compared.user_id as row_key,
         case
             when compared.is_present and not compared.is_touched then 'fail'
             else 'warn'
@@ -133,7 +134,7 @@ offenders as (
     where compared.state is distinct from compared.state_again
 ),
 
-{{ app_state_answer('round_trip', 'documents') }};
+{{ check_answer('round_trip', 'documents', place) }};
 
 -- name: app_state__dangling_parents(run_id, most)
 -- References to a parent that the document does not have: NULL in the table, flagged in extra. And
@@ -170,7 +171,7 @@ totals as (
 
 offenders as (
     select
-        links.user_id,
+        links.user_id as row_key,
         case when links.is_orphan then 'fail' else 'warn' end as status,
         links.user_id || ', ' || links.link_name || ': ' || case
             when links.is_orphan then 'the parent is gone'
@@ -180,47 +181,7 @@ offenders as (
     where links.is_orphan or links.is_dangling
 ),
 
-{{ app_state_answer('dangling_parents', 'references') }};
+{{ check_answer('dangling_parents', 'references', place) }};
 
--- name: app_state__images_agree(run_id, most)
--- As many images as rows that the batches have counted, and every row as the run left it.
-with {{ app_state_run_images() }},
-
-batch_counts as (
-    select
-        batches.batch_id,
-        batches.rows_updated,
-        count(images.row_key) as image_total
-    from {{ ref('stage_migration_batches') }} as batches
-    left join {{ ref('migration_audit') }} as images on batches.batch_id = images.batch_id
-    where batches.run_id = $1
-    group by
-        batches.batch_id,
-        batches.rows_updated
-),
-
-totals as (
-    select count(*) as looked_at
-    from run_images
-),
-
-offenders as (
-    select
-        run_images.user_id,
-        'warn' as status,
-        run_images.table_name || ' ' || run_images.row_key || ' of ' || run_images.user_id
-        || ' was changed since' as message
-    from run_images
-    where not run_images.is_as_written
-    union all
-    select
-        null as user_id,
-        'fail' as status,
-        'batch ' || batch_counts.batch_id || ': ' || batch_counts.rows_updated
-        || ' rows counted, ' || batch_counts.image_total || ' images' as message
-    from batch_counts
-    where batch_counts.rows_updated <> batch_counts.image_total
-),
-
-{{ app_state_answer('images_agree', 'images') }};
+{{ images_agree('app_state', app_state_targets(), place) }};
 {%- endif %}

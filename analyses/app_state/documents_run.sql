@@ -33,6 +33,7 @@
             'app_state__array_lengths', 'app_state__round_trip', 'app_state__dangling_parents',
             'app_state__images_agree',
         ],
+        'check_undone': ['app_state__images_agree'],
         'undo': undo,
     },
 }) }}

@@ -49,7 +49,9 @@ referenced_{{ place }}_{{ loop.index }} as (
         {%- endfor %}
     from {{ trueup.target_table(targets[places[child] - 1]) }} as children
     left join judged_{{ places[child] }} as judged
-        on judged.row_key = {{ trueup.key_text(targets[places[child] - 1].key, 'children') }}
+        on
+            judged.row_key
+            = {{ trueup.key_text(targets[places[child] - 1].key, 'children') | indent(12) }}
     where
         judged.row_key is null
         or judged.reason is not null
@@ -70,7 +72,9 @@ found_{{ place }} as {{ trueup.computed_once() }} (
         {%- endfor %} as is_referenced
     from undone_images
     left join {{ trueup.target_table(target) }} as application
-        on undone_images.row_key = {{ trueup.key_text(target.key, 'application') }}
+        on
+            undone_images.row_key
+            = {{ trueup.key_text(target.key, 'application') | indent(12) }}
     {%- for child, columns in target.get('children', {}).items() %}
     {%- set referenced = 'referenced_' ~ place ~ '_' ~ loop.index %}
     left join {{ referenced }}

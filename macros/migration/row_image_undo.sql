@@ -47,7 +47,8 @@ undone_images as (
         images.action,
         images.before_image,
         images.after_hash,
-        {{ trueup.key_from_text(target.key, 'images.row_key', numbered=true) }}
+        {{ trueup.key_from_text(target.key, 'images.row_key', numbered=true)
+            | replace(', cast', ',\n        cast') }}
     from fence
     inner join {{ ref('migration_audit') }} as images
         on fence.reverts_batch_id = images.batch_id
@@ -133,7 +134,7 @@ returned_rows as (
     where undone_images.action = 'delete'
     on conflict do nothing
     returning
-        {{ trueup.key_text(target.key, 'application') }} as row_key,
+        {{ trueup.key_text(target.key, 'application') | indent(8) }} as row_key,
         cast(null as jsonb) as before_image,
         {{ trueup.row_hash('application') | indent(8) }} as after_hash
 ),

@@ -6,7 +6,8 @@
         -- name: run_kind__migrate() ... , one row (record jsonb)
 
     words       what people read: `title` of a log line, `noun` in a question, `done` of a row,
-                `promised` rows, and `again`: what a row that was not changed needs
+                `promised` rows, `again`: what a row that was not changed needs, and `whole`: why it
+                can be neither paused nor resumed
     rules       picked_by: commands that take the newest run of this kind if no RUN is given;
                 checks: what `trueup verify` looks at;
                 audit: the ledger's table that has the changes of its rows;
@@ -33,7 +34,7 @@
                 tables), pending_index, books
     planning    statements of the project that make the plan: plan, baselines, undo (what changes
                 rows in a run that takes this one back), check (statements of `trueup verify`; the
-                code of each follows `__` in its name)
+                code of each follows `__` in its name), check_undone (the same of that run)
 
     What is left out has the default below. Trap: a name that no statement has is found when a plan
     is made.
@@ -42,7 +43,7 @@
     {%- set whole = {
         'words': {
             'title': name, 'noun': name, 'done': 'changed', 'promised': 'promised',
-            'again': 'a new plan',
+            'again': 'a new plan', 'whole': '',
         },
         'rules': {
             'picked_by': ['resume', 'pause', 'cancel', 'status', 'verify', 'report', 'prune'],
@@ -92,7 +93,7 @@
                 'run__take_lease',
             ],
         },
-        'planning': {'plan': [], 'baselines': [], 'undo': [], 'check': []},
+        'planning': {'plan': [], 'baselines': [], 'undo': [], 'check': [], 'check_undone': []},
     } -%}
     {%- for part, entries in record.items() -%}
         {%- if part not in whole -%}
@@ -111,8 +112,12 @@ with entries (part, name, value) as (
     values
     {%- for part, entries in whole.items() %}
     {%- for entry, value in entries.items() %}
-    {%- set lines = tojson(value) | wordwrap(64, break_long_words=false) %}
-    ('{{ part }}', '{{ entry }}', {{ trueup.literal(lines) | indent(8) }}){{ ',' if not loop.last }}
+    {%- set lines = trueup.long_literal(tojson(value)) %}
+    (
+        '{{ part }}',
+        '{{ entry }}',
+        {{ lines }}
+    ){{ ',' if not loop.last }}
     {%- endfor %}
     {{- ',' if not loop.last }}
     {%- endfor %}

@@ -75,7 +75,10 @@
                 'title': 'Rollback', 'noun': 'rollback', 'done': 'restored',
                 'promised': 'restorable', 'again': 'a new rollback',
             },
-            'rules': {'picked_by': asked, 'restores': true, 'by_unit': true},
+            'rules': {
+                'picked_by': asked, 'checks': ['batch_tracking', 'images_agree'],
+                'restores': true, 'by_unit': true,
+            },
             'statements': {
                 'keys': ['run__keys_to_undo'],
                 'reopen': ['reopen_undo'],

@@ -21,7 +21,7 @@ import ratios
 from apply import Bench
 
 from trueup.app_state import documents
-from trueup.core import runs
+from trueup.core import connection, runs
 from trueup.migration import engine, runner
 
 TABLES = ("orgs", "personas", "accounts", "contents", "leads", "references", "inbox_items",
@@ -127,7 +127,7 @@ class Documents:
                 self.root.execute(f'insert into "{table}" select * from {source}')
 
     def plan(self) -> documents.Plan:
-        with self.bench.connect() as connected, documents.snapshot(connected):
+        with self.bench.connect() as connected, connection.snapshot(connected):
             made = documents.make(self.bench.settings, connected, documents.Scope(), 100, False)
             connected.commit()
         return made

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import IsolationLevel
 from psycopg.types.json import Jsonb
 
 from trueup.core import files, records, runs, statements
@@ -142,18 +141,6 @@ def make(
         together = record["rules"]["by_unit"]
         refused = _rehearsed(connected, own, run_id, listed, together, progress)
     return Plan(run_id, listed, findings, len({row["range_no"] for row in listed}), refused)
-
-
-@contextmanager
-def snapshot(connected: Connection) -> Iterator[None]:
-    """Within, everything is read from one snapshot; what was not committed is rolled back."""
-    connected.rollback()
-    connected.isolation_level = IsolationLevel.REPEATABLE_READ
-    try:
-        yield
-    finally:
-        connected.rollback()
-        connected.isolation_level = None
 
 
 def _rehearsed(

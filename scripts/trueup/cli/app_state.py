@@ -241,11 +241,12 @@ def _planned(
     """Make a plan and show it; form: text, json or none."""
     from trueup.app_state import documents as job
     from trueup.app_state import documents_terminal as show
+    from trueup.core.connection import snapshot
 
     found = job.named(settings)
     with ExitStack() as stack:
         if is_kept:
-            stack.enter_context(job.snapshot(connected))
+            stack.enter_context(snapshot(connected))
         with terminal.progress("plan") as progress:
             made = job.make(settings, connected, job.Scope(users, limit), batch_size, rehearse,
                             progress)  # fmt: skip

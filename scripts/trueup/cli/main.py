@@ -11,6 +11,7 @@ from trueup.cli import (
     guard,
     ledger,
     local,
+    membership,
     migration,
     project,
     report,
@@ -41,7 +42,7 @@ def main() -> None:
 
 for system in (
     local, project, vocabulary, migration, verification, findings, rollback, report, guard,
-    app_state, ledger,
+    app_state, membership, ledger,
 ):  # fmt: skip
     for command in system.COMMANDS:
         main.add_command(command)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
-from psycopg import pq
+from psycopg import IsolationLevel, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from trueup.core.errors import TrueupError
@@ -59,6 +61,21 @@ def connect(
             f"cannot connect to {_target(parts)}: {_reason(error, parts)}",
             "Run `trueup doctor`; it checks DATABASE_URL, the PG* variables and the server.",
         ) from None
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Within, everything is read from one snapshot; what was not committed is rolled back.
+
+    A row that somebody else has changed since it began cannot be changed: the database refuses.
+    """
+    connection.rollback()
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    try:
+        yield
+    finally:
+        connection.rollback()
+        connection.isolation_level = None
 
 
 def describe(connection: Connection, settings: Settings) -> str:

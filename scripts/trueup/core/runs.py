@@ -118,6 +118,12 @@ def find(
             f"{wanted} is the beginning of {found[0].run_id} and of {found[1].run_id}",
             "Give more digits.",
         )
+    words = found[0].record["words"]
+    if command in ("apply", "pause", "resume") and words.get("whole"):
+        raise TrueupError(
+            f"`trueup {command}` does not work on {words['noun']} {found[0].short_id}",
+            words["whole"],
+        )
     if found[0].status not in statuses:
         raise TrueupError(
             f"run {found[0].short_id} is {found[0].status}; allowed: {', '.join(statuses)}",

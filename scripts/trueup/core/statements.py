@@ -29,7 +29,7 @@ MARK = "sources.sha256"  # digests of the sources and of the compiled files
 VARIABLES = (
     "sample", "managed_columns", "managed_documents", "sample_columns", "sample_documents",
     "vocabularies", "app_schema", "ledger_schema", "verification", "rollout",
-    "sample_endpoints", "app_state", "sample_app_state",
+    "sample_endpoints", "app_state", "sample_app_state", "membership", "sample_membership",
 )  # fmt: skip
 SETTINGS = ("name", "profile", "models", "seeds", "quoting")  # of dbt_project.yml
 PROFILE = "profiles.yml.example"

@@ -233,6 +233,8 @@ def _record(
     undo = reverted.record["planning"]["undo"]
     record["statements"]["change"] = undo
     record["planning"]["undo"] = undo[::-1]
+    for each in ("check", "check_undone"):
+        record["planning"][each] += reverted.record["planning"]["check_undone"]
     for name in ("lock_timeout_ms", "statement_timeout_ms"):
         record["rules"][name] = reverted.record["rules"][name]
     return record

@@ -127,7 +127,8 @@ def test_columns_of_one_shape_have_the_same_statements(compiled: Path) -> None:
     for path in sorted((compiled / "first/analyses").rglob("*.sql")):
         for name, statement in statements.read(path).items():
             purpose, *place = name.split("__")
-            if len(place) == 2:  # a column's own
+            # a column's own; what undoes a run has the columns of the tables it wrote
+            if len(place) == 2 and not re.search("undo|undone|image", name):
                 sql = " ".join(some.sub("name", statement.sql).split())
                 texts.setdefault(purpose, set()).add(sql)
     assert len(texts) > 20

@@ -33,9 +33,10 @@ PACKAGE_HOST = re.compile(
 )
 # Most lines and bytes of scripts/trueup: design.md, section Budgets.
 BUDGETS = {
-    "everything": (11_800, 480_000),
+    "everything": (12_600, 513_000),
     "guard": (300, 13_000),
     "app_state": (450, 19_000),
+    "membership": (450, 19_000),
 }
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -189,7 +190,7 @@ def test_the_wrapper_keeps_its_budget() -> None:
     print(f"\n{table}")
     assert len(found) > 5
     assert over_budget(found) == [], f"\n{table}"
-    assert over_budget({"core": (12_801, 1)}) and over_budget({"core": (1, 512_001)})
+    assert over_budget({"core": (12_801, 1)}) and over_budget({"core": (1, 513_001)})
 
 
 def test_sql_stands_in_the_dbt_project() -> None:

@@ -99,7 +99,7 @@ def load(
         "funds": funds,
     }
     _check_numbers(counts, dirty_share, seed)
-    steps = [*_steps("schema.sql"), ("parameters", ""), *_steps("fill.sql")]
+    steps = [*named_steps("schema.sql"), ("parameters", ""), *named_steps("fill.sql")]
     rows: dict[str, int] = {}
     # A plain cursor with tuples, whatever factories the caller's connection was given.
     with (
@@ -158,7 +158,7 @@ def _check_numbers(counts: dict[str, int], dirty_share: float, seed: int) -> Non
             )
 
 
-def _steps(file: str) -> Iterator[tuple[str, str]]:
+def named_steps(file: str) -> Iterator[tuple[str, str]]:
     """(name, statements) of every `-- step: name` of one of the SQL files."""
     _, *parts = _resource(file).decode().split("\n-- step: ")
     for part in parts:

@@ -1,15 +1,14 @@
 {#-
     What became of the rows that a run, $1, has written, as a CTE; no comma at the end.
-    app_state_run_images() → run_images(user_id, table_name, row_key, batch_id, action,
+    run_images(targets) → run_images(unit, table_name, row_key, batch_id, action,
         is_as_written) as (...)
 -#}
-{%- macro app_state_run_images() -%}
-{%- set targets = trueup.app_state_targets() -%}
+{%- macro run_images(targets) -%}
 run_images as {{ trueup.computed_once() }} (
     {%- for target in targets %}
-    {%- set key = target.key.keys() | first %}
+    {%- set key = trueup.quoted(target.key.keys() | first) %}
     select
-        images.unit[1] as user_id,
+        images.unit,
         images.table_name,
         images.row_key,
         images.batch_id,
@@ -22,7 +21,9 @@ run_images as {{ trueup.computed_once() }} (
         end as is_as_written
     from {{ ref('migration_audit') }} as images
     left join {{ trueup.target_table(target) }} as application
-        on images.row_key = cast(application.{{ key }} as text)
+        on
+            images.row_key
+            = {{ trueup.key_text(target.key, 'application') | indent(12) }}
     where
         images.run_id = $1
         and {{ trueup.of_target(target, 'images') | indent(8) }}

@@ -1,17 +1,18 @@
 {#-
-    The last CTE and the answer of a check of `trueup verify` about documents: one row. $2: most
-    offenders.
-    app_state_answer('round_trip', 'documents') expects the CTEs offenders(user_id, status, message)
-    and totals(looked_at). what: what was counted.
+    The last CTE and the answer of a check of `trueup verify` about a run that writes whole rows:
+    one row. $2: most offenders.
+    check_answer('round_trip', 'documents', {'table': 'user_app_state', 'column': 'state'}) expects
+    the CTEs offenders(row_key, status, message) and totals(looked_at). what: what was counted;
+    place: the table and column that the run stands under in the ledger.
 -#}
-{%- macro app_state_answer(code, what) -%}
+{%- macro check_answer(code, what, place) -%}
 listed_offenders as (
     select
         offenders.*,
         row_number() over (
             order by
                 offenders.status asc,
-                offenders.user_id asc,
+                offenders.row_key asc,
                 offenders.message asc
         ) as place
     from offenders
@@ -36,9 +37,9 @@ final as (
                 jsonb_build_object(
                     'status', listed_offenders.status,
                     'message', listed_offenders.message,
-                    'table_name', 'user_app_state',
-                    'column_name', 'state',
-                    'row_key', listed_offenders.user_id
+                    'table_name', {{ trueup.literal(place.table) }},
+                    'column_name', {{ trueup.literal(place.column) }},
+                    'row_key', listed_offenders.row_key
                 )
                 order by listed_offenders.place
             ) filter (where listed_offenders.place <= $2),
