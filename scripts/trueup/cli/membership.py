@@ -22,7 +22,7 @@ source_options = options(
                  type=click.Path(exists=True, dir_okay=False, path_type=Path),
                  help="migration-config.json: which level is which tier."),
     click.option("--seed-tiers", "seeds_tiers", is_flag=True,
-                 help="Insert the tiers of the vocabulary that the database does not have."),
+                 help="Insert tiers of the vocabulary that are missing."),
 )  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def plan(rehearse: bool, **given: Any) -> None:
 @YES
 @examples("""
 trueup bundle apply export/ --config migration-config.json
-trueup bundle apply export/ --config migration-config.json --bundle-out bundle --seed-tiers --yes
+trueup bundle apply export/ --config migration-config.json --seed-tiers --yes
 """)
 def apply(bundle_out: Path | None, yes: bool, **given: Any) -> None:
     """Import the files in one transaction, with an image of every row, and write the bundle.
@@ -178,18 +178,20 @@ trueup membership sample club
 trueup membership sample club --members 200
 """)
 def sample(folder: Path, members: int) -> None:
-    """Make a club's tables on the embedded PostgreSQL, and files of its old system in DIR.
+    """Make a club's tables in the database, and files of its old system in DIR.
 
     csv/ and migration-config.json are a good pack, csv-broken/ has rows of every fault. The good
     pack is imported twice: bundle-clean and bundle-rerun are the bundles, bundle-broken claims what
-    is not true. A sample that is there is replaced.
+    is not true. A sample that is there is replaced; in production none is made.
     """
     from trueup.core import config, connection, ledger
     from trueup.local.sample import membership as club
     from trueup.membership import bundle as job
     from trueup.membership import importing
 
-    settings = dataclasses.replace(read_settings(), conninfo=None, environment="development")
+    settings = read_settings()
+    if settings.environment == "production":
+        raise TrueupError("the sample is not made in production", "Unset TRUEUP_ENV to try it.")
     found = job.named(settings)
     schema = str(config.project_variables(settings).get("app_schema", "public"))
     with connection.connect(settings) as connected:

@@ -118,7 +118,7 @@ def find(
             f"{wanted} is the beginning of {found[0].run_id} and of {found[1].run_id}",
             "Give more digits.",
         )
-    words = found[0].record["words"]
+    words = found[0].record.get("words", {})
     if command in ("apply", "pause", "resume") and words.get("whole"):
         raise TrueupError(
             f"`trueup {command}` does not work on {words['noun']} {found[0].short_id}",

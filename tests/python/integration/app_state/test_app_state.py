@@ -356,7 +356,7 @@ def test_a_plan_needs_tables_and_every_row(store: App) -> None:
 
 def test_a_role_of_its_own_is_enough(store: App) -> None:
     """With the rights of docs/grants.md, from the plan to the rollback."""
-    operators, _, own = re.findall(r"```sql\n(.*?)```", GRANTS.read_text(), re.DOTALL)
+    operators, _, own, _ = re.findall(r"```sql\n(.*?)```", GRANTS.read_text(), re.DOTALL)
     role: dict[str, Any] = {"PGUSER": "trueup_documents", "PGPASSWORD": "secret"}
     with roles_of_the_server(), fire.superuser(store) as root:
         try:

@@ -39,6 +39,7 @@ PACKAGE = PROJECT / "docs" / "package.md"
 RUNBOOK = PROJECT / "docs" / "runbook.md"
 GUARD = PROJECT / "docs" / "guard.md"
 DOCUMENTS = PROJECT / "docs" / "app_state.md"
+MEMBERS = PROJECT / "docs" / "membership.md"
 CONSUMER = PROJECT / "tests" / "python" / "consumer"
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -82,6 +83,7 @@ OTHERS = sorted(
     - set(commands(RUNBOOK))
     - set(commands(GUARD))
     - set(commands(DOCUMENTS))
+    - set(commands(MEMBERS))
     - set(NOT_RUN)
 )
 
@@ -224,6 +226,8 @@ def test_the_review_of_a_seed_change(built: App) -> None:
     difference = shell(built, compare, codes=(1,))
     changed = re.findall(r"^\+\+\+ compiled/(\S+)", difference, re.MULTILINE)
     assert sorted(changed) == [
+        "first/analyses/membership/bundle_checks.sql",
+        "first/analyses/membership/import_decide.sql",
         "first/analyses/migration/plan.sql",
         "first/analyses/verification.sql",
         "first/models/audit/audit_pending_changes.sql",
@@ -270,6 +274,23 @@ def test_the_page_of_documents(built: App) -> None:
             for query in script.split(";\n"):
                 built.query(query)
     assert built.query("select count(*) from app_state_documents") == [(195,)]
+
+
+def test_the_page_of_members(built: App) -> None:
+    """docs/membership.md from top to bottom; the broken pack and the broken bundle fail."""
+    checkout(built)
+    query = (
+        "select cast(run_id as text) from trueup_ledger.migration_runs where kind = 'import'"
+        " order by planned_at limit 1"
+    )
+    for _, script in blocks(MEMBERS, "sh"):
+        run = built.query(query)
+        shell(built, script.replace("RUN", run[0][0] if run else ""), (0, 1))
+    assert built.query('select count(*) from "Member"') == [(3,)]
+    assert "Verification PASSED" in (built.project / "club/report.html").read_text() or (
+        "All 10 checks passed" in (built.project / "club/report.html").read_text()
+    )
+    assert "**Verification FAILED**" in (built.project / "club/broken.md").read_text()
 
 
 def test_the_runbook(built: App) -> None:

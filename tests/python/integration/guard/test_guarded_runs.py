@@ -150,7 +150,7 @@ def test_drift_fails_until_the_guard_is_installed_again(built: App) -> None:
 def test_an_owner_without_other_rights_guards_writers_who_know_nothing(built: App) -> None:
     """With the rights of docs/grants.md; the application may write into its table, and no more."""
     stored = f"select stage from {TABLE} where id = 1"
-    operators, guards, _ = re.findall(r"```sql\n(.*?)```", GRANTS.read_text(), re.DOTALL)
+    operators, guards, *_ = re.findall(r"```sql\n(.*?)```", GRANTS.read_text(), re.DOTALL)
     owner: dict[str, Any] = {"PGUSER": "app_owner", "PGPASSWORD": "secret", "TRUEUP_ENV": "staging"}
     with roles_of_the_server(), fire.superuser(built) as root:
         root.execute("create role app_owner login; create role clerk login;" + operators)

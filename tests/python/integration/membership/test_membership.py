@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from integration.conftest import PROJECT, roles_of_the_server
 from integration.membership.conftest import (
     EVENTS,
     MEMBERS,
@@ -28,6 +29,7 @@ from trueup.core.errors import TrueupError
 from trueup.membership import bundle, importing
 from trueup.membership.bundle import REPORT
 
+GRANTS = PROJECT / "docs/grants.md"
 SOUND = dict.fromkeys(bundle.CHECKS, "ok")
 BLOCK = """\
 ============================================================
@@ -380,21 +382,20 @@ def test_it_is_done_or_it_is_not(club: Club, tmp_path: Path) -> None:
     out = tmp_path / "bundle"
     config = ("--config", str(club.files / "migration-config.json"))
     verb = ("bundle", "apply", str(club.files / "csv"), *config, "--bundle-out", str(out), "--yes")
-    sleeps = ("select pid from pg_stat_activity where wait_event = 'PgSleep' and"
-              " datname = current_database()")  # fmt: skip
+    backends = "pg_stat_activity where application_name = 'trueup bundle apply'"
+    sleeps = f"select pid from {backends} and wait_event = 'PgSleep'"
     with fire.superuser(club.app) as watch:
         process = migration.command(club.app, *verb)
         fire.until(lambda: watch.execute(sleeps.encode()).fetchall())
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        fire.until(lambda: not watch.execute(sleeps.encode()).fetchall())
+        fire.until(lambda: not fire.one(watch, f"select count(*) from {backends}"))
         assert checksum(club) == before and not list(out.glob("*.json"))
         assert migration.run_statuses(club.app)[-1] == "planned"
 
         process = migration.command(club.app, *verb)
         fire.until(lambda: watch.execute(sleeps.encode()).fetchall())
-        watch.execute("select pg_terminate_backend(pid) from pg_stat_activity where"
-                      " application_name = 'trueup bundle apply'")  # fmt: skip
+        watch.execute(f"select pg_terminate_backend(pid) from {backends}".encode())
         _, err = process.communicate()
         assert process.returncode == 2 and "nothing was imported" in err, err
         assert checksum(club) == before and not list(out.glob("*.json"))
@@ -422,6 +423,32 @@ def test_it_is_done_or_it_is_not(club: Club, tmp_path: Path) -> None:
         make_plan(club, club.source(), rehearses=True)
     code, _, err = migration.done(club.app, *verb)
     assert code == 2 and "short" in err and checksum(club) == before
+
+
+def test_a_role_of_its_own_is_enough(club: Club, tmp_path: Path) -> None:
+    """With the rights of docs/grants.md: import, verify, roll back."""
+    operators, _, _, own = re.findall(r"```sql\n(.*?)```", GRANTS.read_text(), re.DOTALL)
+    role: dict[str, Any] = {"PGUSER": "trueup_members", "PGPASSWORD": "secret"}
+    before = checksum(club)
+    with roles_of_the_server(), fire.superuser(club.app) as root:
+        try:
+            root.execute((operators + own).encode())
+            root.execute("alter role trueup_members password 'secret'")
+            config = ("--config", str(club.files / "migration-config.json"), "--yes")
+            out = str(tmp_path / "bundle")
+            migration.printed(club.app, "bundle", "apply", str(club.files / "csv"), *config,
+                              "--bundle-out", out, **role)  # fmt: skip
+            told = migration.printed(club.app, "bundle", "verify", "-b", out, "-o",
+                                     str(tmp_path / "report.md"), **role)  # fmt: skip
+            assert "Checks: 10 passed" in told
+            kept = fire.one(root, f"select verified_by from {LEDGER}.verification_runs")
+            assert kept.endswith("as trueup_members")
+            run = fire.one(root, f"select cast(run_id as text) from {LEDGER}.migration_runs")
+            migration.printed(club.app, "rollback", run, "--yes", **role)
+            assert checksum(club) == before
+        finally:
+            root.execute("drop owned by trueup_members, trueup_operator")
+            root.execute("drop role trueup_members, trueup_operator")
 
 
 def test_files_that_cannot_be_read_are_named(club: Club, tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_columns_and_vocabularies_are_entries(built: App) -> None:
         "select count(*) from trueup_audit.audit_pending_changes where resolution = 'broader'"
     ) == [(0,)]
     after = dict(built.query("select vocabulary, vocabulary_version from trueup.dim_vocabularies"))
-    assert after.keys() == {"stage", "sector", "twin", "noisy"}
+    assert after.keys() == {"stage", "sector", "twin", "noisy", "membership_tier"}
     assert after["twin"] == before["stage"]
     assert before["stage"] not in (after["stage"], after["noisy"])
 
