@@ -26,8 +26,11 @@ members as (
         records.source_id,
         records.target_id,
         level_tiers.level_name,
-        level_tiers.tier as tier_of_level,
-        level_tiers.decided_by,
+        coalesce(level_tiers.tier, records.record ->> 'tier') as tier_of_level,
+        case
+            when records.record ->> 'membershipLevel' is not null
+                then coalesce(level_tiers.decided_by, 'nothing')
+        end as decided_by,
         cast({{ membership_column('tier', 'code', 'tiers') }} as text) as tier,
         {{ membership_column('tier', 'sortOrder', 'tiers') }} as sort_order
     from records
@@ -84,17 +87,19 @@ told as (
     cross join totals
 ),
 
--- tiers of levels that nothing but _default decides are right, and worth a look
+-- levels that only _default decides, or nothing: worth a look
 defaults as (
     select
         members.level_name,
         members.tier_of_level,
+        members.decided_by,
         count(*) as member_total
     from members
-    where members.decided_by = 'default'
+    where members.decided_by in ('default', 'nothing')
     group by
         members.level_name,
-        members.tier_of_level
+        members.tier_of_level,
+        members.decided_by
 ),
 
 told_defaults as (
@@ -106,7 +111,7 @@ told_defaults as (
                     'level', defaults.level_name,
                     'tier', defaults.tier_of_level,
                     'members', defaults.member_total,
-                    'decided_by', '_default'
+                    'decided_by', defaults.decided_by
                 )
                 order by defaults.member_total desc, defaults.level_name asc
             ),
@@ -115,13 +120,49 @@ told_defaults as (
     from defaults
 ),
 
+-- which tier is stored in place of which
+confusions as (
+    select
+        members.level_name,
+        members.tier_of_level,
+        members.tier,
+        count(*) as member_total
+    from members
+    where
+        members.tier_of_level is distinct from members.tier
+        and members.tier_of_level is not null
+    group by
+        members.level_name,
+        members.tier_of_level,
+        members.tier
+),
+
+told_confusions as (
+    select
+        coalesce(
+            jsonb_agg(
+                jsonb_build_object(
+                    'status', 'info',
+                    'level', confusions.level_name,
+                    'tier', confusions.tier_of_level,
+                    'stored', coalesce(confusions.tier, 'none'),
+                    'members', confusions.member_total
+                )
+                order by confusions.member_total desc, confusions.level_name asc
+            ),
+            '[]'
+        ) as counted
+    from confusions
+),
+
 offenders as (
     select
         'fail' as status,
         'member' as entity,
         members.source_id,
         members.target_id,
-        'level ' || members.level_name || ' gives ' || members.tier_of_level || ', stored is '
+        'level ' || coalesce(members.level_name, 'none') || ' gives ' || members.tier_of_level
+        || ', stored is '
         || coalesce(members.tier, 'none') as message
     from members
     where
@@ -149,10 +190,12 @@ judged as (
             else ''
         end as outcome,
         array[told.distribution, totals.any_tier, cast(totals.differing as text)] as arguments,
-        listed.sample || coalesce(told.counted, '[]') || told_defaults.counted as sample
+        listed.sample || coalesce(told.counted, '[]') || told_defaults.counted
+        || told_confusions.counted as sample
     from totals
     cross join told
     cross join told_defaults
+    cross join told_confusions
     cross join listed
 ),
 
@@ -311,15 +354,6 @@ with {{ membership_pairs('$1', offline=true) }},
 -- The mappings of what the bundle's run has written name this run.
 with {{ membership_written('$1') }},
 
-run_ids as (
-    select
-        cast($1 as jsonb) ->> 'runId' as run_id,
-        (
-            select count(*) as record_total
-            from written
-        ) as record_total
-),
-
 compared as (
     select
         written.*,
@@ -331,6 +365,16 @@ compared as (
             = cast({{ membership_column('mapping', 'entityType', 'mappings') }} as text)
             and written.source_id
             = cast({{ membership_column('mapping', 'waId', 'mappings') }} as text)
+    where
+        written.entity <> 'registration'
+        or {{ membership_column('mapping', 'waId', 'mappings') }} is not null
+),
+
+run_ids as (
+    select
+        cast($1 as jsonb) ->> 'runId' as run_id,
+        count(*) as record_total
+    from compared
 ),
 
 offenders as (

@@ -57,6 +57,15 @@ sums as (
     group by numbers.entity
 ),
 
+totals as (
+    select
+        numbers.name,
+        sum(numbers.number) as total
+    from numbers
+    where numbers.name <> 'parsed'
+    group by numbers.name
+),
+
 records as (
     select
         sections.entity,
@@ -101,9 +110,11 @@ problems as (
     union all
     select
         3 as place,
-        'it is the bundle of a dry run, which has written nothing' as message
+        'it is the bundle of a dry run, which has written nothing: dryRun is not false' as message
     from report
-    where report.body -> 'dryRun' = 'true'
+    where
+        report.body <> '{}'
+        and report.body -> 'dryRun' is distinct from 'false'
     union all
     select
         3 as place,
@@ -113,11 +124,11 @@ problems as (
     union all
     select
         4 as place,
-        'its run did not complete: completedAt is missing' as message
+        'its run did not complete: completedAt is no time' as message
     from report
     where
         report.body <> '{}'
-        and report.body ->> 'completedAt' is null
+        and {{ iso_time("(report.body ->> 'completedAt')") | indent(8) }} is null
     union all
     select
         5 as place,
@@ -171,6 +182,57 @@ problems as (
         coalesce(records.source_id, '') = ''
         or (records.action in ('create', 'update') and coalesce(records.target_id, '') = '')
     group by records.entity
+    union all
+    select
+        41 as place,
+        records.entity || ': record ' || min(records.place) || ' has the action '
+        || coalesce(min(records.action), 'NULL') || '; allowed: create, update, skip' as message
+    from records
+    where coalesce(records.action, '') not in ('create', 'update', 'skip')
+    group by records.entity
+    union all
+    select
+        42 as place,
+        'idMapping.' || sections.entity || ' is no list' as message
+    from sections
+    cross join report
+    where
+        report.body -> 'idMapping' is not null
+        and sections.entity in ('members', 'events')
+        and jsonb_typeof(report.body #> array['idMapping', sections.entity])
+        is distinct from 'array'
+    union all
+    select
+        43 as place,
+        'summary.' || totals.name || ' is ' || (report.body #>> array['summary', totals.name])
+        || ', the lists have ' || totals.total as message
+    from totals
+    cross join report
+    where
+        report.body -> 'summary' is not null
+        and report.body #>> array['summary', totals.name]
+        is distinct from cast(totals.total as text)
+    union all
+    select
+        51 as place,
+        'policy-bundle.json: a policy needs key, value, and true or false if required' as message
+    from report
+    where
+        exists (
+            select 1 as found
+            from
+                jsonb_array_elements(
+                    case
+                        when jsonb_typeof(cast($2 as jsonb) -> 'policies') = 'array'
+                            then cast($2 as jsonb) -> 'policies'
+                        else '[]'
+                    end
+                ) as listed (policy)
+            where
+                coalesce(listed.policy ->> 'key', '') = ''
+                or not listed.policy ? 'value'
+                or jsonb_typeof(coalesce(listed.policy -> 'required', 'false')) <> 'boolean'
+        )
     union all
     select
         50 as place,

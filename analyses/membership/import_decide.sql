@@ -146,23 +146,14 @@ first_reasons as (
     from mapped_cells
 ),
 
--- who has an address: the first good row of the file, and rows of the application
-owners as (
-    select
-        first_reasons.source_id,
-        lower(first_reasons.email) as email_key,
-        row_number() over (
-            partition by lower(first_reasons.email)
-            order by first_reasons.source_row
-        ) as place
-    from first_reasons
-    where first_reasons.first_reason is null
-),
-
 present_members as (
     select
-        lower(cast({{ membership_column('member', 'email', 'application') }} as text)) as email_key,
         cast({{ membership_column('member', 'id', 'application') }} as text) as target_id,
+        lower(cast({{ membership_column('member', 'email', 'application') }} as text)) as email_key,
+        count(*) over (
+            partition by
+                lower(cast({{ membership_column('member', 'email', 'application') }} as text))
+        ) as owner_total,
         row_number() over (
             partition by
                 lower(cast({{ membership_column('member', 'email', 'application') }} as text))
@@ -174,9 +165,8 @@ present_members as (
 placed as (
     select
         first_reasons.*,
-        owners.source_id as owner_id,
-        holders.source_id as holder_id,
         present_members.target_id as present_id,
+        present_members.owner_total,
         coalesce(
             mapped.target_id,
             present_members.target_id,
@@ -184,45 +174,78 @@ placed as (
         ) as target_id
     from first_reasons
     left join mapped on first_reasons.source_id = mapped.source_id
-    left join owners
-        on
-            lower(first_reasons.email) = owners.email_key
-            and owners.place = 1
     left join present_members
         on
             lower(first_reasons.email) = present_members.email_key
             and present_members.place = 1
-    left join mapped as holders on present_members.target_id = holders.target_id
+),
+
+-- whose the address is already, in the application
+second_reasons as (
+    select
+        placed.*,
+        case
+            when placed.first_reason is not null then placed.first_reason
+            when placed.owner_total > 1
+                then 'email_taken: several members have "' || placed.email || '"'
+            when
+                exists (
+                    select 1 as found
+                    from mapped as holders
+                    where
+                        holders.target_id = placed.present_id
+                        and holders.source_id <> placed.source_id
+                )
+                then 'email_taken: "' || placed.email || '" is that of another id'
+            when placed.present_id <> placed.target_id
+                then
+                    'email_taken: "' || placed.email || '" is that of member '
+                    || placed.present_id
+        end as second_reason
+    from placed
+),
+
+-- the first row with an address keeps it
+owners as (
+    select
+        second_reasons.source_id,
+        lower(second_reasons.email) as email_key,
+        row_number() over (
+            partition by lower(second_reasons.email)
+            order by second_reasons.source_row
+        ) as place
+    from second_reasons
+    where second_reasons.second_reason is null
 ),
 
 records as (
     select
         'member' as entity,
-        placed.source_row,
-        placed.source_id,
-        placed.target_id,
+        second_reasons.source_row,
+        second_reasons.source_id,
+        second_reasons.target_id,
         jsonb_build_object(
-            'email', placed.email,
-            'firstName', placed.record -> 'firstName',
-            'lastName', placed.record -> 'lastName',
-            'phone', placed.record -> 'phone',
-            'joinedAt', placed.record -> 'joinedAt',
-            'membershipLevel', placed.record -> 'membershipLevel',
-            'tier', placed.tier,
-            'status', placed.status
+            'email', second_reasons.email,
+            'firstName', second_reasons.record -> 'firstName',
+            'lastName', second_reasons.record -> 'lastName',
+            'phone', second_reasons.record -> 'phone',
+            'joinedAt', second_reasons.record -> 'joinedAt',
+            'membershipLevel', second_reasons.record -> 'membershipLevel',
+            'tier', second_reasons.tier,
+            'status', second_reasons.status
         ) as record,
         case
-            when placed.first_reason is not null then placed.first_reason
-            when placed.owner_id <> placed.source_id
-                then 'email_taken: "' || placed.email || '" is that of id ' || placed.owner_id
-            when placed.holder_id <> placed.source_id
-                then 'email_taken: "' || placed.email || '" is that of id ' || placed.holder_id
-            when placed.present_id <> placed.target_id
+            when second_reasons.second_reason is not null then second_reasons.second_reason
+            when owners.source_id <> second_reasons.source_id
                 then
-                    'email_taken: "' || placed.email || '" is that of member '
-                    || placed.present_id
+                    'email_taken: "' || second_reasons.email || '" is that of id '
+                    || owners.source_id
         end as reason
-    from placed
+    from second_reasons
+    left join owners
+        on
+            lower(second_reasons.email) = owners.email_key
+            and owners.place = 1
 ),
 
 {{ membership_known_tiers(planned=true) }},
@@ -280,6 +303,10 @@ with {{ membership_cells('registration', '$1') }},
 
 {{ membership_mapped('registration') }},
 
+{{ membership_mapped('event', 'mapped_events') }},
+
+{{ membership_mapped('member', 'mapped_members') }},
+
 parents as (
     select
         decisions.entity,
@@ -289,10 +316,16 @@ parents as (
     where decisions.action <> 'refuse'
     union
     select
-        cast({{ membership_column('mapping', 'entityType', 'mappings') }} as text) as entity,
-        cast({{ membership_column('mapping', 'waId', 'mappings') }} as text) as source_id,
-        cast({{ membership_column('mapping', 'targetId', 'mappings') }} as text) as target_id
-    from {{ membership_table('mapping') }} as mappings
+        'event' as entity,
+        mapped_events.source_id,
+        mapped_events.target_id
+    from mapped_events
+    union
+    select
+        'member' as entity,
+        mapped_members.source_id,
+        mapped_members.target_id
+    from mapped_members
 ),
 
 numbered_cells as (
@@ -375,11 +408,12 @@ with {{ membership_known_tiers(planned=true) }}
 
 select
     '`--seed-tiers` inserts the tiers of the vocabulary; others are inserted by hand.' as remedy,
-    'tier ' || (decisions.record ->> 'tier') || ' does not exist; ' || count(*)
-    || ' members get it, of level ' || min(decisions.record ->> 'membershipLevel') as message
+    'tier ' || (decisions.record ->> 'tier') || ' does not exist; members who get it: ' || count(*)
+    || ', of level ' || min(decisions.record ->> 'membershipLevel') as message
 from membership_decisions as decisions
 where
     decisions.entity = 'member'
+    and decisions.action <> 'refuse'
     and decisions.record ->> 'tier' is not null
     and not exists (
         select 1 as found
@@ -424,7 +458,8 @@ with lines as (
         decisions.action,
         concat_ws(
             ' ', decisions.entity, decisions.source_row, decisions.row_key, decisions.action,
-            case when decisions.entity <> 'mapping' then decisions.wanted end, decisions.reason
+            case when decisions.entity <> 'mapping' then decisions.wanted end,
+            decisions.image, decisions.reason
         ) as decision
     from membership_decisions as decisions
 ),

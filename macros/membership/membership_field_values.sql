@@ -68,13 +68,13 @@ with {{ trueup.membership_known_tiers() }},
         || coalesce({{ entity }}_fields.wanted_value, 'nothing') as message
     from {{ entity }}_fields
     where {{ entity }}_fields.wanted_value is distinct from {{ entity }}_fields.found_value
-    {%- for field, kind in fields.items() if kind in ['time', 'status'] %}
+    {%- for field, kind in fields.items() if kind in ['time', 'status', 'id'] %}
     union all
     select
         {{ entity }}_rows.entity,
         {{ entity }}_rows.source_id,
         {{ entity }}_rows.target_id,
-        '{{ field }} of the bundle is no {{ "date" if kind == "time" else "status" }}: '
+        '{{ field }} of the bundle is no {{ {"time": "date", "id": "id"}.get(kind, "status") }}: '
         || ({{ entity }}_rows.record ->> '{{ field }}') as message
     from {{ entity }}_rows
     where
@@ -111,7 +111,7 @@ offenders as (
 record_counts as (
     {%- for entity in ['member', 'event', 'registration'] %}
     select count(*) as record_total
-    from {{ entity }}_rows
+    from {{ entity }}_pairs
     {%- if not loop.last %}
     union all
     {%- endif %}
@@ -127,7 +127,11 @@ totals as (
 
 judged as (
     select
-        case when listed.row_total = 0 then 'ok' else 'fail' end as status,
+        case
+            when listed.row_total > 0 then 'fail'
+            when totals.record_total = 0 then 'info'
+            else 'ok'
+        end as status,
         '' as outcome,
         array[cast(totals.record_total as text), cast(listed.row_total as text)] as arguments,
         cast(totals.record_total as text) as expected,

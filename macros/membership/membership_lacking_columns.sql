@@ -39,7 +39,22 @@ configured as (
     from accepted_names
 ),
 
+given_keys as (
+    select given.name
+    from jsonb_object_keys(cast({{ config }} as jsonb)) as given (name)
+),
+
 lacking as (
+    select
+        'the configuration has ' || given_keys.name || '; allowed: tierMapping, statusMapping,'
+        || ' levelStatusMapping, registrationStatusMapping, columns' as message
+    from given_keys
+    where
+        given_keys.name not in (
+            'tierMapping', 'statusMapping', 'levelStatusMapping', 'registrationStatusMapping',
+            'columns'
+        )
+    union all
     select
         configured.entity || 's.csv has no column for ' || configured.field || ': '
         || coalesce(

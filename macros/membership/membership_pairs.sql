@@ -10,7 +10,7 @@ pairs as {{ trueup.computed_once() }} (
     select
         '{{ entity }}' as entity,
         listed.record ->> '_waId' as source_id,
-        listed.record ->> '_targetId' as target_id
+        {{ trueup.membership_id("(listed.record ->> '_targetId')") | indent(8) }} as target_id
     from
         jsonb_array_elements(
             cast({{ report }} as jsonb) #> '{ {{- entity }}s,records}'
@@ -20,7 +20,7 @@ pairs as {{ trueup.computed_once() }} (
     select
         mapped.entity,
         listed.record ->> 'waId' as source_id,
-        listed.record ->> 'targetId' as target_id
+        {{ trueup.membership_id("(listed.record ->> 'targetId')") | indent(8) }} as target_id
     from (values ('member'), ('event')) as mapped (entity)
     cross join
         lateral jsonb_array_elements(

@@ -11,9 +11,9 @@ policies as (
         listed.policy ->> 'source' as source,
         coalesce(listed.policy -> 'required' = 'true', false) as is_required,
         (
-            coalesce(listed.policy ->> 'validationError', '') <> ''
+            coalesce(listed.policy ->> 'validationError', '') not in ('', 'false')
             or coalesce(btrim(listed.policy ->> 'value'), '') = ''
-            or listed.policy ->> 'value' ~ '[{][{].*[}][}]|^<.*>$|^(TODO|TBD|CHANGE_?ME)\M'
+            or listed.policy ->> 'value' ~ '^ *([{][{][^{}]*[}][}]|<[^<>]*>|TODO|TBD|CHANGE_?ME) *$'
         ) as is_unfilled
     from
         jsonb_array_elements(

@@ -9,9 +9,9 @@ records as {{ trueup.computed_once() }} (
     select
         '{{ entity }}' as entity,
         listed.record ->> '_waId' as source_id,
-        listed.record ->> '_targetId' as target_id,
+        listed.record,
         listed.record ->> '_action' as action,
-        listed.record
+        {{ trueup.membership_id("(listed.record ->> '_targetId')") | indent(8) }} as target_id
     from
         jsonb_array_elements(
             coalesce(cast({{ report }} as jsonb) #> '{ {{- entity }}s,records}', '[]')

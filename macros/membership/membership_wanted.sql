@@ -28,7 +28,7 @@ wanted_rows as {{ trueup.computed_once() }} (
     left join {{ trueup.membership_table('status') }} as statuses
         on
             records.record ->> 'status'
-            = {{ trueup.membership_column('status', 'code', 'statuses') }}
+            = cast({{ trueup.membership_column('status', 'code', 'statuses') }} as text)
     {%- endif %}
 )
 {%- endmacro -%}
@@ -40,6 +40,13 @@ wanted_rows as {{ trueup.computed_once() }} (
 known_tiers.id
 {%- elif kind == 'status' -%}
 {{ trueup.membership_column('status', 'id', 'statuses') }}
+{%- elif kind == 'id' -%}
+case
+    when
+        records.record ->> '{{ field }}'
+        ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+        then records.record -> '{{ field }}'
+end
 {%- else -%}
 records.record -> '{{ field }}'
 {%- endif -%}

@@ -21,7 +21,7 @@
     }, 'Check the id mappings of members and events.'],
     'tier_distribution': ['Tier Distribution', {
         'ok': 'Tier distribution: %1$s',
-        'info': 'Tier distribution: the bundle has no members',
+        'info': 'Tier distribution: there is no member to compare',
         'warn': "Warning: All members in tier '%2$s' - verify mapping",
         'fail none': 'Tier distribution: no member has a tier',
         'fail differs': 'Tier distribution: %3$s members have another tier than their level gives',
@@ -29,7 +29,7 @@
        ~ ' too many? Then import again, which updates the tiers.'],
     'tier_coverage': ['Tier Coverage', {
         'ok': 'Tier coverage: %1$s%% (%2$s/%3$s)',
-        'info': 'Tier coverage: the bundle has no members',
+        'info': 'Tier coverage: there is no member to compare',
         'warn': 'Low tier coverage: %1$s%% - %4$s members without tier',
         'fail': 'Low tier coverage: %1$s%% - %4$s members without tier',
     }, 'Check that the tiers were seeded and that the mapping has every level of the source.'],
@@ -49,6 +49,7 @@
     }, 'This may be the bundle of another run: verify the newest one.'],
     'field_values': ['Field Values', {
         'ok': 'Field values match: %1$s records',
+        'info': 'Field values: there is no record to compare',
         'fail': 'Field values differ: %2$s of %1$s records',
     }, 'Look at the listed records: a row that was edited after the import differs rightly; a'
        ~ ' shifted column or a wrong date is a fault of the import.'],

@@ -1,11 +1,11 @@
 {#-
-    The members and events that the bundle's run has created or updated, as the CTE
+    What the bundle's run has created or updated, as the CTE
     `written(entity, source_id, target_id)`; no comma at the end.
     membership_written('$1') → written as (...)
 -#}
 {%- macro membership_written(report) -%}
 written as {{ trueup.computed_once() }} (
-    {%- for entity in ['member', 'event'] %}
+    {%- for entity in ['member', 'event', 'registration'] %}
     select
         '{{ entity }}' as entity,
         listed.record ->> '_waId' as source_id,

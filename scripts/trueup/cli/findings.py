@@ -140,6 +140,8 @@ def _page(document: dict[str, Any]) -> str:
     from trueup.show.document import as_page
     from trueup.verification import check_page
 
+    if document["system"] == "bundle":
+        return as_page(document, "bundle.html.j2")
     own = {"verification": check_page.build}
     return own.get(document["system"], as_page)(document)
 

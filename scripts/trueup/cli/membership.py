@@ -49,7 +49,9 @@ def bundle() -> None:
                    "  [default: markdown]")  # fmt: skip
 @click.option("--verbose", "-v", is_flag=True, help="Every record that was found.")
 @click.option("--strict", is_flag=True, help="A warning counts as a failure.")
-@click.option("--offline", is_flag=True, help="Judge the bundle alone: no database is asked.")
+@click.option(
+    "--offline", is_flag=True, help="Judge the bundle alone; the embedded PostgreSQL reads it."
+)
 @examples("""
 trueup bundle verify --bundle ./migration-bundle-2024-01-15 --output ./verification-report.md
 trueup bundle verify -b ./migration-bundle-2024-01-15 -f json -o ./verification-report.json
@@ -151,12 +153,12 @@ def apply(bundle_out: Path | None, yes: bool, **given: Any) -> None:
     short = str(made.run_id)[:8]
     ask(yes, f"Apply import {short}: write {terminal.counted(made.rows, 'row')} of database"
              f" {database}?")  # fmt: skip
+    out = bundle_out or Path(f"bundle-{short}")
     with terminal.progress("apply") as progress:
-        status, path = importing.apply(settings, made, source,
-                                       bundle_out or Path(f"bundle-{short}"), progress)  # fmt: skip
-    click.echo(f"Import {short} {status.replace('_', ' ')}: {terminal.counted(made.rows, 'row')}"
-               f" written. Decisions: {made.digest[:16]}\nThe bundle: {path.parent}."
-               f" `trueup bundle verify --bundle {path.parent}` verifies it,"
+        importing.apply(settings, made, source, out, progress)
+    click.echo(f"Import {short} completed: {terminal.counted(made.rows, 'row')} written."
+               f" Decisions: {made.digest[:16]}\nThe bundle: {out}."
+               f" `trueup bundle verify --bundle {out}` verifies it,"
                f" `trueup rollback {short}` takes it back.")  # fmt: skip
     sys.exit(1 if made.refusals else 0)
 
@@ -226,7 +228,9 @@ def _formatted(document: dict[str, Any], form: str) -> str:
 
     if form == "json":
         return records.as_json(document) + "\n"
-    return shown.as_page(document) if form == "html" else show.as_markdown(document)
+    return (
+        shown.as_page(document, "bundle.html.j2") if form == "html" else show.as_markdown(document)
+    )
 
 
 def _kept(settings: Any, document: dict[str, Any]) -> bool:

@@ -26,7 +26,6 @@ from trueup.core.settings import Settings
 from trueup.core.statements import Statement
 from trueup.findings import document, runner
 
-AREA = "bundle"
 REPORT = "migration-report.json"
 FILES = {"report": REPORT, "policies": "policy-bundle.json", "config": "migration-config.json"}
 CHECKS = ("member_count", "event_count", "registration_count", "tier_distribution",
@@ -69,7 +68,7 @@ def read(folder: Path) -> Bundle:
                 raise TrueupError(f"{folder}: has no {REPORT}", "Name the folder of a bundle.")
             values[name] = None
             continue
-        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        content = path.read_bytes()
         digest.update(b"%s %d\n" % (file.encode(), len(content)))
         digest.update(content)
         values[name] = as_jsonb(path, content, is_small=file != REPORT)
@@ -78,11 +77,12 @@ def read(folder: Path) -> Bundle:
 
 def as_jsonb(path: Path, content: bytes, is_small: bool = True) -> Jsonb:
     """A file as a parameter, sent as it is; is_small: also looked at, so that an error names it."""
-    if is_small:
-        try:
-            json.loads(content)
-        except ValueError as error:
-            raise TrueupError(f"{path}: is not JSON: {error}") from None
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    try:
+        if is_small and not isinstance(json.loads(content), dict):
+            raise ValueError("it is no object")
+    except ValueError as error:
+        raise TrueupError(f"{path}: is not JSON: {error}") from None
     return Jsonb(content, dumps=lambda value: value)
 
 
@@ -145,7 +145,7 @@ def verify(
     connected.rollback()
     where = f"{connected.info.dbname} on {connected.info.host}"
     return document.make(
-        AREA,
+        "bundle",
         f"bundle {given.folder}",
         findings,
         taken_at=f"{taken_at:%Y-%m-%dT%H:%M:%S}.{taken_at.microsecond // 1000:03d}Z",

@@ -13,7 +13,6 @@ from trueup.show import page, terminal
 TAGS = {"ok": "PASS", "info": "INFO", "warn": "WARN", "fail": "FAIL", "error": "ERROR"}
 SHOWN_RECORDS = 10  # of a check
 DO_NOT = "Do NOT self-remediate integrity failures. Document and escalate."
-COLUMNS = ("entity", "inserts", "updates", "unchanged", "refusals")
 
 
 def block(document: Mapping[str, Any], output: str, is_verbose: bool) -> str:
@@ -32,7 +31,7 @@ def show_plan(
 ) -> None:
     """What an import does: rows of membership__summary and membership__refused."""
     terminal.show_table(out, ("entity", "insert", "update", "unchanged", "refused"),
-                        [[row[name] for name in COLUMNS] for row in summary])  # fmt: skip
+                        [list(row.values()) for row in summary])  # fmt: skip
     for row in refused:
         what = f"{row['entity']}s.csv, row {row['source_row']}: {row['reason']}"
         out.print(f"  refused: {escape(terminal.visible(what, 200))}", soft_wrap=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,11 +25,7 @@ from trueup.core.statements import Rows, Statement
 from trueup.membership.bundle import FILES, REPORT, as_jsonb
 from trueup.migration import engine, plan
 
-KIND = "import"
 ENTITIES = ("member", "event", "registration")
-MOST_REFUSED = 1000  # that are shown
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an import does: rows of membership__summary and membership__refused.
+    """What an import does: rows of membership__summary and of membership__refused, the first 1,000.
 
     digest: SHA-256 of all decisions; rows: to be written, with those of the id mapping
     """
@@ -66,14 +62,14 @@ def make(
     found: Mapping[str, Statement],
     source: Source,
     rehearses: bool = False,
-    progress: Progress = lambda what, done, total: None,
+    progress: plan.Progress = lambda what, done, total: None,
 ) -> Plan:
     """Decide about every row of the files and store a plan, in the open snapshot.
 
     rehearses: also write everything, and roll it back
     Raises TrueupError if a file cannot be read, if it lacks a column, or if a tier does not exist.
     """
-    record = plan.kind(connected, found, KIND)
+    record = plan.kind(connected, found, "import")
     ((table, column),) = found["membership__place"].run(connected)
     own = plan.own_statements(found, record, [(table, column)])
     wanted = {"table_names": [table], "column_names": [column], "tenants": None}
@@ -87,7 +83,7 @@ def make(
         "folder": str(source.folder.resolve()),
         "config": str(source.config.resolve()),
     }
-    run_id = plan.store_run(settings, connected, found, KIND, record, own, options)
+    run_id = plan.store_run(settings, connected, found, "import", record, own, options)
     made = _decide(connected, found, source, run_id, progress)
     found["run__store_control"].run(connected, run_id=run_id, table_name=table,
                                     column_name=column, range_end=["all"], sleep_ms=0, workers=1,
@@ -97,7 +93,7 @@ def make(
     if rehearses:
         progress("rehearsal", 5, 6)
         with connected.transaction(force_rollback=True):
-            _write(connected, own, run_id)
+            _write(connected, own, run_id, made.rows)
             connected.execute("set constraints all immediate")
     return made
 
@@ -107,31 +103,34 @@ def apply(
     planned: Plan,
     source: Source,
     out: Path,
-    progress: Progress = lambda what, done, total: None,
-) -> tuple[str, Path]:
-    """Carry out a stored plan and write its bundle; the status of the run, and the report's path.
+    progress: plan.Progress = lambda what, done, total: None,
+) -> None:
+    """Carry out a stored plan and write its bundle to the folder out.
 
     Raises TrueupError if the files or the rows are no longer those of the plan, or if the database
     refuses; nothing was written then, and the run has the status failed.
     """
-    schema = ledger.schema(settings)
+    schema, wanted = ledger.schema(settings), str(planned.run_id)
     try:
         with connection.connect(settings, application_name="trueup bundle apply") as connected:
-            run = runs.find(connected, schema, str(planned.run_id), runs.PLANNED)
-            return _apply(connected, schema, run, planned, source, out, progress)
+            run = runs.find(connected, schema, wanted, runs.PLANNED)
+            _apply(connected, schema, run, planned, source, out, progress)
     except (psycopg.Error, TrueupError, OSError) as error:
         why = first_line(error) if isinstance(error, psycopg.Error) else str(error)
-        with suppress(psycopg.Error, TrueupError), connection.connect(settings) as again:
-            lost = runs.find(again, schema, str(planned.run_id), runs.PLANNED)
-            plan.close(settings, again, lost, "failed", notes=f"failed: {why}")
+        with suppress(psycopg.Error), connection.connect(settings) as again:
+            run = runs.find(again, schema, wanted, runs.BEGUN + runs.PLANNED)
+            if run.status == "completed":  # but the answer was lost
+                raise TrueupError(
+                    f"everything was imported, but there is no bundle: {why}",
+                    "Import again: it changes nothing and writes one.",
+                ) from None
+            plan.close(settings, again, run, "failed", notes=f"failed: {why}")
             again.commit()
-        if isinstance(error, psycopg.Error):
-            raise TrueupError(
-                f"nothing was imported: {why}",
-                "Somebody may have changed the same rows meanwhile: plan again. Or the database"
-                " refuses a row: `trueup bundle plan --rehearse` says so before.",
-            ) from None
-        raise
+        raise TrueupError(
+            f"nothing was imported: {why}",
+            "Import again if somebody has changed files or rows meanwhile. If the database refuses"
+            " a row, `trueup bundle plan --rehearse` says so before.",
+        ) from None
 
 
 def _apply(
@@ -141,8 +140,8 @@ def _apply(
     planned: Plan,
     source: Source,
     out: Path,
-    progress: Progress,
-) -> tuple[str, Path]:
+    progress: plan.Progress,
+) -> None:
     own = runs.statements(run)
     started = datetime.now(timezone.utc)
     out.mkdir(parents=True, exist_ok=True)
@@ -150,39 +149,40 @@ def _apply(
         runs.lock(connected, schema, run, runs.PLANNED)
         now = _decide(connected, own, source, run.run_id, progress)
         if now.digest != planned.digest:
-            raise plan.stale(run, "the files or the rows have changed since")
+            raise TrueupError("the files or the rows have changed since the plan")
         progress("writing", 5, 6)
-        status = "completed_with_failures" if now.refusals else "completed"
-        hold = _write(connected, own, run.run_id, status)
-        ((report,),) = own["membership__report"].run(
-            connected, run_id=str(run.run_id), started_at=started
-        )
-        own["run__release"].run(connected, **hold, status=status)
+        hold = _write(connected, own, run.run_id, planned.rows)
+        own["run__set_status"].run(connected, **hold, status="completed", finished=True, notes=None,
+                                   statuses=list(runs.PLANNED))  # fmt: skip
+        own["run__note_image_digest"].run(connected, run_id=run.run_id)
+        made = own["membership__report"].run(connected, run_id=str(run.run_id), started_at=started)
+        own["run__release"].run(connected, **hold, status="completed")
+        files.write(out / FILES["config"], source.config.read_text("utf-8"))
         with files.whole(out / REPORT) as file:
-            file.write(report)
-            connected.commit()  # a bundle is there if, and only if, its import is
-    files.write(out / FILES["config"], source.config.read_text("utf-8"))
-    return status, out / REPORT
+            file.write(made.fetchall()[0][0])
+            file.flush()
+            connected.commit()
 
 
 def _write(
-    connected: Connection, own: Mapping[str, Statement], run_id: uuid.UUID, status: str = "running"
+    connected: Connection, own: Mapping[str, Statement], run_id: uuid.UUID, rows: int
 ) -> dict[str, Any]:
-    """Take the run, write its only batch, set its status; run_id and lease_token."""
+    """Take the run and write its only batch, so many rows; run_id and lease_token."""
+    engine.raise_if_held(own["run__other_runners"].run(connected, run_id=run_id))
+    own["run__lock_columns"].run(connected, run_id=run_id)
     hold = {"run_id": run_id, "lease_token": uuid.uuid4()}
     long = {**hold, "lease_seconds": 86_400}  # nobody sees it before the commit
-    planned = list(runs.PLANNED)
-    own["run__take_lease"].run(connected, **long, lease_owner=engine.owner(), statuses=planned)
+    own["run__take_lease"].run(connected, **long, lease_owner=engine.owner(),
+                               statuses=list(runs.PLANNED))  # fmt: skip
     claimed = own["run__claim_ranges"].run(connected, **long, held_batches=[], ranges=1).fetchall()
+    written, token = 0, hold["lease_token"]
     for batch_id, *_ in claimed:
-        token = hold["lease_token"]
-        own["membership__write"].run(connected, batch_id=batch_id, lease_token=token).fetchall()
+        answer = own["membership__write"].run(connected, batch_id=batch_id, lease_token=token)
+        written += sum(changed for (changed,) in answer)
         own["run__finish_piece"].run(connected, batch_ids=[batch_id], lease_token=token,
                                      is_last=True, error_message=None)  # fmt: skip
-    own["run__set_status"].run(connected, **hold, status=status, finished=status != "running",
-                               statuses=planned, notes=None)  # fmt: skip
-    if status != "running":
-        own["run__note_image_digest"].run(connected, run_id=run_id)
+    if written != rows:
+        raise TrueupError(f"{written:,} rows were written instead of {rows:,}: is it a trigger?")
     return hold
 
 
@@ -191,7 +191,7 @@ def _decide(
     found: Mapping[str, Statement],
     source: Source,
     run_id: uuid.UUID,
-    progress: Progress,
+    progress: plan.Progress,
 ) -> Plan:
     """Read the files into temporary tables, and decide about each row."""
     config = as_jsonb(source.config, source.config.read_bytes())
@@ -219,7 +219,7 @@ def _decide(
     return Plan(
         run_id,
         records.rows(connected, found["membership__summary"]),
-        records.rows(connected, found["membership__refused"], most=MOST_REFUSED),
+        records.rows(connected, found["membership__refused"], most=1000),
         digest,
         rows,
     )

@@ -137,17 +137,17 @@ select
     to_char(date '2022-01-01' + (number % 900)::int, 'YYYY-MM-DD') || 'T18:00:00Z' as "Start date",
     to_char(date '2022-01-01' + (number % 900)::int, 'YYYY-MM-DD') || 'T21:30:00Z' as "End date",
     (array['Club house', 'Library', 'Online'])[1 + number % 3] as "Location"
-from generate_series(1, greatest({members} * 523 / 2147, 1)) as number
+from generate_series(1, greatest({members}::bigint * 523 / 2147, 1)) as number
 order by number;
 
 -- step: registrations.csv
 select
     number + 900000 as "Registration ID",
-    50001 + number * 17 % greatest({members} * 523 / 2147, 1) as "Event ID",
+    50001 + number * 17 % greatest({members}::bigint * 523 / 2147, 1) as "Event ID",
     1001 + number * 7 % {members} as "User ID",
     (array['Confirmed', 'Cancelled', 'Waitlist'])[1 + number % 3] as "Registration status",
     to_char(date '2021-06-01' + (number % 900)::int, 'YYYY-MM-DD') as "Registration date"
-from generate_series(1, {members} * 8603 / 2147) as number
+from generate_series(1, {members}::bigint * 8603 / 2147) as number
 order by number;
 
 -- step: broken members.csv

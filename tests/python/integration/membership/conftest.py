@@ -99,14 +99,12 @@ def make_plan(club: Club, source: importing.Source, rehearses: bool = False) -> 
     return made
 
 
-def load(
-    club: Club, out: str, source: importing.Source | None = None
-) -> tuple[importing.Plan, str]:
-    """Plan and import; the plan, and the status of the run."""
+def load(club: Club, out: str, source: importing.Source | None = None) -> importing.Plan:
+    """Plan and import."""
     source = source or club.source()
     made = make_plan(club, source)
-    status, _ = importing.apply(club.settings, made, source, club.files / out)
-    return made, status
+    importing.apply(club.settings, made, source, club.files / out)
+    return made
 
 
 def judged(club: Club, folder: Path) -> dict[str, dict[str, Any]]:
