@@ -122,7 +122,7 @@ def apply(
             if run.status == "completed":  # but the answer was lost
                 raise TrueupError(
                     f"everything was imported, but there is no bundle: {why}",
-                    "Import again: it changes nothing and writes one.",
+                    "Import again: it only writes one.",
                 ) from None
             plan.close(settings, again, run, "failed", notes=f"failed: {why}")
             again.commit()
