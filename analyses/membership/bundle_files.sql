@@ -256,7 +256,7 @@ order by
     problems.message asc;
 
 -- name: membership__about(report)
--- What the console says of a bundle, and the files that its records come from.
+-- What the console says of a bundle.
 select
     cast($1 as jsonb) ->> 'runId' as run_id,
     coalesce(cast($1 as jsonb) ->> 'dryRun', 'false') as dry_run,
@@ -334,7 +334,8 @@ final as (
         contacts.name as issue,
         reasons.reason,
         contacts.contact,
-        contacts.priority
+        contacts.priority,
+        'Do NOT self-remediate integrity failures. Document and escalate.' as advice
     from reasons
     inner join contacts on reasons.issue = contacts.issue
     order by

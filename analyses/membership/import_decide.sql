@@ -102,19 +102,13 @@ status_codes as (
 mapped_cells as (
     select
         cells.*,
-        cells.record ->> 'id' as source_id,
-        {{ membership_bad_dates('member', 'cells.record') | indent(8) }} as date_reason,
-        cells.record ->> 'email' as email,
         level_tiers.tier,
+        cells.record ->> 'email' as email,
         coalesce(
             cast($1 as jsonb) -> 'statusMapping' ->> (cells.record ->> 'status'),
             cells.record ->> 'status',
             cast($1 as jsonb) -> 'levelStatusMapping' ->> (cells.record ->> 'membershipLevel')
-        ) as status,
-        row_number() over (
-            partition by cells.record ->> 'id'
-            order by cells.source_row
-        ) as id_place
+        ) as status
     from cells
     left join level_tiers on cells.record ->> 'membershipLevel' = level_tiers.level_name
 ),
@@ -124,8 +118,6 @@ first_reasons as (
         mapped_cells.*,
         case
             when mapped_cells.reason is not null then mapped_cells.reason
-            when mapped_cells.source_id is null then 'no_id'
-            when mapped_cells.id_place > 1 then 'duplicate_id: an earlier row has it, too'
             when mapped_cells.email is null then 'no_email'
             when
                 mapped_cells.email
@@ -260,37 +252,23 @@ with {{ membership_cells('event', '$1') }},
 
 {{ membership_mapped('event') }},
 
-numbered_cells as (
-    select
-        cells.*,
-        cells.record ->> 'id' as source_id,
-        {{ membership_bad_dates('event', 'cells.record') | indent(8) }} as date_reason,
-        row_number() over (
-            partition by cells.record ->> 'id'
-            order by cells.source_row
-        ) as id_place
-    from cells
-),
-
 records as (
     select
         'event' as entity,
-        numbered_cells.source_row,
-        numbered_cells.source_id,
+        cells.source_row,
+        cells.source_id,
         coalesce(
-            mapped.target_id, {{ membership_source_id('event', 'numbered_cells.source_id') }}
+            mapped.target_id, {{ membership_source_id('event', 'cells.source_id') }}
         ) as target_id,
-        numbered_cells.record - 'id' as record,
+        cells.record - 'id' as record,
         case
-            when numbered_cells.reason is not null then numbered_cells.reason
-            when numbered_cells.source_id is null then 'no_id'
-            when numbered_cells.id_place > 1 then 'duplicate_id: an earlier row has it, too'
-            when numbered_cells.record ->> 'title' is null then 'no_title'
-            when numbered_cells.record ->> 'startTime' is null then 'bad_date: startTime is empty'
-            else numbered_cells.date_reason
+            when cells.reason is not null then cells.reason
+            when cells.record ->> 'title' is null then 'no_title'
+            when cells.record ->> 'startTime' is null then 'bad_date: startTime is empty'
+            else cells.date_reason
         end as reason
-    from numbered_cells
-    left join mapped on numbered_cells.source_id = mapped.source_id
+    from cells
+    left join mapped on cells.source_id = mapped.source_id
 ),
 
 {{ membership_wanted('event') }},
@@ -328,57 +306,49 @@ parents as (
     from mapped_members
 ),
 
-numbered_cells as (
+mapped_cells as (
     select
         cells.*,
-        cells.record ->> 'id' as source_id,
-        {{ membership_bad_dates('registration', 'cells.record') | indent(8) }} as date_reason,
         coalesce(
             cast($1 as jsonb) -> 'registrationStatusMapping' ->> (cells.record ->> 'status'),
             cells.record ->> 'status'
-        ) as status,
-        row_number() over (
-            partition by cells.record ->> 'id'
-            order by cells.source_row
-        ) as id_place
+        ) as status
     from cells
 ),
 
 records as (
     select
         'registration' as entity,
-        numbered_cells.source_row,
-        numbered_cells.source_id,
+        mapped_cells.source_row,
+        mapped_cells.source_id,
         coalesce(
             mapped.target_id,
-            {{ membership_source_id('registration', 'numbered_cells.source_id') }}
+            {{ membership_source_id('registration', 'mapped_cells.source_id') }}
         ) as target_id,
         jsonb_build_object(
             'eventId', events.target_id,
             'memberId', members.target_id,
-            'status', numbered_cells.status,
-            'registeredAt', numbered_cells.record -> 'registeredAt'
+            'status', mapped_cells.status,
+            'registeredAt', mapped_cells.record -> 'registeredAt'
         ) as record,
         case
-            when numbered_cells.reason is not null then numbered_cells.reason
-            when numbered_cells.source_id is null then 'no_id'
-            when numbered_cells.id_place > 1 then 'duplicate_id: an earlier row has it, too'
+            when mapped_cells.reason is not null then mapped_cells.reason
             when events.target_id is null
-                then 'no_event: "' || coalesce(numbered_cells.record ->> 'eventId', '') || '"'
+                then 'no_event: "' || coalesce(mapped_cells.record ->> 'eventId', '') || '"'
             when members.target_id is null
-                then 'no_member: "' || coalesce(numbered_cells.record ->> 'memberId', '') || '"'
-            else numbered_cells.date_reason
+                then 'no_member: "' || coalesce(mapped_cells.record ->> 'memberId', '') || '"'
+            else mapped_cells.date_reason
         end as reason
-    from numbered_cells
-    left join mapped on numbered_cells.source_id = mapped.source_id
+    from mapped_cells
+    left join mapped on mapped_cells.source_id = mapped.source_id
     left join parents as events
         on
             events.entity = 'event'
-            and numbered_cells.record ->> 'eventId' = events.source_id
+            and mapped_cells.record ->> 'eventId' = events.source_id
     left join parents as members
         on
             members.entity = 'member'
-            and numbered_cells.record ->> 'memberId' = members.source_id
+            and mapped_cells.record ->> 'memberId' = members.source_id
 ),
 
 {{ membership_wanted('registration') }},

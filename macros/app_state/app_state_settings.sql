@@ -17,15 +17,7 @@
         'most_bytes': 33554432,
         'most_levels': 100,
     } -%}
-    {%- set own = var('app_state', {}) -%}
-    {%- set is_sample = var('sample', false) and not own.get('enabled') -%}
-    {%- set name = 'sample_app_state' if is_sample else 'app_state' -%}
-    {%- for option, value in var(name, {}).items() -%}
-        {%- if option not in known -%}
-            {{- trueup.raise_wrong_input('var ' ~ name, 'option', option, known.keys()) -}}
-        {%- endif -%}
-        {%- do known.update({option: value}) -%}
-    {%- endfor -%}
+    {%- set name, known = trueup.system_settings('app_state', known) -%}
     {%- if known.user_type not in ['text', 'uuid'] -%}
         {{- trueup.raise_wrong_input(
             'var ' ~ name, 'user_type', known.user_type, ['text', 'uuid']

@@ -2,9 +2,11 @@
     The rows of a file as records, as CTEs; no comma at the end. Reads the temporary table
     membership_rows; row 1 is the header.
 
-    membership_cells('event', '$1') → ..., cells(source_row, record, reason) as (...)
+    membership_cells('event', '$1') →
+        ..., cells(source_row, record, source_id, reason, date_reason) as (...)
     config: migration-config.json, jsonb; `columns` may name the columns of the files
-    reason: why the row cannot be read, else NULL. A cell of spaces is NULL.
+    reason: why the row cannot be read or has no id of its own, else NULL; date_reason: which of its
+    dates is none. A cell of spaces is NULL.
 -#}
 {%- macro membership_cells(entity, config) -%}
 header as (
@@ -51,7 +53,7 @@ positions as (
     group by accepted_names.field
 ),
 
-cells as {{ trueup.computed_once() }} (
+read_cells as (
     select
         rows.source_row,
         jsonb_object_agg(
@@ -73,5 +75,24 @@ cells as {{ trueup.computed_once() }} (
         rows.source_row,
         rows.cell_texts,
         header.cell_total
+),
+
+cells as {{ trueup.computed_once() }} (
+    select
+        read_cells.source_row,
+        read_cells.record,
+        read_cells.record ->> 'id' as source_id,
+        case
+            when read_cells.reason is not null then read_cells.reason
+            when read_cells.record ->> 'id' is null then 'no_id'
+            when
+                row_number() over (
+                    partition by read_cells.record ->> 'id'
+                    order by read_cells.source_row
+                ) > 1
+                then 'duplicate_id: an earlier row has it, too'
+        end as reason,
+        {{ trueup.membership_bad_dates(entity, 'read_cells.record') | indent(8) }} as date_reason
+    from read_cells
 )
 {%- endmacro -%}

@@ -59,15 +59,7 @@
         },
     } -%}
     {%- set optional = ['phone', 'joinedAt', 'endTime', 'location', 'registeredAt'] -%}
-    {%- set own = var('membership', {}) -%}
-    {%- set is_sample = var('sample', false) and not own.get('enabled') -%}
-    {%- set name = 'sample_membership' if is_sample else 'membership' -%}
-    {%- for option, value in var(name, {}).items() -%}
-        {%- if option not in known -%}
-            {{- trueup.raise_wrong_input('var ' ~ name, 'option', option, known.keys()) -}}
-        {%- endif -%}
-        {%- do known.update({option: value}) -%}
-    {%- endfor -%}
+    {%- set name, known = trueup.system_settings('membership', known) -%}
     {%- if known.enabled and known.vocabulary not in trueup.vocabularies() -%}
         {{- trueup.raise_wrong_input(
             'var ' ~ name, 'vocabulary', known.vocabulary, trueup.vocabularies().keys()

@@ -7,7 +7,7 @@
     key_from_text({'a': 'integer', 'b': 'text'}, 'rows.row_key') →
         cast((cast(rows.row_key as text[]))[1] as integer), ...
 -#}
-{%- macro key_from_text(key, text, numbered=false) -%}
+{%- macro key_from_text(key, text, numbered=false, separator=', ') -%}
     {%- for type in key.values() -%}
         {%- set part = text -%}
         {%- if key | length > 1 -%}
@@ -15,6 +15,6 @@
         {%- endif -%}
         {{- trueup.key_part_from_text(part, type) -}}
         {{- ' as key_' ~ loop.index if numbered -}}
-        {{- ', ' if not loop.last -}}
+        {{- separator if not loop.last -}}
     {%- endfor -%}
 {%- endmacro -%}

@@ -13,9 +13,8 @@
         {%- if texts | length < 80 -%}
             {{- 'cast(' ~ texts ~ ' as text)' -}}
         {%- else -%}
-            {{- 'cast(\n    ' ~ (texts | replace('array[', 'array[\n    ')
-                | replace(', cast(', ',\n    cast(') | replace('\"C\"]', '\"C\"\n]') | indent(4))
-                ~ ' as text\n)' -}}
+            {%- set texts = trueup.key_texts(key, relation, wide=true) -%}
+            {{- 'cast(\n    ' ~ texts | indent(4) ~ ' as text\n)' -}}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro -%}

@@ -47,8 +47,8 @@ undone_images as (
         images.action,
         images.before_image,
         images.after_hash,
-        {{ trueup.key_from_text(target.key, 'images.row_key', numbered=true)
-            | replace(', cast', ',\n        cast') }}
+        {{ trueup.key_from_text(target.key, 'images.row_key', numbered=true,
+            separator=',\n        ') }}
     from fence
     inner join {{ ref('migration_audit') }} as images
         on fence.reverts_batch_id = images.batch_id

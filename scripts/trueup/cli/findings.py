@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -94,9 +96,17 @@ def finish(
 
     If it cannot be kept, that is said, and the verdict stands all the same.
     """
+    from trueup.findings.document import is_failed
+
+    keep(settings, document)
+    show(document, form, outputs, verbose)
+    sys.exit(1 if is_failed(document) else 0)
+
+
+def keep(settings: Any, document: dict[str, Any]) -> None:
+    """Store a document in the ledger; if it cannot be kept, say why."""
     from trueup.core import connection, ledger
     from trueup.findings import store
-    from trueup.findings.document import is_failed
 
     try:
         with connection.connect(settings) as connected:
@@ -108,8 +118,6 @@ def finish(
             "docs/grants.md has the rights that it takes; --output keeps it in a file.",
             err=True,
         )
-    show(document, form, outputs, verbose)
-    sys.exit(1 if is_failed(document) else 0)
 
 
 def show(document: dict[str, Any], form: str, outputs: tuple[Path, ...], verbose: bool) -> None:
@@ -123,7 +131,9 @@ def show(document: dict[str, Any], form: str, outputs: tuple[Path, ...], verbose
         if output.suffix == ".json":
             page.write(output, text + "\n")
         else:
-            page.write(output, (_page if output.suffix == ".html" else shown.as_markdown)(document))
+            page.write(
+                output, (as_page if output.suffix == ".html" else shown.as_markdown)(document)
+            )
     out = terminal.console()
     if form == "json":
         click.echo(text)
@@ -135,15 +145,16 @@ def show(document: dict[str, Any], form: str, outputs: tuple[Path, ...], verbose
         shown.show_verdict(out, document)
 
 
-def _page(document: dict[str, Any]) -> str:
+def as_page(document: dict[str, Any]) -> str:
     """A system's own page if it has one, else the page that all share."""
-    from trueup.show.document import as_page
+    from trueup.show import document as shown
     from trueup.verification import check_page
 
-    if document["system"] == "bundle":
-        return as_page(document, "bundle.html.j2")
-    own = {"verification": check_page.build}
-    return own.get(document["system"], as_page)(document)
+    own: dict[str, Callable[[dict[str, Any]], str]] = {
+        "verification": check_page.build,
+        "bundle": partial(shown.as_page, template="bundle.html.j2"),
+    }
+    return own.get(document["system"], shown.as_page)(document)
 
 
 COMMANDS: tuple[click.Command, ...] = (verifications,)

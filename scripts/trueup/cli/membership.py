@@ -65,7 +65,9 @@ def verify(folder: Path, output: Path | None, form: str | None, verbose: bool, s
     Reads everything in one snapshot, and changes nothing. Exits with 0 if all checks passed, with 1
     if one failed, with 2 if the bundle or the database cannot be used.
     """
+    from trueup.cli.findings import keep
     from trueup.core import connection
+    from trueup.findings.document import is_failed
     from trueup.membership import bundle as job
     from trueup.membership import bundle_terminal as show
     from trueup.show import page
@@ -85,11 +87,9 @@ def verify(folder: Path, output: Path | None, form: str | None, verbose: bool, s
             document = job.verify(connected, found, given, offline, strict, progress)
     page.write(output, _formatted(document, form))
     click.echo(show.block(document, str(output), verbose), nl=False)
-    kept = offline or _kept(settings, document)
-    if not kept:
-        click.echo("This verification is not kept in the ledger; `trueup ledger init` makes it.",
-                   err=True)  # fmt: skip
-    sys.exit(1 if document["verdict"] == "failed" else 0)
+    if not offline:
+        keep(settings, document)
+    sys.exit(1 if is_failed(document) else 0)
 
 
 @bundle.command()
@@ -222,30 +222,13 @@ def _show(made: Any) -> None:
 
 
 def _formatted(document: dict[str, Any], form: str) -> str:
+    from trueup.cli.findings import as_page
     from trueup.core import records
     from trueup.membership import bundle_terminal as show
-    from trueup.show import document as shown
 
     if form == "json":
         return records.as_json(document) + "\n"
-    return (
-        shown.as_page(document, "bundle.html.j2") if form == "html" else show.as_markdown(document)
-    )
-
-
-def _kept(settings: Any, document: dict[str, Any]) -> bool:
-    """Keep the document in the ledger, if there is one."""
-    import psycopg
-
-    from trueup.core import connection, ledger
-    from trueup.findings import store
-
-    try:
-        with connection.connect(settings) as connected:
-            store.store(connected, ledger.schema(settings), document)
-    except (psycopg.Error, TrueupError):
-        return False
-    return True
+    return (as_page if form == "html" else show.as_markdown)(document)
 
 
 COMMANDS: tuple[click.Command, ...] = (bundle, membership)

@@ -12,18 +12,17 @@ from trueup.show import page, terminal
 
 TAGS = {"ok": "PASS", "info": "INFO", "warn": "WARN", "fail": "FAIL", "error": "ERROR"}
 SHOWN_RECORDS = 10  # of a check
-DO_NOT = "Do NOT self-remediate integrity failures. Document and escalate."
 
 
 def block(document: Mapping[str, Any], output: str, is_verbose: bool) -> str:
     """What the terminal shows; output: where the report is."""
     return page.render("bundle.txt.j2", document=document, output=output, is_verbose=is_verbose,
-                       tags=TAGS, do_not=DO_NOT, SHOWN_RECORDS=SHOWN_RECORDS)  # fmt: skip
+                       tags=TAGS, SHOWN_RECORDS=SHOWN_RECORDS)  # fmt: skip
 
 
 def as_markdown(document: Mapping[str, Any]) -> str:
     """The report as Markdown."""
-    return page.render("bundle.md.j2", document=document, tags=TAGS, do_not=DO_NOT)
+    return page.render("bundle.md.j2", document=document, tags=TAGS)
 
 
 def show_plan(
